@@ -1,0 +1,1 @@
+"""What runs inside Ray: validation, the batch driver, the row engine. Never Kubernetes."""

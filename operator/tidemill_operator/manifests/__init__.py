@@ -1,0 +1,1 @@
+"""Pure builders of child manifests: API types in, dicts out."""

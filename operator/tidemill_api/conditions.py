@@ -1,0 +1,60 @@
+"""Condition types and reasons: every word that may stand in a `status.conditions` entry.
+
+These are API: alerts, scripts and `kubectl wait` match on them, so a constant is never renamed, only added.
+`Succeeded` sums up a bounded job (Unknown until its end); `Finished` turns True in every case, so that
+`kubectl wait --for=condition=Finished` never hangs.
+"""
+
+from enum import StrEnum
+
+
+class ConditionType(StrEnum):
+    """The types of the conditions of a BatchInferenceJob."""
+
+    VALIDATED = "Validated"
+    PROGRESSING = "Progressing"
+    SUCCEEDED = "Succeeded"
+    FINISHED = "Finished"
+
+
+class Reason(StrEnum):
+    """Why a condition has its status. Grouped by the condition that carries it."""
+
+    # Validated
+    AWAITING_VALIDATION = "AwaitingValidation"
+    ALL_LINES_VALID = "AllLinesValid"
+
+    # Progressing=True: what is being done
+    CLUSTER_STARTING = "ClusterStarting"
+    VALIDATING = "Validating"
+    AWAITING_WORKERS = "AwaitingWorkers"
+    PROCESSING = "Processing"
+    FINALISING = "Finalising"
+    # Progressing=False: what is awaited; heals by itself when the cause is mended
+    INPUT_NOT_FOUND = "InputNotFound"
+    INPUT_NOT_READABLE = "InputNotReadable"
+    OUTPUT_NOT_WRITABLE = "OutputNotWritable"
+    MODEL_NOT_FOUND = "ModelNotFound"
+    CLUSTER_REJECTED = "ClusterRejected"
+    DRIVER_FAILING = "DriverFailing"
+    # Progressing=False: nothing more to do
+    JOB_FINISHED = "JobFinished"
+
+    # Succeeded=Unknown, Finished=False
+    RUNNING = "Running"
+    # Succeeded=True
+    ALL_ROWS_ANSWERED = "AllRowsAnswered"
+    SOME_ROWS_FAILED = "SomeRowsFailed"
+    # Succeeded=False
+    INVALID_SPEC = "InvalidSpec"
+    VALIDATION_FAILED = "ValidationFailed"
+    OUTPUT_IN_USE = "OutputInUse"
+    INPUT_CHANGED = "InputChanged"
+    ALL_ROWS_FAILED = "AllRowsFailed"
+    EXPIRED = "Expired"
+
+
+AWAITED: frozenset[Reason] = frozenset(
+    {Reason.INPUT_NOT_FOUND, Reason.INPUT_NOT_READABLE, Reason.OUTPUT_NOT_WRITABLE, Reason.MODEL_NOT_FOUND}
+)
+"""Reasons of a driver's outcome that are waited for with back-off until the completion window ends."""
