@@ -1,0 +1,9 @@
+"""A stand-in for the KubeRay operator 1.7: it turns a `RayCluster` into pods, a Service and a status.
+
+It speaks to the API server over HTTP only, so it also runs against a real one. `planning` decides,
+`controller` carries out; what the pods look like is in `pods` and `ray_start`, what the status says in
+`status`. Its yardstick is KubeRay 1.7.0's own behaviour with default feature gates.
+
+It knows RayCluster alone: no RayJob, RayService or RayCronJob, and none of the options that `offered`
+lists, which it refuses by name instead of ignoring them.
+"""

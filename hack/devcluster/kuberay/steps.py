@@ -1,0 +1,61 @@
+"""What a plan consists of: values that say what to do, without doing it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from devcluster.kuberay.constants import Manifest
+
+
+@dataclass(frozen=True)
+class Announce:
+    """An event on the RayCluster. `{name}` in the message stands for the object's namespace and name."""
+
+    reason: str
+    message: str
+    action: str
+    warning: bool = False
+
+
+@dataclass(frozen=True)
+class Create:
+    """Create an object; `group` is set where the round after must wait for it to show up."""
+
+    kind: str
+    body: Manifest
+    group: str = ""
+    done: Announce | None = None
+    failed: Announce | None = None
+    condition: str = ""
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Delete a pod by name, with its own grace period. That it is gone already is no failure."""
+
+    namespace: str
+    name: str
+    group: str = ""
+    done: Announce | None = None
+    failed: Announce | None = None
+    condition: str = ""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """The round ends here and counts as failed; `error` says why."""
+
+    error: str
+
+
+Step = Create | Delete | Announce
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Steps in order. A non-empty `error` says why the round counts as failed and is tried again soon."""
+
+    steps: tuple[Step, ...] = ()
+    error: str = ""
