@@ -30,12 +30,15 @@ class Reason(StrEnum):
     AWAITING_WORKERS = "AwaitingWorkers"
     PROCESSING = "Processing"
     FINALISING = "Finalising"
+    # Progressing=Unknown: the head is there, its Ray does not answer
+    RAY_UNREACHABLE = "RayUnreachable"
     # Progressing=False: what is awaited; heals by itself when the cause is mended
     INPUT_NOT_FOUND = "InputNotFound"
     INPUT_NOT_READABLE = "InputNotReadable"
     OUTPUT_NOT_WRITABLE = "OutputNotWritable"
     MODEL_NOT_FOUND = "ModelNotFound"
     CLUSTER_REJECTED = "ClusterRejected"
+    KUBERAY_MISSING = "KubeRayMissing"
     DRIVER_FAILING = "DriverFailing"
     # Progressing=False: nothing more to do
     JOB_FINISHED = "JobFinished"

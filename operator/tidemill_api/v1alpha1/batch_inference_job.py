@@ -1,23 +1,66 @@
-"""BatchInferenceJob: a JSONL file of requests in, a JSONL file of results out, within a completion window."""
+"""BatchInferenceJob: a JSONL file of requests in, a JSONL file of results out, within a completion window.
+
+A rule stands beside its field, once for the API server (CEL) and once for pydantic.
+"""
 
 from __future__ import annotations
 
 import re
 from datetime import timedelta
 
-from pydantic import AwareDatetime, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from tidemill_api.v1alpha1.common import QUANTITY, ApiModel, ModelSpec
+from tidemill_api.custom_resource import CustomResource, PrinterColumn
+from tidemill_api.markers import CpuQuantity, MemoryQuantity, immutable, rules
+from tidemill_api.v1alpha1.batch_inference_job_status import (
+    BatchInferenceJobStatus,
+    Condition,
+    DriverStatus,
+    OutputStatus,
+    RowsStatus,
+    TokensStatus,
+    WorkersStatus,
+)
+from tidemill_api.v1alpha1.common import ApiModel, ModelSpec
 from tidemill_api.v1alpha1.pod_template import PodTemplate
+
+__all__ = [
+    "BATCH_INFERENCE_JOB",
+    "KIND",
+    "PLURAL",
+    "BatchInferenceJobSpec",
+    "BatchInferenceJobStatus",
+    "Condition",
+    "DriverStatus",
+    "HeadResources",
+    "InputSpec",
+    "OutputSpec",
+    "OutputStatus",
+    "RowsStatus",
+    "TokensStatus",
+    "WorkerBounds",
+    "WorkerResources",
+    "WorkersStatus",
+    "parse_window",
+]
 
 KIND = "BatchInferenceJob"
 PLURAL = "batchinferencejobs"
 
-_WINDOW = re.compile(r"^(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?$")
 MIN_WINDOW = timedelta(minutes=5)
 MAX_WINDOW = timedelta(days=14)
 LONG_WINDOW = timedelta(hours=8)
 """Above this a warning says why: results that come the next day are results that people stop waiting for."""
+
+WINDOW_PATTERN = r"^([1-9][0-9]?d)?([0-9]{1,3}h)?([0-9]{1,5}m)?$"
+_WINDOW = re.compile(WINDOW_PATTERN)
+_WINDOW_MESSAGE = "completionWindow must be 5m to 14d, such as 30m, 4h or 1d12h (beside days, below 24h and 60m)"
+# CEL's duration() knows no days, so windows with days are judged by their form and the others by their length.
+_WINDOW_RULE = (
+    "self.contains('d')"
+    " ? self.matches('^(([1-9]|1[0-3])d([01]?[0-9]h|2[0-3]h)?([0-5]?[0-9]m)?|14d(00?h)?(00?m)?)$')"
+    " : duration(self) >= duration('5m') && duration(self) <= duration('336h')"
+)
 
 
 def parse_window(text: str) -> timedelta:
@@ -25,34 +68,65 @@ def parse_window(text: str) -> timedelta:
 
     Raises ValueError, with what to write instead, for another form or outside of 5m to 14d.
     """
-    match = _WINDOW.match(text)
-    if match is None or not any(match.groups()):
-        raise ValueError(f"completionWindow {text!r} is not a duration such as 30m, 4h or 1d12h")
-    days, hours, minutes = (int(group or 0) for group in match.groups())
+    match = _WINDOW.fullmatch(text)
+    if match is None or not text:
+        raise ValueError(f"{_WINDOW_MESSAGE}, not {text!r}")
+    days, hours, minutes = (int(group[:-1]) if group else 0 for group in match.groups())
     window = timedelta(days=days, hours=hours, minutes=minutes)
-    if not MIN_WINDOW <= window <= MAX_WINDOW:
-        raise ValueError(f"completionWindow {text!r} is outside of 5m to 14d")
+    if not MIN_WINDOW <= window <= MAX_WINDOW or (days and (hours >= 24 or minutes >= 60)):
+        raise ValueError(f"{_WINDOW_MESSAGE}, not {text!r}")
     return window
+
+
+_LOCAL_RULE = "self.startsWith('/') || self.startsWith('file:///')"
+_INPUT_MESSAGE = "input.uri must be a path to a file, such as /data/input/rows.jsonl or file:///data/input/rows.jsonl"
+_PLAIN_RULE = "!self.matches('[.](gz|bz2|xz|zst|zip|lz4)$')"
+_PLAIN_MESSAGE = "input.uri names a compressed file: decompress it to plain JSONL first"
+_OUTPUT_MESSAGE = "output.uri must be a path to a folder, such as /data/output/tickets/ or file:///data/output/tickets/"
+
+
+def _is_local(uri: str) -> bool:
+    return uri.startswith(("/", "file:///"))
 
 
 class InputSpec(ApiModel):
     """Where the requests are."""
 
     uri: str = Field(
-        min_length=1,
+        min_length=2,
         max_length=2048,
         description="uri of the JSONL file of requests: a path under a mount of the template (file:// is allowed).",
+        json_schema_extra=rules(
+            (f"({_LOCAL_RULE}) && !self.endsWith('/')", _INPUT_MESSAGE), (_PLAIN_RULE, _PLAIN_MESSAGE)
+        ),
     )
+
+    @field_validator("uri")
+    @classmethod
+    def _local_plain_file(cls, uri: str) -> str:
+        if not _is_local(uri) or uri.endswith("/"):
+            raise ValueError(f"{_INPUT_MESSAGE}, not {uri!r}")
+        if re.search(r"[.](gz|bz2|xz|zst|zip|lz4)$", uri):
+            raise ValueError(_PLAIN_MESSAGE)
+        return uri
 
 
 class OutputSpec(ApiModel):
     """Where the results go."""
 
     uri: str = Field(
-        min_length=1,
+        min_length=2,
         max_length=2048,
         description="uri of the folder for results: a path under a writable mount. It belongs to one job's identity.",
+        json_schema_extra=rules((_LOCAL_RULE, _OUTPUT_MESSAGE)),
     )
+
+    @field_validator("uri")
+    @classmethod
+    def _local(cls, uri: str) -> str:
+        if not _is_local(uri):
+            raise ValueError(f"{_OUTPUT_MESSAGE}, not {uri!r}")
+        return uri
 
 
 class WorkerBounds(ApiModel):
@@ -64,7 +138,7 @@ class WorkerBounds(ApiModel):
     @model_validator(mode="after")
     def _ordered(self) -> WorkerBounds:
         if self.min > self.max:
-            raise ValueError(f"workers.min {self.min} is above workers.max {self.max}")
+            raise ValueError(f"workers.min must not be above workers.max, but {self.min} > {self.max}")
         return self
 
 
@@ -72,48 +146,74 @@ class WorkerResources(ApiModel):
     """What one worker pod asks for; its engine uses all of it."""
 
     gpu: int = Field(
-        default=0, ge=0, le=16, description="gpu devices of a worker and tensor parallel size; 0 runs on CPU."
+        default=0, ge=0, le=16, description="gpu devices of a worker and tensor parallel size, 0 to 16; 0 runs on CPU."
     )
     gpu_resource_name: str = Field(
         default="nvidia.com/gpu",
         min_length=3,
         max_length=317,
-        pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$",
+        pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$",
         description="gpuResourceName of the device plugin, such as nvidia.com/mig-1g.10gb or amd.com/gpu.",
     )
-    cpu: str = Field(default="1", max_length=20, pattern=QUANTITY, description="cpu of a worker as a quantity.")
-    memory: str = Field(default="4Gi", max_length=20, pattern=QUANTITY, description="memory of a worker as a quantity.")
+    cpu: CpuQuantity = Field(default="1", description="cpu of a worker as a quantity, such as 4 or 500m.")
+    memory: MemoryQuantity = Field(default="4Gi", description="memory of a worker as a quantity, such as 16Gi.")
 
 
 class HeadResources(ApiModel):
     """What the head pod asks for: it validates, drives and joins, and runs no model."""
 
-    cpu: str = Field(default="1", max_length=20, pattern=QUANTITY, description="cpu of the head as a quantity.")
-    memory: str = Field(default="4Gi", max_length=20, pattern=QUANTITY, description="memory of the head as a quantity.")
+    cpu: CpuQuantity = Field(default="1", description="cpu of the head as a quantity, such as 1 or 500m.")
+    memory: MemoryQuantity = Field(default="4Gi", description="memory of the head as a quantity, such as 4Gi.")
 
 
 class BatchInferenceJobSpec(ApiModel):
     """What the user asks for."""
 
-    model: ModelSpec = Field(description="model that answers. Immutable.")
-    input: InputSpec = Field(description="input of the job. Immutable.")
-    output: OutputSpec = Field(description="output of the job. Immutable.")
+    model: ModelSpec = Field(description="model that answers. Immutable.", json_schema_extra=immutable("model"))
+    input: InputSpec = Field(description="input of the job. Immutable.", json_schema_extra=immutable("input"))
+    output: OutputSpec = Field(description="output of the job. Immutable.", json_schema_extra=immutable("output"))
     completion_window: str = Field(
         default="24h",
+        min_length=2,
         max_length=16,
+        pattern=WINDOW_PATTERN,
         description="completionWindow from creation within which all rows are answered, 5m to 14d, such as 4h.",
+        json_schema_extra=rules((_WINDOW_RULE, _WINDOW_MESSAGE)),
     )
-    workers: WorkerBounds = Field(default_factory=WorkerBounds, description="workers: how many pods may run.")
-    resources: WorkerResources = Field(default_factory=WorkerResources, description="resources of a worker. Immutable.")
-    head: HeadResources = Field(default_factory=HeadResources, description="head pod's resources. Immutable.")
-    image: str = Field(default="", max_length=1024, description="image of the pods. Default: the operator's setting.")
+    workers: WorkerBounds = Field(
+        default_factory=WorkerBounds,
+        description="workers: how many pods may run.",
+        json_schema_extra=rules(("self.min <= self.max", "workers.min must not be above workers.max")),
+    )
+    resources: WorkerResources = Field(
+        default_factory=WorkerResources,
+        description="resources of a worker. Immutable.",
+        json_schema_extra=immutable("resources"),
+    )
+    head: HeadResources = Field(
+        default_factory=HeadResources,
+        description="head pod's resources. Immutable.",
+        json_schema_extra=immutable("head"),
+    )
+    image: str = Field(
+        default="",
+        max_length=1024,
+        pattern=r"^\S*$",
+        description="image of the pods. Default: the operator's setting for CPU or GPU. Immutable.",
+        json_schema_extra=immutable("image"),
+    )
     ttl_seconds_after_finished: int | None = Field(
         default=None,
         ge=0,
         le=31_536_000,
-        description="ttlSecondsAfterFinished deletes the job object so long after its end; its files stay. Default: never.",
+        description="ttlSecondsAfterFinished deletes the job object so long after its end, 0 to 31536000; files stay."
+        " Default: never.",
     )
-    template: PodTemplate = Field(default_factory=PodTemplate, description="template: settings of the pods. Immutable.")
+    template: PodTemplate = Field(
+        default_factory=PodTemplate,
+        description="template: settings of the pods. Immutable.",
+        json_schema_extra=immutable("template"),
+    )
 
     @field_validator("completion_window")
     @classmethod
@@ -127,79 +227,31 @@ class BatchInferenceJobSpec(ApiModel):
         return parse_window(self.completion_window)
 
 
-class Condition(ApiModel):
-    """A Kubernetes condition; lastTransitionTime moves only when status flips."""
-
-    type: str = Field(min_length=1, max_length=316, description="type of the condition.")
-    status: str = Field(pattern="^(True|False|Unknown)$", max_length=7, description="status: True, False or Unknown.")
-    observed_generation: int = Field(default=0, ge=0, description="observedGeneration of the spec it speaks of.")
-    last_transition_time: AwareDatetime = Field(description="lastTransitionTime when status flipped.")
-    reason: str = Field(
-        min_length=1, max_length=1024, pattern=r"^[A-Za-z][A-Za-z0-9]*$", description="reason, a constant."
-    )
-    message: str = Field(default="", max_length=32768, description="message for people: what is and what to do.")
+def _condition(condition: str, field: str) -> str:
+    return f'.status.conditions[?(@.type=="{condition}")].{field}'
 
 
-class RowsStatus(ApiModel):
-    """Rows of the input by what became of them."""
-
-    total: int = Field(default=0, ge=0, description="total rows of the input, 0 until validated.")
-    completed: int = Field(default=0, ge=0, description="completed rows have a result line.")
-    failed: int = Field(default=0, ge=0, description="failed rows have an error line.")
-    remaining: int = Field(default=0, ge=0, description="remaining rows have no line yet.")
-
-
-class TokensStatus(ApiModel):
-    """Tokens of the answered rows."""
-
-    prompt: int = Field(default=0, ge=0, description="prompt tokens read.")
-    completion: int = Field(default=0, ge=0, description="completion tokens written.")
-
-
-class WorkersStatus(ApiModel):
-    """Worker pods now."""
-
-    desired: int = Field(default=0, ge=0, description="desired worker pods by the scaling law.")
-    ready: int = Field(default=0, ge=0, description="ready worker pods.")
-
-
-class OutputStatus(ApiModel):
-    """Where the files of a finished job lie."""
-
-    results_uri: str = Field(
-        default="", alias="resultsURI", max_length=4096, description="resultsURI of the result lines."
-    )
-    errors_uri: str = Field(default="", alias="errorsURI", max_length=4096, description="errorsURI of the error lines.")
-    validation_uri: str = Field(
-        default="",
-        alias="validationURI",
-        max_length=4096,
-        description="validationURI of the list of bad lines.",
-    )
-
-
-class DriverStatus(ApiModel):
-    """The driver's attempts: what a reconcile must know after the head that ran them is gone."""
-
-    attempt: int = Field(default=0, ge=0, description="attempt submitted last, 0 before the first.")
-    ended_attempt: int = Field(default=0, ge=0, description="endedAttempt: newest attempt whose end is accounted for.")
-    failures: int = Field(default=0, ge=0, description="failures in a row without one new row.")
-    rows_at_failure: int = Field(default=0, ge=0, description="rowsAtFailure: rows answered when the last one failed.")
-    retry_time: AwareDatetime | None = Field(default=None, description="retryTime before which no attempt is made.")
-
-
-class BatchInferenceJobStatus(ApiModel):
-    """What the operator observes. Written once per reconcile."""
-
-    observed_generation: int = Field(default=0, ge=0, description="observedGeneration this status speaks of.")
-    conditions: tuple[Condition, ...] = Field(default=(), max_length=16, description="conditions, one per type.")
-    start_time: AwareDatetime | None = Field(default=None, description="startTime when the operator first saw the job.")
-    completion_time: AwareDatetime | None = Field(default=None, description="completionTime when the job finished.")
-    rows: RowsStatus = Field(default_factory=RowsStatus, description="rows by what became of them.")
-    tokens: TokensStatus = Field(default_factory=TokensStatus, description="tokens of the answered rows.")
-    workers: WorkersStatus = Field(default_factory=WorkersStatus, description="workers now.")
-    output: OutputStatus = Field(default_factory=OutputStatus, description="output files of a finished job.")
-    driver: DriverStatus = Field(default_factory=DriverStatus, description="driver attempts.")
-    cluster_name: str = Field(
-        default="", max_length=63, description="clusterName of the RayCluster while there is one."
-    )
+BATCH_INFERENCE_JOB = CustomResource(
+    kind=KIND,
+    plural=PLURAL,
+    short_names=("bij",),
+    description="BatchInferenceJob answers a JSONL file of requests with a model, within a completion window.",
+    spec=BatchInferenceJobSpec,
+    status=BatchInferenceJobStatus,
+    columns=(
+        PrinterColumn("Model", "string", ".spec.model.name", "The model that answers."),
+        PrinterColumn("Status", "string", _condition("Progressing", "reason"), "What is being done or awaited."),
+        PrinterColumn("Total", "integer", ".status.rows.total", "Rows of the input."),
+        PrinterColumn("Completed", "integer", ".status.rows.completed", "Rows that have a result line."),
+        PrinterColumn("Failed", "integer", ".status.rows.failed", "Rows that have an error line."),
+        PrinterColumn("Workers", "integer", ".status.workers.ready", "Worker pods that are ready."),
+        PrinterColumn("Succeeded", "string", _condition("Succeeded", "status"), "Unknown until the end."),
+        PrinterColumn("Age", "date", ".metadata.creationTimestamp", "Time since creation."),
+        PrinterColumn("Reason", "string", _condition("Succeeded", "reason"), "How the job ended.", 1),
+        PrinterColumn("Window", "string", ".spec.completionWindow", "Time within which all rows are answered.", 1),
+        PrinterColumn("Desired", "integer", ".status.workers.desired", "Worker pods wanted.", 1),
+        PrinterColumn("Input", "string", ".spec.input.uri", "The file of requests.", 1),
+        PrinterColumn("Output", "string", ".spec.output.uri", "The folder of results.", 1),
+        PrinterColumn("Finished", "date", ".status.completionTime", "Time since the end.", 1),
+    ),
+)

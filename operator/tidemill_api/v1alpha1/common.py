@@ -1,17 +1,23 @@
-"""Types that the kinds of v1alpha1 share: model, resources, pod template, condition.
+"""Types that the kinds of v1alpha1 share: the model and its engine, and the patterns of names.
 
 Field descriptions become the CRD's documentation: each starts with the JSON name and gives bounds and default.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.alias_generators import to_camel
 
-QUANTITY = r"^([0-9]+|[0-9]+\.[0-9]{1,3})(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
+from tidemill_api.markers import rules
+
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+"""A name of at most 63 characters that may stand alone in a host name (RFC 1123)."""
+
+DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+"""A name of at most 253 characters: labels with dots between (RFC 1123), as most Kubernetes objects have."""
 
 
 class ApiModel(BaseModel):
@@ -51,12 +57,16 @@ class EngineArgs(ApiModel):
         default=None,
         ge=10,
         le=98,
-        description="gpuMemoryUtilizationPercent is the share of GPU memory the engine claims, 10 to 98. Default: vLLM's.",
+        description="gpuMemoryUtilizationPercent is the GPU memory the engine claims, 10 to 98. Default: vLLM's.",
     )
     quantization: Literal["awq", "gptq", "fp8", "bitsandbytes"] | None = Field(
         default=None,
         description="quantization method of the weights. Default: what the model's own config says.",
     )
+
+
+_SOURCE = r"^(/.+|[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?)$"
+_SOURCE_MESSAGE = "model.source must be a path such as /models/smollm2 or a hub id such as Qwen/Qwen3-8B"
 
 
 class ModelSpec(ApiModel):
@@ -72,5 +82,13 @@ class ModelSpec(ApiModel):
         min_length=1,
         max_length=1024,
         description="source of the weights: a path under a mount of the template, or a Hugging Face hub id.",
+        json_schema_extra=rules((f"self.matches('{_SOURCE}')", _SOURCE_MESSAGE)),
     )
     engine_args: EngineArgs = Field(default_factory=EngineArgs, description="engineArgs for vLLM, a closed list.")
+
+    @field_validator("source")
+    @classmethod
+    def _path_or_hub_id(cls, source: str) -> str:
+        if not re.fullmatch(_SOURCE, source):
+            raise ValueError(f"{_SOURCE_MESSAGE}, not {source!r}")
+        return source

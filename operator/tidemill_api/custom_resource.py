@@ -1,0 +1,41 @@
+"""What a CRD says beside its schema: names, scope, printer columns. One value per kind stands beside the kind's types.
+
+Read by the CRD generator and by whoever needs a kind's plural. Refuses to know any one kind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+
+@dataclass(frozen=True)
+class PrinterColumn:
+    """A column of `kubectl get`. Priority 0 is always shown, 1 with `-o wide` only."""
+
+    name: str
+    type: Literal["string", "integer", "date"]
+    json_path: str
+    description: str
+    priority: Literal[0, 1] = 0
+
+
+@dataclass(frozen=True)
+class CustomResource:
+    """One namespaced kind with a status subresource."""
+
+    kind: str
+    plural: str
+    short_names: tuple[str, ...]
+    description: str
+    spec: type[BaseModel]
+    status: type[BaseModel]
+    columns: tuple[PrinterColumn, ...]
+
+    @property
+    def singular(self) -> str:
+        """The kind in lower case."""
+        return self.kind.lower()
