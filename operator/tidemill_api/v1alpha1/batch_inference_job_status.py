@@ -89,13 +89,13 @@ class DriverStatus(ApiModel):
 class BatchInferenceJobStatus(ApiModel):
     """What the operator observes. Written once per reconcile."""
 
-    observed_generation: Count = Field(default=0, description="observedGeneration this status speaks of.")
     conditions: tuple[Condition, ...] = Field(
         default=(),
         max_length=16,
         description="conditions Validated, Progressing, Succeeded and Finished, one per type.",
         json_schema_extra=list_map("type"),
     )
+    observed_generation: Count = Field(default=0, description="observedGeneration this status speaks of.")
     start_time: AwareDatetime | None = Field(default=None, description="startTime when the operator first saw the job.")
     completion_time: AwareDatetime | None = Field(default=None, description="completionTime when the job finished.")
     rows: RowsStatus = Field(default_factory=RowsStatus, description="rows by what became of them.")
