@@ -21,15 +21,18 @@ _RAISE_OPEN_FILES = "ulimit -n ${RAY_START_ULIMIT_OPEN_FILES:-65536}"
 """Ray opens a descriptor per connection; a container's usual 1024 are soon used up."""
 
 _WAIT_FOR_GCS = """\
-started=$SECONDS
-until message=$(ray health-check --address {address} 2>&1); do
-  waited=$((SECONDS - started))
-  echo "$waited seconds elapsed: waiting for the GCS at {address}."
-  if [ "$waited" -gt 120 ]; then echo "$message"; fi
+while true; do
+  if [ "$SECONDS" -le 120 ]; then
+    ray health-check --address {address} > /dev/null 2>&1 && break
+  else
+    ray health-check --address {address} && break
+  fi
+  echo "$SECONDS seconds elapsed: waiting for the GCS at {address}."
   sleep 5
 done
 echo "GCS is ready."
 """
+"""Quiet for two minutes, since a GCS that is still starting is no fault; every five seconds as in KubeRay."""
 
 _WAIT_RESOURCES = {"cpu": "200m", "memory": "256Mi"}
 
