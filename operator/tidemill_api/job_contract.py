@@ -8,14 +8,12 @@ Neither side imports the other. Exit codes: 0 the job is done, 3 the user has to
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from tidemill_api.conditions import AWAITED, Reason
-
-if TYPE_CHECKING:
-    from tidemill_api.v1alpha1.common import ModelSpec
+from tidemill_api.v1alpha1.common import ModelSpec  # noqa: TC001 - pydantic reads it when JobConfig is first used
 
 CONFIG_VARIABLE = "TIDEMILL_JOB"
 """Environment variable of the driver that holds its `JobConfig` as JSON. Holds no secret."""
