@@ -1,0 +1,9 @@
+"""The dev cluster's scheduler and kubelet: a Pod bound to one of its nodes becomes real processes on this machine.
+
+It only speaks HTTP to an API server. One process plays every declared node. What a container image would
+bring is not there: commands run from the checkout and see the host's file system read-only (see `root`).
+It is a development tool for Linux, run as root; nothing here isolates one tenant from another.
+
+From pure to I/O: `nodes`, `scheduling`, `environment`, `hosts`, `status`, `probes` (tally), then `network`,
+`volumes`, `sandbox`, `process`, `containers`, `pods`, and `service`, which ties them to the API server.
+"""

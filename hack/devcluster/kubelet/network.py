@@ -1,0 +1,191 @@
+"""The pods' network: one bridge on this machine, a network namespace and an address for each pod.
+
+Each dev cluster takes a /24 of 10.77.0.0/16 and remembers it in its state folder. The name of the bridge holds
+the third byte of the addresses, so that making the bridge is what claims the /24: two clusters that start at
+once cannot both succeed. The host has the .1 address and reaches every pod; pods reach the host and each other,
+and nothing else: there is no forwarding, and the default route only exists so that programs find out their own
+address by it. An address that cannot be reached is refused within a second.
+"""
+
+import asyncio
+import contextlib
+import json
+import zlib
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+FIRST_TWO_BYTES = "10.77"
+NAMESPACES = Path("/run/netns")
+POD_SYSCTLS = {"net/ipv4/neigh/eth0/retrans_time_ms": "250", "net/ipv4/ip_unprivileged_port_start": "0"}
+
+
+class NetworkError(Exception):
+    """A network command failed; the message is the command's own."""
+
+
+async def run_command(*words: str, stdin: str = "") -> str:
+    """Run a command of the system and return what it printed. Raises `NetworkError` with what it complained of."""
+    process = await asyncio.create_subprocess_exec(
+        *words,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, complaint = await process.communicate(stdin.encode())
+    if process.returncode:
+        raise NetworkError(f"{' '.join(words)}: {complaint.decode(errors='replace').strip()}")
+    return output.decode()
+
+
+@dataclass(frozen=True)
+class Subnet:
+    """One dev cluster's /24, named by the third byte of its addresses."""
+
+    third: int
+
+    @property
+    def bridge(self) -> str:
+        """The bridge's name, which is also the claim to the /24."""
+        return f"tmd{self.third}"
+
+    @property
+    def host_address(self) -> str:
+        """The address pods reach this machine by."""
+        return f"{FIRST_TWO_BYTES}.{self.third}.1"
+
+    def address(self, last: int) -> str:
+        """The pod address with that last byte."""
+        return f"{FIRST_TWO_BYTES}.{self.third}.{last}"
+
+    def link(self, address: str) -> str:
+        """The host's end of the cable to the pod of that address."""
+        return f"tmd{self.third}-{address.rpartition('.')[2]}"
+
+    def namespace(self, address: str) -> str:
+        """The name of the network namespace of the pod of that address, as `ip netns` shows it."""
+        return self.link(address)
+
+
+async def claim_subnet(state: Path) -> Subnet:
+    """The /24 of the cluster that lives in `state`: the one it has, or a free one, its bridge up.
+
+    Raises `NetworkError` where network namespaces are not to be had or every /24 is taken.
+    """
+    taken = _taken(json.loads(await run_command("ip", "-j", "address", "show") or "[]"))
+    owner = _owner(state)
+    remembered = _remembered(state)
+    preferred = remembered if remembered is not None else zlib.crc32(owner.encode()) % 256
+    for third in ((preferred + step) % 256 for step in range(256)):
+        subnet = Subnet(third)
+        if _owned(subnet, state):
+            return _remember(state, subnet)
+        if third not in taken and await _create_bridge(subnet, owner):
+            return _remember(state, subnet)
+    raise NetworkError(f"every /24 of {FIRST_TWO_BYTES}.0.0/16 is taken on this machine")
+
+
+def _remembered(state: Path) -> int | None:
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        return int((state / "subnet").read_text().split(".")[2])
+    return None
+
+
+def _remember(state: Path, subnet: Subnet) -> Subnet:
+    (state / "subnet").write_text(f"{subnet.address(0)}/24\n")
+    return subnet
+
+
+def _owner(state: Path) -> str:
+    """What the bridge's alias says, so that a cluster knows its own again."""
+    return f"devcluster {state.resolve()}"[-255:]
+
+
+def _owned(subnet: Subnet, state: Path) -> bool:
+    alias = Path("/sys/class/net", subnet.bridge, "ifalias")
+    return alias.exists() and alias.read_text().strip() == _owner(state)
+
+
+def _taken(links: list[dict[str, list[dict[str, str]]]]) -> set[int]:
+    """The third bytes of 10.77.0.0/16 that some network of this machine already uses."""
+    ours = ip_network(f"{FIRST_TWO_BYTES}.0.0/16")
+    taken: set[int] = set()
+    for link in links:
+        for entry in link.get("addr_info", []):
+            if entry.get("family") == "inet" and ip_address(entry["local"]) in ours:
+                taken.add(int(entry["local"].split(".")[2]))
+    return taken
+
+
+async def _create_bridge(subnet: Subnet, owner: str) -> bool:
+    try:
+        await run_command("ip", "link", "add", subnet.bridge, "type", "bridge", "stp_state", "0", "forward_delay", "0")
+    except NetworkError as error:
+        if "File exists" in str(error):
+            return False
+        raise
+    await run_command("ip", "link", "set", subnet.bridge, "alias", owner)
+    await run_command("ip", "address", "add", f"{subnet.host_address}/24", "dev", subnet.bridge)
+    await run_command("ip", "link", "set", subnet.bridge, "up")
+    return True
+
+
+async def connect_pod(subnet: Subnet, address: str) -> str:
+    """Make the network namespace of a pod and cable it to the bridge; returns the namespace's file."""
+    name, link = subnet.namespace(address), subnet.link(address)
+    await disconnect_pod(subnet, address)
+    await run_command("ip", "netns", "add", name)
+    outside = f"link add {link} type veth peer name eth0 netns {name}\nlink set {link} master {subnet.bridge} up\n"
+    inside = f"link set lo up\naddress add {address}/24 dev eth0\nlink set eth0 up\nroute add default dev eth0\n"
+    await run_command("ip", "-batch", "-", stdin=outside)
+    await run_command("ip", "-n", name, "-batch", "-", stdin=inside)
+    settings = "; ".join(f"echo {value} > /proc/sys/{key}" for key, value in POD_SYSCTLS.items())
+    with contextlib.suppress(NetworkError):  # settings of comfort: an older kernel may lack one
+        await run_command("ip", "netns", "exec", name, "sh", "-c", settings)
+    return str(NAMESPACES / name)
+
+
+async def disconnect_pod(subnet: Subnet, address: str) -> None:
+    """Remove a pod's network namespace and cable, if there."""
+    namespace, link = _namespace_file(subnet, address), _link_folder(subnet, address)
+    if namespace.exists():
+        with contextlib.suppress(NetworkError):
+            await run_command("ip", "netns", "delete", namespace.name)
+    if link.exists():
+        with contextlib.suppress(NetworkError):  # it goes by itself when the namespace ends, which may be now
+            await run_command("ip", "link", "delete", link.name)
+
+
+def _namespace_file(subnet: Subnet, address: str) -> Path:
+    return NAMESPACES / subnet.namespace(address)
+
+
+def _link_folder(subnet: Subnet, address: str) -> Path:
+    return Path("/sys/class/net", subnet.link(address))
+
+
+def connected(subnet: Subnet, address: str) -> bool:
+    """Whether the pod's namespace and cable are still there (a reboot takes both)."""
+    return (NAMESPACES / subnet.namespace(address)).exists() and Path("/sys/class/net", subnet.link(address)).exists()
+
+
+def pod_addresses(subnet: Subnet) -> set[str]:
+    """The addresses for which a namespace or a cable of this cluster exists."""
+    prefix = f"{subnet.bridge}-"
+    folders = (folder for folder in (NAMESPACES, Path("/sys/class/net")) if folder.is_dir())
+    names = {path.name for folder in folders for path in folder.iterdir()}
+    return {subnet.address(int(name.removeprefix(prefix))) for name in names if name.startswith(prefix)}
+
+
+async def remove_subnet(state: Path) -> None:
+    """Remove every namespace, cable and the bridge of the cluster that lives in `state`."""
+    third = _remembered(state)
+    if third is None:
+        return
+    subnet = Subnet(third)
+    if not _owned(subnet, state):
+        return
+    for address in pod_addresses(subnet):
+        await disconnect_pod(subnet, address)
+    await run_command("ip", "link", "delete", subnet.bridge)
+    (state / "subnet").unlink(missing_ok=True)
