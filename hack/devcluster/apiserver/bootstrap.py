@@ -1,0 +1,23 @@
+"""The objects every cluster has from its first moment: namespaces and their default ServiceAccount."""
+
+from devcluster.apiserver import writes
+from devcluster.apiserver.cluster import Cluster
+from devcluster.apiserver.objects import JsonObject
+from devcluster.apiserver.requests import Target, WriteOptions
+
+_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+_OPTIONS = WriteOptions(field_manager="kube-apiserver")
+
+
+def create_initial_objects(cluster: Cluster) -> None:
+    """Create what is missing of the initial objects."""
+    for name in _NAMESPACES:
+        _ensure(cluster, "namespaces", "", name, "Namespace")
+
+
+def _ensure(cluster: Cluster, plural: str, namespace: str, name: str, kind: str) -> None:
+    resource = cluster.registry.find("", "v1", plural)
+    if resource is None or cluster.store.get(resource.key(namespace, name)) is not None:
+        return
+    document: JsonObject = {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}}
+    writes.create(cluster, Target(resource, namespace), document, _OPTIONS)

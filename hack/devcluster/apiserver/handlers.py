@@ -1,0 +1,170 @@
+"""The HTTP shell: routes a request to reads, writes, deletes and watches, and puts their outcome into an answer.
+
+Nothing is decided here. Every error leaves as a `Status`; an unexpected one is logged with its traceback and
+answered with 500, so that a bug is loud on both sides.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from devcluster.apiserver import deletes, reads, subresource_handlers, writes
+from devcluster.apiserver.cluster import Cluster
+from devcluster.apiserver.errors import StatusError, bad_request, internal, method_not_allowed, success
+from devcluster.apiserver.negotiation import JSON, choose_transform, content_type_of, decode_body
+from devcluster.apiserver.object_meta import check_not_decodable
+from devcluster.apiserver.objects import JsonObject, encode, metadata
+from devcluster.apiserver.patch_types import patch_change
+from devcluster.apiserver.requests import Target, parse_boolean, parse_target, parse_write_options
+from devcluster.apiserver.store import Entry
+from devcluster.apiserver.streaming import serve_watch
+from devcluster.apiserver.watches import Watches, object_bytes
+
+_LOG = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@web.middleware
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every error into a `Status`."""
+    try:
+        return await handler(request)
+    except StatusError as error:
+        return status_response(error)
+    except web.HTTPException as error:
+        return status_response(StatusError(error.status, error.reason.replace(" ", ""), error.text or error.reason))
+    except (ConnectionResetError, ConnectionError):
+        raise
+    except Exception as error:  # The boundary: whatever else goes wrong is a bug, told to the log and to the client.
+        _LOG.exception("%s %s", request.method, request.path_qs)
+        return status_response(internal(f"{type(error).__name__}: {error}"))
+
+
+def status_response(error: StatusError) -> web.Response:
+    """Return an error as an HTTP answer."""
+    headers = {}
+    retry = (error.details or {}).get("retryAfterSeconds")
+    if retry:
+        headers["Retry-After"] = str(retry)
+    return json_response(error.body(), error.code, headers=headers)
+
+
+def json_response(
+    document: Any, code: int = 200, content_type: str = JSON, headers: dict[str, str] | None = None
+) -> web.Response:
+    """Return a document (or its bytes) as an HTTP answer."""
+    body = document if isinstance(document, bytes) else encode(document)
+    return web.Response(body=body, status=code, headers={**(headers or {}), "Content-Type": content_type})
+
+
+class ResourceHandler:
+    """Serves `/api/v1/...` and `/apis/<group>/<version>/...`."""
+
+    def __init__(self, cluster: Cluster, watches: Watches) -> None:
+        self._cluster = cluster
+        self._watches = watches
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request. Raises `StatusError`."""
+        target = parse_target(self._cluster.registry, request.path)
+        if target.subresource and (target.subresource != "status" or not target.resource.status):
+            return await subresource_handlers.serve(request, self._cluster, target)
+        match request.method:
+            case "GET" | "HEAD":
+                return await self._read(request, target)
+            case "POST" if not target.name:
+                return await self._create(request, target)
+            case "PUT" if target.name:
+                return await self._replace(request, target)
+            case "PATCH" if target.name:
+                return await self._patch(request, target)
+            case "DELETE":
+                return await self._delete(request, target)
+        raise method_not_allowed()
+
+    async def _read(self, request: web.Request, target: Target) -> web.StreamResponse:
+        if parse_boolean(request.query, "watch"):
+            _require(target, "watch")
+            return await serve_watch(request, self._cluster, self._watches, target)
+        transform = choose_transform(request.headers.get("Accept", ""))
+        if target.name:
+            _require(target, "get")
+            entry = writes.existing(self._cluster, target)
+            return self._shown(request, target, entry, transform)
+        _require(target, "list")
+        options = reads.parse_list_options(self._cluster, target, request.query)
+        body = reads.list_bytes(self._cluster, options, transform, request.query)
+        return json_response(body, content_type=content_type_of(transform))
+
+    def _shown(
+        self, request: web.Request, target: Target, entry: Entry, transform: str, code: int = 200
+    ) -> web.Response:
+        rendering = reads.rendering_of(transform, request.query)
+        document = rendering(target.resource, entry) if rendering else object_bytes(target.resource, entry)
+        return json_response(document, code, content_type_of(transform))
+
+    def _answer(self, request: web.Request, target: Target, document: JsonObject, code: int) -> web.Response:
+        transform = choose_transform(request.headers.get("Accept", ""))
+        entry = Entry(target.resource.key(target.namespace, metadata(document)["name"]), 0, document, b"")
+        return self._shown(request, target, entry, transform, code)
+
+    async def _create(self, request: web.Request, target: Target) -> web.StreamResponse:
+        _require(target, "create")
+        document = check_not_decodable(await _body(request))
+        options = parse_write_options(request.query, request.headers.get("User-Agent", ""))
+        created = writes.create(self._cluster, target, document, options)
+        return self._answer(request, target, created, 201)
+
+    async def _replace(self, request: web.Request, target: Target) -> web.StreamResponse:
+        _require(target, "update")
+        document = check_not_decodable(await _body(request))
+        options = parse_write_options(request.query, request.headers.get("User-Agent", ""))
+        return self._answer(request, target, writes.replace(self._cluster, target, document, options), 200)
+
+    async def _patch(self, request: web.Request, target: Target) -> web.StreamResponse:
+        _require(target, "patch")
+        patch = await _body(request)
+        options = parse_write_options(request.query, request.headers.get("User-Agent", ""))
+        change = patch_change(target.resource, request.content_type, patch)
+        return self._answer(request, target, writes.modify(self._cluster, target, change, options), 200)
+
+    async def _delete(self, request: web.Request, target: Target) -> web.StreamResponse:
+        body = await _body(request)
+        options = deletes.parse_delete_options(body if isinstance(body, dict) else {}, dict(request.query))
+        if not target.name:
+            _require(target, "deletecollection")
+            return self._delete_collection(request, target, options)
+        _require(target, "delete")
+        document, gone = deletes.delete(self._cluster, target, options)
+        if not gone or target.resource.storage == "/pods":
+            return json_response(document)
+        details = {"name": target.name, "kind": target.resource.plural, "uid": metadata(document)["uid"]}
+        if target.resource.group:
+            details["group"] = target.resource.group
+        return json_response(success(details))
+
+    def _delete_collection(
+        self, request: web.Request, target: Target, options: deletes.DeleteOptions
+    ) -> web.StreamResponse:
+        wanted = reads.parse_list_options(self._cluster, target, request.query)
+        body = reads.list_bytes(self._cluster, wanted, "", request.query)
+        for entry in reads.select(self._cluster, wanted.scope):
+            one = Target(target.resource, entry.key.namespace, entry.key.name)
+            deletes.delete(self._cluster, one, options)
+        return json_response(body)
+
+
+def _require(target: Target, verb: str) -> None:
+    if verb not in target.resource.verbs and not target.subresource:
+        raise method_not_allowed()
+
+
+async def _body(request: web.Request) -> Any:
+    """Return the decoded body. Raises `StatusError` 400 where the client stopped in the middle."""
+    try:
+        return decode_body(await request.read(), request.headers.get("Content-Type", ""))
+    except UnicodeDecodeError as error:
+        raise bad_request(f"the body of the request is not UTF-8: {error}") from error

@@ -1,0 +1,41 @@
+"""Which patch a request carries, by its content type, as a change to apply to an object."""
+
+from typing import Any
+
+from devcluster.apiserver.errors import StatusError, bad_request, unsupported_media_type
+from devcluster.apiserver.objects import JsonObject
+from devcluster.apiserver.patches import (
+    APPLY_PATCH,
+    JSON_PATCH,
+    MERGE_PATCH,
+    STRATEGIC_MERGE_PATCH,
+    apply_json_patch,
+    apply_merge_patch,
+)
+from devcluster.apiserver.resources import Resource
+from devcluster.apiserver.writes import Change
+
+
+def patch_change(resource: Resource, content_type: str, patch: Any) -> Change:
+    """Return the change a patch makes. Raises `StatusError` 400 or 415."""
+    if content_type == JSON_PATCH:
+        return lambda current: apply_json_patch(current, patch)
+    if content_type not in (MERGE_PATCH, STRATEGIC_MERGE_PATCH):
+        raise _unsupported(resource)
+    if not isinstance(patch, dict):
+        raise bad_request("error decoding patch: a merge patch is an object")
+    if content_type == STRATEGIC_MERGE_PATCH and resource.custom:
+        raise _unsupported(resource)
+
+    def change(current: JsonObject) -> JsonObject:
+        merged: JsonObject = apply_merge_patch(current, patch)
+        return merged
+
+    return change
+
+
+def _unsupported(resource: Resource) -> StatusError:
+    accepted = [JSON_PATCH, MERGE_PATCH, *([] if resource.custom else [STRATEGIC_MERGE_PATCH]), APPLY_PATCH]
+    return unsupported_media_type(
+        f"the body of the request was in an unknown format - accepted media types include: {', '.join(accepted)}"
+    )
