@@ -1,0 +1,61 @@
+"""Accounting for the driver's attempts: what an end means for the next one.
+
+The ledger is `status.driver`; an attempt's end is booked exactly once, when `endedAttempt` catches up with `attempt`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tidemill_operator.core.backoff import backoff
+from tidemill_operator.core.snapshot import AttemptState
+
+if TYPE_CHECKING:
+    from tidemill_api.v1alpha1.batch_inference_job_status import DriverStatus
+    from tidemill_operator.core.snapshot import Snapshot
+
+MAX_FAILURES = 5
+"""Deaths without one new row after which the next attempt waits: a bug would otherwise burn the head for ever."""
+
+ENDS = frozenset({AttemptState.ENDED, AttemptState.STOPPED, AttemptState.LOST})
+
+
+def open_attempt(driver: DriverStatus) -> bool:
+    """Whether an attempt was submitted whose end is not booked yet."""
+    return driver.attempt > driver.ended_attempt
+
+
+def book(seen: Snapshot) -> DriverStatus:
+    """The ledger with the end of the open attempt in it; the same ledger where nothing ended.
+
+    An awaited outcome waits longer each time. A death without an outcome is restarted at once while it comes with new
+    rows, and after five in a row without one it waits. A stop on request counts as neither.
+    """
+    driver = seen.job.status.driver
+    attempt = seen.attempt
+    if not open_attempt(driver) or attempt.state not in ENDS:
+        return driver
+    ended = driver.model_copy(update={"ended_attempt": driver.attempt, "retry_time": None})
+    if attempt.outcome is not None:
+        return wait_longer(ended, seen) if attempt.outcome.awaited else ended
+    if attempt.state is AttemptState.STOPPED:
+        return ended
+    answered = seen.job.status.rows.completed + seen.job.status.rows.failed
+    if answered > driver.rows_at_failure:
+        return ended.model_copy(update={"failures": 0, "waits": 0, "rows_at_failure": answered})
+    failures = driver.failures + 1
+    wait = backoff(failures - MAX_FAILURES + 1, seen.tuning.backoff_min, seen.tuning.backoff_max)
+    retry = seen.now + wait if failures >= MAX_FAILURES else None
+    return ended.model_copy(update={"failures": failures, "waits": 0, "retry_time": retry})
+
+
+def wait_longer(driver: DriverStatus, seen: Snapshot) -> DriverStatus:
+    """The ledger after one more try that ended by waiting for something outside."""
+    waits = driver.waits + 1
+    wait = backoff(waits, seen.tuning.backoff_min, seen.tuning.backoff_max)
+    return driver.model_copy(update={"waits": waits, "retry_time": seen.now + wait})
+
+
+def failing(driver: DriverStatus, answered: int) -> bool:
+    """Whether the driver keeps dying: true from the fifth death without a new row until rows come again."""
+    return driver.failures >= MAX_FAILURES and answered <= driver.rows_at_failure

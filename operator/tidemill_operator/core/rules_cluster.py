@@ -1,0 +1,164 @@
+"""Rules about the RayCluster and the attempt: what has to stand before rows can run."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from tidemill_api.conditions import ConditionType, Reason
+from tidemill_operator.core.attempts import MAX_FAILURES, open_attempt, wait_longer
+from tidemill_operator.core.decision import Case, Claim, Decision
+from tidemill_operator.core.plan import CreateCluster, Event, ScaleCluster, StopDriver, SubmitDriver
+from tidemill_operator.core.scaling import scale_to
+from tidemill_operator.core.snapshot import AttemptState
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+SAFETY_NET = timedelta(seconds=30)
+"""Another look where a change of the RayCluster is awaited, in case its watch event was missed."""
+
+
+def cluster_rejected(case: Case) -> Decision | None:
+    """The API server refused the cluster in this pass: say why, and try again later."""
+    rejection = case.seen.rejection
+    if rejection is None:
+        return None
+    driver = wait_longer(case.driver, case.seen)
+    claim = Claim(
+        ConditionType.PROGRESSING, "False", rejection.reason, f"{rejection.message} {_next_try(driver.retry_time)}"
+    )
+    return Decision(claims=(claim,), driver=driver, recheck_after=_until(case, driver.retry_time))
+
+
+def awaiting_retry(case: Case) -> Decision | None:
+    """Something outside is missing, or the driver keeps dying: no worker runs until the next try is due."""
+    retry = case.driver.retry_time
+    if retry is None or case.seen.now >= retry:
+        return None
+    claims = (_awaiting_claim(case, retry),) if case.just_booked else ()
+    stands = case.seen.cluster is not None and not case.seen.cluster.deleting
+    actions = scale_actions(case, wanted=0, in_flight={}) if stands else ()
+    return Decision(actions=actions, claims=claims, workers_desired=0, recheck_after=_until(case, retry))
+
+
+def _awaiting_claim(case: Case, retry: datetime) -> Claim:
+    attempt = case.seen.attempt
+    if attempt.outcome is not None:
+        message = f"{attempt.outcome.message} {_next_try(retry)}"
+        return Claim(ConditionType.PROGRESSING, "False", attempt.outcome.reason, message)
+    message = f"The driver died {case.driver.failures} times in a row without a new row. {_next_try(retry)}"
+    return Claim(ConditionType.PROGRESSING, "False", Reason.DRIVER_FAILING, message + _log(case))
+
+
+def _next_try(retry: datetime | None) -> str:
+    return f"Tried again at {retry:%Y-%m-%dT%H:%M:%SZ}." if retry else ""
+
+
+def _log(case: Case) -> str:
+    tail = case.seen.attempt.log_tail
+    return f"\nLast lines of its log:\n{tail}" if tail else ""
+
+
+def _until(case: Case, moment: datetime | None) -> timedelta | None:
+    """Until the next try or the end of the window, whichever comes first."""
+    moments = [m for m in (moment, case.seen.deadline) if m is not None]
+    return max(min(moments) - case.seen.now, timedelta(0)) if moments else None
+
+
+def cluster_leaving(case: Case) -> Decision | None:
+    """The cluster is being deleted, by someone else: wait until it is gone."""
+    if case.seen.cluster is None or not case.seen.cluster.deleting:
+        return None
+    claim = Claim(ConditionType.PROGRESSING, "True", Reason.CLUSTER_STARTING, "The old RayCluster is being deleted.")
+    return Decision(claims=(claim,), workers_desired=0, recheck_after=SAFETY_NET)
+
+
+def cluster_missing(case: Case) -> Decision | None:
+    """There is no cluster: create it with a head and no worker."""
+    if case.seen.cluster is not None:
+        return None
+    claim = Claim(ConditionType.PROGRESSING, "True", Reason.CLUSTER_STARTING, "The head pod is starting.")
+    created = Event("Normal", "ClusterCreated", "Created the RayCluster with a head and no workers.")
+    return Decision((CreateCluster(),), (claim,), workers_desired=0, events=(created,), recheck_after=SAFETY_NET)
+
+
+def head_starting(case: Case) -> Decision | None:
+    """The head is not ready: say what it waits for. KubeRay's next status wakes us."""
+    cluster = case.seen.cluster
+    if cluster is None or (cluster.head_ready and cluster.head_ip):
+        return None
+    message = (
+        f"The head pod is starting: {cluster.head_problem}" if cluster.head_problem else "The head pod is starting."
+    )
+    claim = Claim(ConditionType.PROGRESSING, "True", Reason.CLUSTER_STARTING, message)
+    refused_before = case.reason(ConditionType.PROGRESSING) in (Reason.CLUSTER_REJECTED, Reason.KUBERAY_MISSING)
+    driver = case.driver.model_copy(update={"waits": 0}) if refused_before else None
+    return Decision(claims=(claim,), driver=driver, recheck_after=_until(case, case.seen.now + SAFETY_NET))
+
+
+def ray_silent(case: Case) -> Decision | None:
+    """An attempt was submitted and Ray does not answer: hold everything and look again soon."""
+    if not open_attempt(case.driver) or case.seen.attempt.state is not AttemptState.UNKNOWN:
+        return None
+    message = f"Ray on the head pod does not answer: {case.seen.attempt.problem} Workers are held as they are."
+    claim = Claim(ConditionType.PROGRESSING, "Unknown", Reason.RAY_UNREACHABLE, message)
+    return Decision(claims=(claim,), recheck_after=case.seen.tuning.poll)
+
+
+def attempt_missing(case: Case) -> Decision | None:
+    """No attempt runs: submit the next one. What was awaited stays said until this attempt gets further."""
+    if open_attempt(case.driver) or case.seen.cluster is None:
+        return None
+    number = case.driver.attempt + 1
+    driver = case.driver.model_copy(update={"attempt": number, "retry_time": None, "pool_size": case.spec.workers.max})
+    troubled = driver.waits > 0 or driver.failures >= MAX_FAILURES
+    claim = Claim(ConditionType.PROGRESSING, "True", Reason.VALIDATING, "The driver is starting.")
+    decision = Decision(
+        actions=(SubmitDriver(case.seen.cluster.head_ip, number),),
+        claims=() if troubled else (claim,),
+        driver=driver,
+        recheck_after=case.seen.tuning.start_poll,
+    ).told(Event("Normal", "DriverSubmitted", f"Submitted attempt {number} of the driver."))
+    died = (
+        case.just_booked and case.seen.attempt.outcome is None and case.seen.attempt.state is not AttemptState.STOPPED
+    )
+    return decision.told(_death(case)) if died else decision
+
+
+def _death(case: Case) -> Event:
+    lost = case.seen.attempt.state is AttemptState.LOST
+    what = "was lost with its head pod" if lost else "died without saying why"
+    return Event(
+        "Warning", "DriverDied", f"Attempt {case.driver.ended_attempt} of the driver {what}.{_log(case)}"[:1000]
+    )
+
+
+def pool_outgrown(case: Case) -> Decision | None:
+    """workers.max was raised above the engine pool of the running attempt: restart it with a larger pool.
+
+    A driver cannot grow its pool; it flushes when it is stopped, so no answered row is run again.
+    """
+    metrics = case.seen.metrics
+    grown = 0 < case.driver.pool_size < case.spec.workers.max
+    if not grown or case.seen.cluster is None or metrics is None or metrics.phase == "finalising":
+        return None
+    message = f"workers.max was raised to {case.spec.workers.max}: the driver restarts with a larger pool."
+    claim = Claim(ConditionType.PROGRESSING, "True", Reason.AWAITING_WORKERS, message)
+    stop = StopDriver(case.seen.cluster.head_ip, case.driver.attempt)
+    return Decision(actions=(stop,), claims=(claim,), recheck_after=case.seen.tuning.start_poll)
+
+
+def scale_actions(case: Case, wanted: int, in_flight: dict[str, int]) -> tuple[ScaleCluster, ...]:
+    """The patch of the worker group, or nothing where it is as wanted. Names that have gone leave workersToDelete."""
+    cluster = case.seen.cluster
+    if cluster is None:
+        return ()
+    scale = scale_to(wanted, cluster.replicas, case.seen.workers, in_flight)
+    existing = {worker.name for worker in case.seen.workers}
+    leaving = {name for name in cluster.workers_to_delete if name in existing}
+    named = tuple(sorted(leaving | set(scale.victims)))
+    most = max(case.spec.workers.max, scale.replicas)
+    if (scale.replicas, most, named) == (cluster.replicas, cluster.max_replicas, cluster.workers_to_delete):
+        return ()
+    return (ScaleCluster(cluster.name, scale.replicas, most, named),)

@@ -1,0 +1,161 @@
+"""Rules about the end: what is over stays over, and what ends the job now."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from tidemill_api.conditions import ConditionType, Reason
+from tidemill_api.v1alpha1.batch_inference_job_status import OutputStatus, RowsStatus, TokensStatus
+from tidemill_operator.core.attempts import open_attempt
+from tidemill_operator.core.decision import Case, Claim, Decision
+from tidemill_operator.core.plan import Action, DeleteCluster, DeleteJob, StopDriver
+from tidemill_operator.core.snapshot import AttemptState
+
+if TYPE_CHECKING:
+    from tidemill_api.job_contract import Outcome
+    from tidemill_operator.core.decision import Truth
+
+SUCCESS = frozenset({Reason.ALL_ROWS_ANSWERED, Reason.SOME_ROWS_FAILED})
+WITH_LOG = frozenset({Reason.ALL_ROWS_FAILED, Reason.EXPIRED})
+"""Ends whose cause may stand in the driver's log only; the others say all in their message."""
+
+STOP_GRACE = timedelta(seconds=120)
+"""How long a driver may take to stop once the window ended (Ray kills it after 60 s); then the cluster goes anyway."""
+
+STOP_POLL = timedelta(seconds=1)
+
+
+def being_deleted(case: Case) -> Decision | None:
+    """The job is on its way out: owner references take its children along, nothing is ours to do."""
+    return Decision() if case.seen.job.deleting else None
+
+
+def finished(case: Case) -> Decision | None:
+    """The end stands: remove the cluster, and the job itself when its time to live is over.
+
+    An invalid spec is an end that heals: where it says something else now, the next rules look at it again.
+    """
+    succeeded = case.condition(ConditionType.SUCCEEDED)
+    if not case.is_true(ConditionType.FINISHED) or succeeded is None:
+        return None
+    if succeeded.reason == Reason.INVALID_SPEC and succeeded.message != case.seen.job.spec_problem:
+        return None
+    actions: tuple[Action, ...] = ()
+    if case.seen.cluster is not None and not case.seen.cluster.deleting:
+        actions = (DeleteCluster(case.seen.cluster.name, case.seen.cluster.uid),)
+    left = _time_to_live(case)
+    if left is not None and left <= timedelta(0):
+        return Decision(actions=(*actions, DeleteJob()))
+    return Decision(actions=actions, recheck_after=left)
+
+
+def _time_to_live(case: Case) -> timedelta | None:
+    """What is left of ttlSecondsAfterFinished; None where it is not set."""
+    spec, completed = case.seen.job.spec, case.status.completion_time
+    if spec is None or spec.ttl_seconds_after_finished is None or completed is None:
+        return None
+    return completed + timedelta(seconds=spec.ttl_seconds_after_finished) - case.seen.now
+
+
+def invalid_spec(case: Case) -> Decision | None:
+    """The spec is wrong: say so once and wait for an edit; nothing runs and nothing is retried."""
+    if case.seen.job.spec is not None:
+        return None
+    return end(case, Reason.INVALID_SPEC, case.seen.job.spec_problem)
+
+
+def healed_spec(case: Case) -> Decision | None:
+    """The spec was wrong and is not any more: open the job again, the next pass starts it."""
+    if not case.is_true(ConditionType.FINISHED):
+        return None
+    mended = "The spec was mended."
+    return Decision(
+        claims=(
+            Claim(ConditionType.PROGRESSING, "True", Reason.CLUSTER_STARTING, mended),
+            Claim(ConditionType.SUCCEEDED, "Unknown", Reason.RUNNING, mended),
+            Claim(ConditionType.FINISHED, "False", Reason.RUNNING, mended),
+        ),
+        ended=False,
+        recheck_after=timedelta(0),
+    )
+
+
+def outcome_is_final(case: Case) -> Decision | None:
+    """The driver said how the job ended, and it is nothing that the user can mend meanwhile."""
+    outcome = case.seen.attempt.outcome
+    if not case.just_booked or outcome is None or outcome.awaited:
+        return None
+    return end(case, outcome.reason, outcome.message, outcome)
+
+
+def window_ended(case: Case) -> Decision | None:
+    """The completion window is over: stop the driver, then end as Expired; answered rows keep their lines.
+
+    A driver that is already writing the results of answered rows may finish them.
+    """
+    deadline = case.seen.deadline
+    if deadline is None or case.seen.now < deadline:
+        return None
+    if case.seen.metrics is not None and case.seen.metrics.phase == "finalising":
+        return None
+    running = open_attempt(case.driver) and case.seen.attempt.state in (AttemptState.ACTIVE, AttemptState.UNKNOWN)
+    if running and case.seen.cluster is not None and case.seen.now < deadline + STOP_GRACE:
+        head_ip = case.seen.cluster.head_ip
+        stop = (StopDriver(head_ip, case.driver.attempt),) if case.seen.attempt.state is AttemptState.ACTIVE else ()
+        message = "The completion window ended; the driver is being stopped."
+        claim = Claim(ConditionType.PROGRESSING, "True", Reason.EXPIRED, message)
+        return Decision(actions=stop, claims=(claim,), recheck_after=STOP_POLL)
+    return end(case, Reason.EXPIRED, _expired_message(case))
+
+
+def _expired_message(case: Case) -> str:
+    spec, rows = case.spec, case.status.rows
+    answered = f"{case.rows_answered} of {rows.total} rows answered" if rows.total else "no row answered"
+    return (
+        f"The completion window of {spec.completion_window} ended with {answered}. Their lines stay in the folder"
+        f" parts/ of {spec.output.uri}: delete this job and apply it again with a longer completionWindow to run only"
+        " the rest."
+    )
+
+
+def end(case: Case, reason: Reason, message: str, outcome: Outcome | None = None) -> Decision:
+    """The job ends now. Only the status is written; the cluster goes in the next pass, so no end is ever lost."""
+    if reason in WITH_LOG and case.seen.attempt.log_tail:
+        message = f"{message}\nLast lines of the driver's log:\n{case.seen.attempt.log_tail}"
+    succeeded: Truth = "True" if reason in SUCCESS else "False"
+    claims = [
+        Claim(ConditionType.PROGRESSING, "False", Reason.JOB_FINISHED, "The job has finished."),
+        Claim(ConditionType.SUCCEEDED, succeeded, reason, message),
+        Claim(ConditionType.FINISHED, "True", reason, "The job has finished."),
+    ]
+    if reason is Reason.VALIDATION_FAILED:
+        claims.append(Claim(ConditionType.VALIDATED, "False", reason, message))
+    elif reason in SUCCESS | {Reason.ALL_ROWS_FAILED}:
+        claims.append(
+            Claim(ConditionType.VALIDATED, "True", Reason.ALL_LINES_VALID, "Every line of the input is valid.")
+        )
+    ending = Decision(claims=tuple(claims), ended=True, workers_desired=0, recheck_after=timedelta(0))
+    return _with_figures(ending, outcome) if outcome else ending
+
+
+def _with_figures(ending: Decision, outcome: Outcome) -> Decision:
+    rows = outcome.rows
+    return Decision(
+        claims=ending.claims,
+        ended=True,
+        workers_desired=0,
+        recheck_after=ending.recheck_after,
+        rows=RowsStatus(
+            total=rows.total,
+            completed=rows.completed,
+            failed=rows.failed,
+            remaining=max(rows.total - rows.completed - rows.failed, 0),
+        ),
+        tokens=TokensStatus(prompt=outcome.tokens.prompt, completion=outcome.tokens.completion),
+        output=OutputStatus(
+            results_uri=outcome.output.results,
+            errors_uri=outcome.output.errors,
+            validation_uri=outcome.output.validation,
+        ),
+    )

@@ -1,0 +1,130 @@
+"""The rule of a job at work: say how far it is, and run as many workers as its rows can fill."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tidemill_api.conditions import ConditionType, Reason
+from tidemill_api.v1alpha1.batch_inference_job_status import RowsStatus, TokensStatus
+from tidemill_operator.core.attempts import failing
+from tidemill_operator.core.decision import Case, Claim, Decision
+from tidemill_operator.core.plan import Event
+from tidemill_operator.core.rules_cluster import scale_actions
+from tidemill_operator.core.scaling import Demand, workers_wanted
+
+if TYPE_CHECKING:
+    from tidemill_operator.core.snapshot import DriverMetrics
+
+DEFAULT_SEQUENCES = 128
+"""Rows an engine decodes at once where neither the job nor the driver says."""
+
+ROWS_PER_SEQUENCE = 2
+"""A worker holds about twice its engine's sequences in flight, so that the engine never drains."""
+
+
+def working(case: Case) -> Decision:
+    """The driver runs. With live figures: status and workers follow them. Without: both are held, and that is said."""
+    metrics = case.seen.metrics
+    if metrics is None:
+        return _blind(case)
+    healed = _healed(case, metrics)
+    claims = _claims(case, metrics, healed=healed)
+    wanted = _wanted(case, metrics)
+    actions = () if wanted is None else scale_actions(case, wanted, dict(metrics.in_flight))
+    rows = _rows(case, metrics)
+    decision = Decision(
+        actions=actions,
+        claims=claims,
+        driver=case.driver.model_copy(update={"waits": 0}) if healed and case.driver.waits else None,
+        rows=rows,
+        tokens=_tokens(case, metrics),
+        workers_desired=wanted,
+        recheck_after=case.seen.tuning.poll if metrics.in_flight else case.seen.tuning.start_poll,
+    )
+    if actions and case.seen.cluster is not None and actions[0].replicas != case.seen.cluster.replicas:
+        text = f"Workers: {case.seen.cluster.replicas} -> {actions[0].replicas}, for {rows.remaining} rows."
+        decision = decision.told(Event("Normal", "Scaled", text))
+    return decision
+
+
+def _blind(case: Case) -> Decision:
+    """No live figures: a driver that is starting, or one whose figures cannot be read."""
+    progressing = case.condition(ConditionType.PROGRESSING)
+    claims: tuple[Claim, ...] = ()
+    if progressing is not None and progressing.status != "False" and case.is_true(ConditionType.VALIDATED):
+        message = f"The driver's live figures are missing: {case.seen.metrics_problem} Workers are held as they are."
+        claims = (Claim(ConditionType.PROGRESSING, "True", Reason.PROCESSING, message),)
+    elif progressing is not None and progressing.status == "Unknown":
+        claims = (Claim(ConditionType.PROGRESSING, "True", Reason.VALIDATING, "The driver is starting."),)
+    return Decision(claims=claims, recheck_after=case.seen.tuning.start_poll)
+
+
+def _healed(case: Case, metrics: DriverMetrics) -> bool:
+    """Whether this attempt got further than what was awaited before it."""
+    if failing(case.driver, metrics.rows_answered):
+        return False
+    return case.driver.waits == 0 or metrics.phase != "validating" or metrics.rows_validated > 0
+
+
+def _claims(case: Case, metrics: DriverMetrics, *, healed: bool) -> tuple[Claim, ...]:
+    claims: tuple[Claim, ...] = (_progressing(case, metrics),) if healed else ()
+    if metrics.phase != "validating" and not case.is_true(ConditionType.VALIDATED):
+        total = "" if metrics.rows_total is None else f": {metrics.rows_total} requests"
+        message = f"Every line of the input is valid{total}."
+        claims += (Claim(ConditionType.VALIDATED, "True", Reason.ALL_LINES_VALID, message),)
+    return claims
+
+
+def _progressing(case: Case, metrics: DriverMetrics) -> Claim:
+    if metrics.phase == "validating":
+        message = f"{metrics.rows_validated} lines of the input read."
+        return Claim(ConditionType.PROGRESSING, "True", Reason.VALIDATING, message)
+    if metrics.phase == "finalising":
+        message = "Every row has its line; the results are being put in order."
+        return Claim(ConditionType.PROGRESSING, "True", Reason.FINALISING, message)
+    ready = sum(worker.ready and not worker.deleting for worker in case.seen.workers)
+    if ready == 0:
+        problem = case.seen.cluster.worker_problem if case.seen.cluster else ""
+        message = f"No worker is ready yet: {problem}" if problem else "No worker is ready yet."
+        return Claim(ConditionType.PROGRESSING, "True", Reason.AWAITING_WORKERS, message)
+    return Claim(ConditionType.PROGRESSING, "True", Reason.PROCESSING, "Rows are being answered.")
+
+
+def _wanted(case: Case, metrics: DriverMetrics) -> int | None:
+    """Workers wanted, or None to hold: a restarted driver that validates again says nothing about the rows yet."""
+    if metrics.phase == "finalising":
+        return 0
+    if metrics.phase == "validating":
+        return None if case.is_true(ConditionType.VALIDATED) else 0
+    if metrics.rows_total is None:
+        return None
+    in_flight = sum(metrics.in_flight.values())
+    demand = Demand(
+        validated=True,
+        rows_waiting=metrics.rows_total - metrics.rows_answered - in_flight,
+        rows_per_worker=metrics.rows_per_worker or _rows_per_worker(case),
+        busy_workers=sum(rows > 0 for rows in metrics.in_flight.values()),
+    )
+    return workers_wanted(demand, case.spec.workers.min, case.spec.workers.max)
+
+
+def _rows_per_worker(case: Case) -> int:
+    return ROWS_PER_SEQUENCE * (case.spec.model.engine_args.max_num_seqs or DEFAULT_SEQUENCES)
+
+
+def _rows(case: Case, metrics: DriverMetrics) -> RowsStatus:
+    """The rows as the driver counts them; before it has counted, what the status knows already."""
+    if metrics.phase == "validating" or metrics.rows_total is None:
+        return case.status.rows
+    return RowsStatus(
+        total=metrics.rows_total,
+        completed=metrics.rows_completed,
+        failed=metrics.rows_failed,
+        remaining=max(metrics.rows_total - metrics.rows_answered, 0),
+    )
+
+
+def _tokens(case: Case, metrics: DriverMetrics) -> TokensStatus:
+    if metrics.phase == "validating":
+        return case.status.tokens
+    return TokensStatus(prompt=metrics.prompt_tokens, completion=metrics.completion_tokens)

@@ -1,0 +1,66 @@
+"""The first scaling law of batch: how many workers the rows that wait can fill, and which workers may go.
+
+Pure arithmetic over numbers that the driver publishes. Refuses to guess: the caller holds the count where a number
+is missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tidemill_operator.core.snapshot import WorkerPod
+
+
+@dataclass(frozen=True)
+class Demand:
+    """The rows of a job right now, and what a worker can hold.
+
+    `rows_waiting` have no line and are with no engine; `rows_per_worker` is how many a full worker holds in flight;
+    `busy_workers` hold at least one row. `validated` is whether the input passed validation.
+    """
+
+    validated: bool
+    rows_waiting: int
+    rows_per_worker: int
+    busy_workers: int
+
+
+def workers_wanted(demand: Demand, least: int, most: int) -> int:
+    """Worker pods wanted: clamp(ceil(rows waiting / rows in flight per worker), least, most).
+
+    Never below the workers that hold rows in flight (a row once begun is finished), even above `most` when that was
+    lowered meanwhile. 0 before validation passed: no GPU is paid for before the input is known to be good, so `least`
+    counts after it only, and no longer once no row is left.
+    """
+    if not demand.validated:
+        return 0
+    if demand.rows_waiting <= 0 and demand.busy_workers == 0:
+        return 0
+    filled = -(-max(demand.rows_waiting, 0) // max(demand.rows_per_worker, 1))
+    return max(min(max(filled, least), most), demand.busy_workers)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What the worker group is to be: its size and the pods that leave to get there."""
+
+    replicas: int
+    victims: tuple[str, ...] = ()
+
+
+def scale_to(wanted: int, replicas: int, workers: tuple[WorkerPod, ...], in_flight: Mapping[str, int]) -> Scale:
+    """The group's size for `wanted` workers and who goes: only idle pods, those not ready first, then by name.
+
+    KubeRay picks pods by itself wherever `replicas` falls below the pods that are not named. So the group stays
+    larger than wanted where too few pods are idle, and is not lowered (but to 0) while pods of it are still unseen.
+    """
+    alive = [worker for worker in workers if not worker.deleting]
+    if 0 < wanted < replicas and len(alive) < replicas:
+        return Scale(replicas)
+    idle = sorted((worker for worker in alive if not in_flight.get(worker.ip)), key=lambda w: (w.ready, w.name))
+    victims = tuple(worker.name for worker in idle[: max(len(alive) - wanted, 0)])
+    return Scale(max(wanted, len(alive) - len(victims)), victims)

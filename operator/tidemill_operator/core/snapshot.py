@@ -1,0 +1,141 @@
+"""What a decision is made from: one frozen picture of a job, its RayCluster, its pods and its driver.
+
+Filled by the shell (`views.py`, `ray_api.py`), read by the rules. Holds values only and refuses to fetch anything;
+what could not be seen is said here as such (`AttemptState.UNKNOWN`, `metrics=None`), never as zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tidemill_api.conditions import Reason
+    from tidemill_api.job_contract import Outcome, Phase
+    from tidemill_api.v1alpha1.batch_inference_job import BatchInferenceJobSpec
+    from tidemill_api.v1alpha1.batch_inference_job_status import BatchInferenceJobStatus
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A BatchInferenceJob: `spec` is None where it is wrong, and `spec_problem` says how."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    created: datetime
+    deleting: bool
+    spec: BatchInferenceJobSpec | None
+    spec_problem: str
+    status: BatchInferenceJobStatus
+
+
+@dataclass(frozen=True)
+class ClusterView:
+    """The job's RayCluster as KubeRay reports it."""
+
+    name: str
+    uid: str
+    deleting: bool
+    head_ready: bool
+    head_ip: str
+    head_problem: str  # why the head is not ready, for people; empty where nothing is known
+    replicas: int
+    max_replicas: int
+    workers_to_delete: tuple[str, ...]
+    worker_problem: str = ""  # why workers are missing, for people
+
+
+@dataclass(frozen=True)
+class WorkerPod:
+    """A worker pod that exists; `deleting` ones have been told to go."""
+
+    name: str
+    ip: str
+    ready: bool
+    deleting: bool
+
+
+class AttemptState(StrEnum):
+    """What is known of the newest attempt whose end is not accounted for."""
+
+    NONE = "none"  # there is no such attempt
+    ACTIVE = "active"  # submitted, and not ended
+    ENDED = "ended"  # by itself, with an outcome or without one
+    STOPPED = "stopped"  # on request
+    LOST = "lost"  # Ray does not know it, or there is no cluster: its head is gone
+    UNKNOWN = "unknown"  # Ray does not answer
+
+
+@dataclass(frozen=True)
+class AttemptView:
+    """The newest attempt. `outcome` and `log_tail` are set once it ended; `problem` says why the state is unknown."""
+
+    state: AttemptState
+    outcome: Outcome | None = None
+    log_tail: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class DriverMetrics:
+    """The live figures of the newest attempt. `rows_total` is None until the input was counted."""
+
+    phase: Phase
+    rows_total: int | None = None
+    rows_validated: int = 0
+    rows_completed: int = 0
+    rows_failed: int = 0
+    rows_per_worker: int | None = None
+    in_flight: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))  # rows by node IP
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    @property
+    def rows_answered(self) -> int:
+        """Rows that have a line, a result or an error."""
+        return self.rows_completed + self.rows_failed
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """What the API server said to the cluster we wanted to create in this very pass."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The operator's settings that decisions depend on."""
+
+    backoff_min: timedelta = timedelta(seconds=30)
+    backoff_max: timedelta = timedelta(minutes=10)
+    poll: timedelta = timedelta(seconds=2)
+    start_poll: timedelta = timedelta(seconds=0.5)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything that a plan is made from, at the moment `now`."""
+
+    now: datetime
+    job: JobView
+    tuning: Tuning = Tuning()
+    cluster: ClusterView | None = None
+    workers: tuple[WorkerPod, ...] = ()
+    attempt: AttemptView = AttemptView(AttemptState.NONE)
+    metrics: DriverMetrics | None = None
+    metrics_problem: str = ""  # why there are no metrics, for people
+    rejection: Rejection | None = None
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When the completion window ends; None where the spec cannot be read."""
+        return self.job.created + self.job.spec.window if self.job.spec else None

@@ -1,0 +1,166 @@
+"""What the CRD's schema cannot say about a spec: how its parts fit together, and what this operator allows.
+
+Pure and complete: every problem is named at once, each with its field and what to write instead. Refuses to look at
+files: whether a path exists is found out by the driver, where the path is mounted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from tidemill_api.job_contract import CONFIG_VARIABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from tidemill_api.v1alpha1.batch_inference_job import BatchInferenceJobSpec
+    from tidemill_api.v1alpha1.pod_template import PodTemplate, Volume, VolumeMount
+
+OUR_PREFIXES = ("tidemill.dev/", "ray.io/")
+OUR_LABELS = ("app.kubernetes.io/managed-by",)
+OUR_VOLUMES = ("shared-mem", "ray-logs", "log-volume")
+"""Names that KubeRay gives to the volumes it adds."""
+
+OUR_VARIABLES = frozenset(
+    {
+        CONFIG_VARIABLE,
+        "PYTHONSAFEPATH",
+        "RAY_AUTH_MODE",
+        "RAY_AUTH_TOKEN",
+        "RAY_ADDRESS",
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S",
+        "RAY_JOB_STOP_WAIT_TIME_S",
+        "RAY_metrics_report_interval_ms",
+        "RAY_USAGE_STATS_ENABLED",
+    }
+)
+_LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+
+
+@dataclass(frozen=True)
+class SpecPolicy:
+    """What the platform team allows on this cluster."""
+
+    allow_host_path: bool = False
+    service_accounts: tuple[str, ...] = ()
+
+
+def problems(spec: BatchInferenceJobSpec, policy: SpecPolicy) -> tuple[str, ...]:
+    """Everything that is wrong with a spec whose fields are right one by one; empty where it may run."""
+    template = spec.template
+    return (
+        *_volume_problems(template, policy),
+        *_mount_problems(template),
+        *_variable_problems(template),
+        *_label_problems(template),
+        *_account_problems(template, policy),
+        *_uri_problems(spec),
+    )
+
+
+def local_path(uri: str) -> str | None:
+    """The path of a local URI, `/x` or `file:///x`; None for any other."""
+    path = uri.removeprefix("file://")
+    return path if path.startswith("/") else None
+
+
+def _twice(names: Iterable[str]) -> list[str]:
+    return [name for name, count in Counter(names).items() if count > 1]
+
+
+def _volume_problems(template: PodTemplate, policy: SpecPolicy) -> Iterator[str]:
+    for name in _twice(volume.name for volume in template.volumes):
+        yield f"template.volumes: {name} stands twice; give each volume its own name"
+    for volume in template.volumes:
+        if volume.name in OUR_VOLUMES:
+            yield f"template.volumes: the name {volume.name} is taken by KubeRay; choose another"
+        if volume.host_path is not None and not policy.allow_host_path:
+            yield (
+                f"template.volumes: {volume.name} is a hostPath, which this operator does not allow; use a"
+                " persistentVolumeClaim (or set TIDEMILL_ALLOW_HOST_PATH on the operator)"
+            )
+
+
+def _mount_problems(template: PodTemplate) -> Iterator[str]:
+    names = {volume.name for volume in template.volumes}
+    for path in _twice(str(PurePosixPath(mount.mount_path)) for mount in template.volume_mounts):
+        yield f"template.volumeMounts: {path} is mounted twice; give each mount its own mountPath"
+    for mount in template.volume_mounts:
+        if mount.name not in names:
+            yield f"template.volumeMounts: {mount.mount_path} names the volume {mount.name}, which is not in volumes"
+        if ".." in PurePosixPath(mount.mount_path).parts or ":" in mount.mount_path:
+            yield f"template.volumeMounts: mountPath {mount.mount_path} must have neither '..' nor ':'"
+        if mount.sub_path.startswith("/") or ".." in PurePosixPath(mount.sub_path).parts:
+            yield f"template.volumeMounts: subPath {mount.sub_path} must be relative and without '..'"
+
+
+def _variable_problems(template: PodTemplate) -> Iterator[str]:
+    for name in _twice(variable.name for variable in template.env):
+        yield f"template.env: {name} stands twice; set it once"
+    for variable in template.env:
+        if variable.name in OUR_VARIABLES:
+            yield f"template.env: {variable.name} is set by the operator; remove it"
+
+
+def _label_problems(template: PodTemplate) -> Iterator[str]:
+    for key, value in template.labels.items():
+        if key.startswith(OUR_PREFIXES) or key in OUR_LABELS:
+            yield f"template.labels: {key} is set by the operator or KubeRay; choose another key"
+        elif not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
+            yield f"template.labels: {key}={value} is not a valid Kubernetes label"
+
+
+def _account_problems(template: PodTemplate, policy: SpecPolicy) -> Iterator[str]:
+    name = template.service_account_name
+    if name and name not in policy.service_accounts:
+        allowed = ", ".join(policy.service_accounts) or "none"
+        yield (
+            f"template.serviceAccountName: {name} is not on the operator's list (allowed: {allowed}); leave it out, or"
+            " add it to TIDEMILL_ALLOWED_SERVICE_ACCOUNTS on the operator"
+        )
+
+
+def _uri_problems(spec: BatchInferenceJobSpec) -> Iterator[str]:
+    places = (("input.uri", spec.input.uri), ("output.uri", spec.output.uri), ("model.source", spec.model.source))
+    for field, uri in places:
+        path = local_path(uri)
+        if path is None:
+            if field != "model.source":
+                yield f"{field}: {uri} must be a path, such as /data/rows.jsonl or file:///data/rows.jsonl"
+            continue
+        if ".." in PurePosixPath(path).parts:
+            yield f"{field}: {path} must not have '..' in it"
+            continue
+        mount = _mount_of(path, spec.template)
+        if mount is None:
+            mounts = ", ".join(m.mount_path for m in spec.template.volume_mounts) or "none"
+            yield f"{field}: {path} lies under no mount of the template (template.volumeMounts: {mounts})"
+        elif field == "output.uri" and (why := _not_for_output(mount, spec.template)):
+            yield f"output.uri: {path} lies on {mount.name}, which {why}"
+
+
+def _mount_of(path: str, template: PodTemplate) -> VolumeMount | None:
+    """The innermost mount over this path."""
+    holding = [m for m in template.volume_mounts if PurePosixPath(path).is_relative_to(m.mount_path)]
+    return max(holding, key=lambda m: len(PurePosixPath(m.mount_path).parts), default=None)
+
+
+def _not_for_output(mount: VolumeMount, template: PodTemplate) -> str:
+    """Why results cannot be written there; empty where they can."""
+    if mount.read_only:
+        return "is mounted readOnly"
+    volume: Volume | None = next((v for v in template.volumes if v.name == mount.name), None)
+    if volume is None:
+        return ""
+    if volume.empty_dir is not None:
+        return "is an emptyDir and goes with its pod"
+    if volume.secret is not None or volume.config_map is not None:
+        return "is a Secret or ConfigMap and cannot be written"
+    if volume.persistent_volume_claim is not None and volume.persistent_volume_claim.read_only:
+        return "is claimed readOnly"
+    return ""

@@ -1,0 +1,132 @@
+"""A decision becomes a status: conditions with their transition times, figures, and the events that changes deserve.
+
+Composes and compares only. A status that says nothing new equals the old one, so the shell writes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tidemill_api.conditions import AWAITED, ConditionType, Reason
+from tidemill_api.v1alpha1.batch_inference_job import LONG_WINDOW
+from tidemill_api.v1alpha1.batch_inference_job_status import (
+    BatchInferenceJobStatus,
+    Condition,
+    OutputStatus,
+    WorkersStatus,
+)
+from tidemill_operator.core.decision import Case, Claim, Decision
+from tidemill_operator.core.plan import Event
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+FIRST_CLAIMS = (
+    Claim(ConditionType.VALIDATED, "Unknown", Reason.AWAITING_VALIDATION, "The input has not been read yet."),
+    Claim(ConditionType.PROGRESSING, "Unknown", Reason.CLUSTER_STARTING, "The operator has just seen the job."),
+    Claim(ConditionType.SUCCEEDED, "Unknown", Reason.RUNNING, "The job has not finished."),
+    Claim(ConditionType.FINISHED, "False", Reason.RUNNING, "The job has not finished."),
+)
+"""What a job says on the first visit, in the order in which conditions are listed."""
+
+TROUBLE = AWAITED | {Reason.CLUSTER_REJECTED, Reason.KUBERAY_MISSING, Reason.DRIVER_FAILING, Reason.RAY_UNREACHABLE}
+"""Reasons of Progressing that deserve a Warning when they appear."""
+
+LONG_WINDOW_MESSAGE = (
+    "completionWindow {window} is above 8h: people stop waiting for results that come the next day, and a stuck job"
+    " is noticed as late. Prefer a window in which somebody still looks."
+)
+MAX_MESSAGE = 32_000
+"""Characters of a condition's message; the API allows 32768."""
+
+
+def compose(case: Case, decision: Decision) -> BatchInferenceJobStatus:
+    """The status after this decision. `lastTransitionTime` moves only where a condition's status flips."""
+    seen, old = case.seen, case.status
+    changes: dict[str, object] = {
+        "observed_generation": seen.job.generation,
+        "conditions": _conditions(old.conditions, decision.claims, seen.now, seen.job.generation),
+        "start_time": old.start_time or seen.now,
+        "driver": decision.driver or case.driver,
+        "workers": _workers(case, decision),
+        "cluster_name": seen.cluster.name if seen.cluster and not decision.ended else "",
+    }
+    if decision.ended is not None:
+        changes["completion_time"] = seen.now if decision.ended else None
+        changes["output"] = decision.output or OutputStatus()
+    changes |= {name: value for name in ("rows", "tokens") if (value := getattr(decision, name)) is not None}
+    return old.model_copy(update=changes)
+
+
+def _workers(case: Case, decision: Decision) -> WorkersStatus:
+    if decision.ended:
+        return WorkersStatus()
+    desired = case.status.workers.desired if decision.workers_desired is None else decision.workers_desired
+    return WorkersStatus(desired=desired, ready=sum(w.ready and not w.deleting for w in case.seen.workers))
+
+
+def _conditions(
+    old: tuple[Condition, ...], claims: tuple[Claim, ...], now: datetime, generation: int
+) -> tuple[Condition, ...]:
+    before = {condition.type: condition for condition in old}
+    claimed = {claim.type: claim for claim in claims}
+    return tuple(
+        _condition(before.get(first.type), claimed.get(first.type), first, (now, generation)) for first in FIRST_CLAIMS
+    )
+
+
+def _condition(before: Condition | None, claim: Claim | None, first: Claim, moment: tuple[datetime, int]) -> Condition:
+    now, generation = moment
+    if claim is None and before is not None:
+        return before.model_copy(update={"observed_generation": generation})
+    claim = claim or first
+    flipped = before is None or before.status != claim.status
+    return Condition(
+        type=claim.type,
+        status=claim.status,
+        observed_generation=generation,
+        last_transition_time=now if before is None or flipped else before.last_transition_time,
+        reason=claim.reason,
+        message=claim.message[:MAX_MESSAGE],
+    )
+
+
+def events(case: Case, decision: Decision, new: BatchInferenceJobStatus) -> tuple[Event, ...]:
+    """What happened, for people: the rule's own events, then one for each condition that says something new."""
+    told = list(decision.events)
+    if (warning := _long_window(case)) is not None:
+        told.insert(0, warning)
+    before = {condition.type: condition for condition in case.status.conditions}
+    for condition in new.conditions:
+        old = before.get(condition.type)
+        if old is not None and (old.status, old.reason) == (condition.status, condition.reason):
+            continue
+        if (event := _event(condition)) is not None:
+            told.append(event)
+    return tuple(told)
+
+
+def _event(condition: Condition) -> Event | None:
+    """The event of a condition that changed; None where another condition or action says it already."""
+    said = Event("Normal", condition.reason, condition.message)
+    match condition.type, condition.status:
+        case ConditionType.SUCCEEDED, "True":
+            return said
+        case ConditionType.SUCCEEDED, "False":
+            return Event("Warning", condition.reason, condition.message)
+        case ConditionType.VALIDATED, "True":
+            return said
+        case ConditionType.PROGRESSING, _ if condition.reason in TROUBLE:
+            return Event("Warning", condition.reason, condition.message)
+        case ConditionType.PROGRESSING, "True" if condition.reason in (Reason.PROCESSING, Reason.FINALISING):
+            return said
+    return None
+
+
+def _long_window(case: Case) -> Event | None:
+    job = case.seen.job
+    if job.spec is None or job.status.observed_generation == job.generation or job.spec.window <= LONG_WINDOW:
+        return None
+    if job.status.completion_time is not None:
+        return None
+    return Event("Warning", "LongCompletionWindow", LONG_WINDOW_MESSAGE.format(window=job.spec.completion_window))

@@ -1,0 +1,133 @@
+"""Pod templates of head and worker: what KubeRay turns into pods. What a user may not set is not read here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tidemill_api import labels
+from tidemill_api.job_contract import METRICS_PORT
+from tidemill_operator.manifests.names import label_value
+
+if TYPE_CHECKING:
+    from tidemill_api.v1alpha1.batch_inference_job import BatchInferenceJobSpec
+    from tidemill_api.v1alpha1.pod_template import EnvVar, Volume
+
+DRAIN_SECONDS = 60
+"""How long a worker that is told to go may finish its rows: no new task comes, the running ones end."""
+
+TERMINATION_GRACE_SECONDS = 90
+"""Longer than the drain, or the kubelet kills Ray while it drains."""
+
+JOB_STOP_SECONDS = 60
+"""How long a stopped driver may flush its rows; Ray's own default of 3 s kills it before."""
+
+FILE_GROUP = 1000
+"""Group that mounted volumes are given to, so that a pod that is not root can write its results."""
+
+COMMON_ENV = {
+    "PYTHONSAFEPATH": "1",  # a folder named like a standard module never shadows it
+    "PYTHONUNBUFFERED": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": str(DRAIN_SECONDS),
+    "RAY_metrics_report_interval_ms": "1000",
+}
+HEAD_ENV = {"RAY_JOB_STOP_WAIT_TIME_S": str(JOB_STOP_SECONDS)}
+
+HEAD_PORTS = {"gcs": 6379, "dashboard": 8265, "client": 10001, "metrics": 8080, "job-metrics": METRICS_PORT}
+WORKER_PORTS = {"metrics": 8080}
+
+
+@dataclass(frozen=True)
+class PodRole:
+    """What tells a head from a worker: its name as role, its share of resources, ports and environment."""
+
+    name: str
+    resources: dict[str, Any]
+    ports: dict[str, int]
+    env: dict[str, str]
+    scheduling: dict[str, Any]
+
+
+def head_role(spec: BatchInferenceJobSpec) -> PodRole:
+    """The head: validates, drives and joins. It stays off the GPU nodes' selector and tolerations."""
+    return PodRole("head", _resources(spec.head.cpu, spec.head.memory), HEAD_PORTS, HEAD_ENV, {})
+
+
+def worker_role(spec: BatchInferenceJobSpec) -> PodRole:
+    """A worker: one engine that uses all of its pod."""
+    resources = _resources(spec.resources.cpu, spec.resources.memory)
+    if spec.resources.gpu:
+        devices = {spec.resources.gpu_resource_name: str(spec.resources.gpu)}
+        resources = {part: amounts | devices for part, amounts in resources.items()}
+    scheduling: dict[str, Any] = {}
+    if spec.template.node_selector:
+        scheduling["nodeSelector"] = dict(spec.template.node_selector)
+    if spec.template.tolerations:
+        scheduling["tolerations"] = [_filled(toleration) for toleration in spec.template.tolerations]
+    return PodRole("worker", resources, WORKER_PORTS, {}, scheduling)
+
+
+def _resources(cpu: str, memory: str) -> dict[str, Any]:
+    """Memory is bounded, CPU is not: a throttled driver or engine only loses time that nobody else uses."""
+    return {"requests": {"cpu": cpu, "memory": memory}, "limits": {"memory": memory}}
+
+
+def pod_template(spec: BatchInferenceJobSpec, owner: str, image: str, role: PodRole) -> dict[str, Any]:
+    """The pod template of a role in the cluster of the job named `owner`."""
+    template = spec.template
+    pod: dict[str, Any] = {
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": TERMINATION_GRACE_SECONDS,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "fsGroup": FILE_GROUP,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(spec, image, role)],
+        **role.scheduling,
+    }
+    if template.service_account_name:
+        pod["serviceAccountName"] = template.service_account_name
+    if template.volumes:
+        pod["volumes"] = [_volume(volume) for volume in template.volumes]
+    return {"metadata": {"labels": dict(template.labels) | child_labels(owner, role.name)}, "spec": pod}
+
+
+def child_labels(owner: str, role: str = "") -> dict[str, str]:
+    """Our labels on a child of the job named `owner`, with the pod's role where it is a pod."""
+    ours = {labels.MANAGED_BY: labels.MANAGED_BY_VALUE, labels.JOB_NAME: label_value(owner)}
+    return ours | ({labels.ROLE: role} if role else {})
+
+
+def _container(spec: BatchInferenceJobSpec, image: str, role: PodRole) -> dict[str, Any]:
+    ours = [{"name": name, "value": value} for name, value in (COMMON_ENV | role.env).items()]
+    container: dict[str, Any] = {
+        "name": f"ray-{role.name}",
+        "image": image,
+        "env": [*ours, *(_variable(variable) for variable in spec.template.env)],
+        "ports": [{"name": name, "containerPort": port} for name, port in role.ports.items()],
+        "resources": role.resources,
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    if spec.template.volume_mounts:
+        container["volumeMounts"] = [_filled(mount) for mount in spec.template.volume_mounts]
+    return container
+
+
+def _filled(part: Any) -> dict[str, Any]:
+    """An API type on the wire, without what was left at its default."""
+    dumped: dict[str, Any] = part.model_dump(by_alias=True, exclude_defaults=True)
+    return dumped
+
+
+def _variable(variable: EnvVar) -> dict[str, Any]:
+    return variable.model_dump(by_alias=True, exclude_none=True)
+
+
+def _volume(volume: Volume) -> dict[str, Any]:
+    dumped = volume.model_dump(by_alias=True, exclude_none=True)
+    if volume.persistent_volume_claim is not None and not volume.persistent_volume_claim.read_only:
+        dumped["persistentVolumeClaim"].pop("readOnly")
+    return dumped

@@ -1,0 +1,134 @@
+"""The RayCluster of a job, and the Secret with its token: pure builders, API types in, dicts out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tidemill_api import GROUP, VERSION
+from tidemill_api.job_contract import ENGINE_RESOURCE
+from tidemill_api.v1alpha1.batch_inference_job import KIND
+from tidemill_operator.manifests.names import cluster_name, secret_name
+from tidemill_operator.manifests.pods import child_labels, head_role, pod_template, worker_role
+from tidemill_operator.manifests.quantities import quantity, whole_bytes
+
+if TYPE_CHECKING:
+    from tidemill_api.v1alpha1.batch_inference_job import BatchInferenceJobSpec
+
+RAY_API = "ray.io/v1"
+WORKER_GROUP = "engines"
+TOKEN_KEY = "auth_token"  # noqa: S105 - the key under which KubeRay looks for the token, not a token
+
+OBJECT_STORE_SHARE = 10
+"""The object store is the pod's memory divided by this: only descriptors of chunks pass through it, never rows."""
+
+MIN_OBJECT_STORE = 80 * 2**20
+MAX_OBJECT_STORE = 2 * 2**30
+"""Bytes. Ray refuses to start below 75 MiB; above 2 GiB nothing here would fill it."""
+
+
+@dataclass(frozen=True)
+class ClusterOrder:
+    """What the RayCluster of a job is made from. `image_cpu` and `image_gpu` serve jobs that name none."""
+
+    namespace: str
+    owner: str
+    owner_uid: str
+    spec: BatchInferenceJobSpec
+    ray_version: str
+    image_cpu: str
+    image_gpu: str
+
+    @property
+    def name(self) -> str:
+        """The RayCluster's name."""
+        return cluster_name(self.owner, self.owner_uid)
+
+    @property
+    def image(self) -> str:
+        """The image of head and workers: they must run the same Ray and Python."""
+        return self.spec.image or (self.image_gpu if self.spec.resources.gpu else self.image_cpu)
+
+
+def ray_cluster(order: ClusterOrder) -> dict[str, Any]:
+    """The RayCluster: a head without CPUs for tasks, one worker group with no pod yet, token authentication."""
+    return {
+        "apiVersion": RAY_API,
+        "kind": "RayCluster",
+        "metadata": _metadata(order, order.name),
+        "spec": {
+            "rayVersion": order.ray_version,
+            "enableInTreeAutoscaling": False,  # it would be a second writer of `replicas`
+            "authOptions": {"mode": "token", "secretName": secret_name(order.name)},
+            "headGroupSpec": {
+                "rayStartParams": {
+                    "num-cpus": "0",
+                    "num-gpus": "0",
+                    "dashboard-host": "0.0.0.0",  # noqa: S104 - inside the pod's own network, behind a token
+                    "object-store-memory": _object_store(order.spec.head.memory),
+                },
+                "template": _head_template(order),
+            },
+            "workerGroupSpecs": [_worker_group(order)],
+        },
+    }
+
+
+def token_secret(order: ClusterOrder, token: str) -> dict[str, Any]:
+    """The Secret with the token that Ray's REST API asks for."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": _metadata(order, secret_name(order.name)),
+        "type": "Opaque",
+        "immutable": True,
+        "stringData": {TOKEN_KEY: token},
+    }
+
+
+def _metadata(order: ClusterOrder, name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "namespace": order.namespace,
+        "labels": child_labels(order.owner),
+        "ownerReferences": [
+            {
+                "apiVersion": f"{GROUP}/{VERSION}",
+                "kind": KIND,
+                "name": order.owner,
+                "uid": order.owner_uid,
+                "controller": True,
+            }
+        ],
+    }
+
+
+def _head_template(order: ClusterOrder) -> dict[str, Any]:
+    """The head's pod. It restarts in place; Ray then forgets its attempts, and the operator submits the next one."""
+    template = pod_template(order.spec, order.owner, order.image, head_role(order.spec))
+    template["spec"]["restartPolicy"] = "Always"
+    return template
+
+
+def _worker_group(order: ClusterOrder) -> dict[str, Any]:
+    spec = order.spec
+    return {
+        "groupName": WORKER_GROUP,
+        "replicas": 0,
+        "minReplicas": 0,
+        "maxReplicas": spec.workers.max,
+        "rayStartParams": {
+            # Engines take no CPU of Ray's count; Ray Data's own small tasks need a place that is not the head.
+            "num-cpus": str(max(int(quantity(spec.resources.cpu)), 1)),
+            "num-gpus": str(spec.resources.gpu),  # KubeRay counts devices named nvidia.com/gpu only
+            "object-store-memory": _object_store(spec.resources.memory),
+            # KubeRay pastes this into a shell command: the value needs its own quotes and escapes.
+            "resources": json.dumps(json.dumps({ENGINE_RESOURCE: 1})),
+        },
+        "template": pod_template(spec, order.owner, order.image, worker_role(spec)),
+    }
+
+
+def _object_store(memory: str) -> str:
+    return str(min(max(whole_bytes(memory) // OBJECT_STORE_SHARE, MIN_OBJECT_STORE), MAX_OBJECT_STORE))
