@@ -115,7 +115,7 @@ class Outcome(_Frozen):
     @classmethod
     def from_log(cls, log: str) -> Outcome | None:
         """The outcome in a driver's log, or None where it ended without one. Later lines win."""
-        for line in reversed(log.splitlines()):
+        for line in reversed(log.split("\n")):  # not splitlines: a message may hold U+0085 or U+2028
             if line.startswith(OUTCOME_PREFIX):
                 return cls.model_validate_json(line.removeprefix(OUTCOME_PREFIX))
         return None

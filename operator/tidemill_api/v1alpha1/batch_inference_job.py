@@ -52,13 +52,13 @@ MAX_WINDOW = timedelta(days=14)
 LONG_WINDOW = timedelta(hours=8)
 """Above this a warning says why: results that come the next day are results that people stop waiting for."""
 
-WINDOW_PATTERN = r"^([1-9][0-9]?d)?([0-9]{1,3}h)?([0-9]{1,5}m)?$"
+WINDOW_PATTERN = r"^([1-9][0-9]?d)?([1-9][0-9]{0,2}h)?([1-9][0-9]{0,4}m)?$"
 _WINDOW = re.compile(WINDOW_PATTERN)
 _WINDOW_MESSAGE = "completionWindow must be 5m to 14d, such as 30m, 4h or 1d12h (beside days, below 24h and 60m)"
 # CEL's duration() knows no days, so windows with days are judged by their form and the others by their length.
 _WINDOW_RULE = (
     "self.contains('d')"
-    " ? self.matches('^(([1-9]|1[0-3])d([01]?[0-9]h|2[0-3]h)?([0-5]?[0-9]m)?|14d(00?h)?(00?m)?)$')"
+    " ? self.matches('^(([1-9]|1[0-3])d([1-9]h|1[0-9]h|2[0-3]h)?([1-9]m|[1-5][0-9]m)?|14d)$')"
     " : duration(self) >= duration('5m') && duration(self) <= duration('336h')"
 )
 

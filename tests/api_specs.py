@@ -1,0 +1,323 @@
+"""Specs of a BatchInferenceJob, good and bad: one table for the types (pydantic) and for the CRD on an API server.
+
+A case changes one field of `SPEC`, so that its name says what is wrong, and its message what the user is told.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+Spec = dict[str, Any]
+
+SPEC: Spec = {
+    "model": {"name": "smollm2", "source": "/models/smollm2"},
+    "input": {"uri": "/data/input/rows.jsonl"},
+    "output": {"uri": "/data/output/tickets/"},
+    "template": {
+        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+    },
+}
+"""The smallest spec that is of use."""
+
+ABSENT = object()
+"""As a value: the field is left out."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """`SPEC` with the field at `path` (dotted) set to `value`; for a bad one, where the fault is and what is said.
+
+    `field` is the path in an API error, `path` where it is empty. `message` is what types and CRD say alike; empty
+    for plain bounds, which each of them words in its own way.
+    """
+
+    name: str
+    path: str
+    value: Any
+    field: str = ""
+    message: str = ""
+
+    @property
+    def spec(self) -> Spec:
+        """The changed spec."""
+        return changed(SPEC, self.path, self.value)
+
+    @property
+    def at(self) -> str:
+        """Path of the fault below spec, as in `workers.min` or `template.env[0]`."""
+        return self.field or self.path
+
+
+def changed(spec: Spec, path: str, value: Any) -> Spec:
+    """A copy with the field at the dotted path set, or taken away for ABSENT."""
+    result = deepcopy(spec)
+    *parents, last = path.split(".")
+    target = result
+    for name in parents:
+        target = target.setdefault(name, {})
+    if value is ABSENT:
+        target.pop(last, None)
+    else:
+        target[last] = value
+    return result
+
+
+def _volume(**source: Any) -> list[Spec]:
+    return [{"name": "data", **source}]
+
+
+WINDOW = "completionWindow must be 5m to 14d, such as 30m, 4h or 1d12h"
+INPUT = "input.uri must be a path to a file"
+OUTPUT = "output.uri must be a path to a folder"
+SOURCE = "model.source must be a path such as /models/smollm2 or a hub id"
+VOLUME = "volumes: set exactly one of persistentVolumeClaim, secret, configMap, emptyDir and hostPath"
+SUB_PATH = "volumeMounts: subPath must be relative and without '..'"
+ENV = "env: set exactly one of value and valueFrom"
+LABELS = "labels keys must be label keys"
+OURS = "labels of tidemill.dev/ and ray.io/ are set by the operator"
+
+BAD: tuple[Case, ...] = (
+    Case("a model is missing", "model", ABSENT),
+    Case("an input is missing", "input", ABSENT),
+    Case("an output is missing", "output", ABSENT),
+    Case("a model without a source", "model", {"name": "m"}, "model.source"),
+    Case("a model name of odd characters", "model.name", "smol lm"),
+    Case("a model name that is too long", "model.name", "m" * 254),
+    Case("a source in an object store", "model.source", "s3://models/smollm2", "", SOURCE),
+    Case("a relative source", "model.source", "./smollm2", "", SOURCE),
+    Case("a hub id of three parts", "model.source", "a/b/c", "", SOURCE),
+    Case("an unknown dtype", "model.engineArgs.dtype", "int3"),
+    Case("no sequences at all", "model.engineArgs.maxNumSeqs", 0),
+    Case("more GPU memory than there is", "model.engineArgs.gpuMemoryUtilizationPercent", 99),
+    Case("an unknown quantization", "model.engineArgs.quantization", "magic"),
+    Case("an input in an object store", "input.uri", "s3://in/rows.jsonl", "", INPUT),
+    Case("an input that is a folder", "input.uri", "/data/input/", "", INPUT),
+    Case("a relative input", "input.uri", "rows.jsonl", "", INPUT),
+    Case("an input of another host", "input.uri", "file://host/rows.jsonl", "", INPUT),
+    Case("a compressed input", "input.uri", "/data/rows.jsonl.gz", "", "decompress it to plain JSONL first"),
+    Case("an input with an endless path", "input.uri", "/" + "a" * 2048),
+    Case("a relative output", "output.uri", "out/", "", OUTPUT),
+    Case("an output in an object store", "output.uri", "gs://out/", "", OUTPUT),
+    Case("a window of a word", "completionWindow", "soon"),
+    Case("a window without a unit", "completionWindow", "24"),
+    Case("an empty window", "completionWindow", ""),
+    Case("a window of seconds", "completionWindow", "3600s"),
+    Case("a window below five minutes", "completionWindow", "4m", "", WINDOW),
+    Case("a window of nothing", "completionWindow", "0h"),
+    Case("a window above fourteen days", "completionWindow", "15d", "", WINDOW),
+    Case("a window just above fourteen days", "completionWindow", "336h1m", "", WINDOW),
+    Case("a window of days and too many hours", "completionWindow", "1d24h", "", WINDOW),
+    Case("a window of days and too many minutes", "completionWindow", "1d60m", "", WINDOW),
+    Case("more workers at least than at most", "workers", {"min": 3, "max": 2}, "", "workers.min must not be above"),
+    Case("more workers at least than by default at most", "workers", {"min": 2}, "", "workers.min must not be above"),
+    Case("less than no worker", "workers.min", -1),
+    Case("no worker at all", "workers.max", 0),
+    Case("too many workers", "workers.max", 1001),
+    Case("a share of a worker", "workers.max", 1.5),
+    Case("too many GPUs", "resources.gpu", 17),
+    Case("a device that is none", "resources.gpuResourceName", "gpu"),
+    Case("no CPU", "resources.cpu", "0"),
+    Case("no CPU as a number", "resources.cpu", 0),
+    Case("a CPU of a word", "resources.cpu", "two"),
+    Case("milli-bytes of memory", "resources.memory", "4000m"),
+    Case("memory without a number", "resources.memory", "Gi"),
+    Case("a head of no memory", "head.memory", "0Gi"),
+    Case("an image with a blank", "image", "registry/image :1"),
+    Case("a time to live below zero", "ttlSecondsAfterFinished", -1),
+    Case("a time to live of a year and a day", "ttlSecondsAfterFinished", 31_622_400),
+    Case("a variable with a dash", "template.env", [{"name": "A-B", "value": "1"}], "template.env[0].name"),
+    Case("a variable without a value", "template.env", [{"name": "A"}], "template.env[0]", ENV),
+    Case(
+        "a variable with two values",
+        "template.env",
+        [{"name": "A", "value": "1", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
+        "template.env[0]",
+        ENV,
+    ),
+    Case(
+        "a variable from nowhere",
+        "template.env",
+        [{"name": "A", "valueFrom": {}}],
+        "template.env[0].valueFrom",
+        "valueFrom: set exactly one of secretKeyRef and configMapKeyRef",
+    ),
+    Case("a volume without a source", "template.volumes", _volume(), "template.volumes[0]", VOLUME),
+    Case(
+        "a volume of two sources",
+        "template.volumes",
+        _volume(emptyDir={}, secret={"secretName": "s"}),
+        "template.volumes[0]",
+        VOLUME,
+    ),
+    Case(
+        "a volume with a capital",
+        "template.volumes",
+        [*SPEC["template"]["volumes"], {"name": "Data", "emptyDir": {}}],
+        "template.volumes[1].name",
+    ),
+    Case(
+        "a claim with an odd name",
+        "template.volumes",
+        _volume(persistentVolumeClaim={"claimName": "My_Claim"}),
+        "template.volumes[0].persistentVolumeClaim.claimName",
+    ),
+    Case(
+        "a node's folder by a relative path",
+        "template.volumes",
+        _volume(hostPath={"path": "data"}),
+        "template.volumes[0].hostPath.path",
+    ),
+    Case(
+        "a mount of no volume",
+        "template.volumeMounts",
+        [{"name": "models", "mountPath": "/models"}],
+        "template",
+        "volumeMounts: each name must be the name of a volume in template.volumes",
+    ),
+    Case("mounts without any volume", "template.volumes", ABSENT, "template", "volumeMounts: each name must be"),
+    Case(
+        "a mount over everything",
+        "template.volumeMounts",
+        [{"name": "data", "mountPath": "/"}],
+        "template.volumeMounts[0].mountPath",
+    ),
+    Case(
+        "a mount that climbs out",
+        "template.volumeMounts",
+        [{"name": "data", "mountPath": "/data", "subPath": "a/../../b"}],
+        "template.volumeMounts[0].subPath",
+        SUB_PATH,
+    ),
+    Case(
+        "a mount of an absolute path of the volume",
+        "template.volumeMounts",
+        [{"name": "data", "mountPath": "/data", "subPath": "/etc"}],
+        "template.volumeMounts[0].subPath",
+        SUB_PATH,
+    ),
+    Case("a label that is ours", "template.labels", {"tidemill.dev/role": "head"}, "", OURS),
+    Case("a label that is Ray's", "template.labels", {"ray.io/cluster": "mine"}, "", OURS),
+    Case("a label key with a blank", "template.labels", {"my team": "a"}, "", LABELS),
+    Case("a label key that is too long", "template.labels", {"k" * 64: "a"}, "", LABELS),
+    Case("a label value with a blank", "template.labels", {"team": "a b"}, "template.labels.team"),
+    Case("a label value that is too long", "template.labels", {"team": "a" * 64}, "template.labels.team"),
+    Case("a selector key that is none", "template.nodeSelector", {"-gpu": "a"}, "", "nodeSelector keys must be"),
+    Case(
+        "a toleration of no key",
+        "template.tolerations",
+        [{"value": "spot"}],
+        "template.tolerations[0]",
+        "tolerations: with operator Equal, set key",
+    ),
+    Case(
+        "a toleration of any value with a value",
+        "template.tolerations",
+        [{"key": "spot", "operator": "Exists", "value": "true"}],
+        "template.tolerations[0]",
+        "tolerations: with Exists, leave value out",
+    ),
+    Case("an odd service account", "template.serviceAccountName", "Me!"),
+)
+
+UNKNOWN: tuple[Case, ...] = (
+    Case("an unknown field", "priority", 3),
+    Case("an unknown engine argument", "model.engineArgs.trustRemoteCode", True),
+    Case("a privileged pod", "template.privileged", True),
+)
+"""Refused by the types, and by an API server under strict field validation, which is kubectl's own default."""
+
+DOUBLED: tuple[Case, ...] = (
+    Case(
+        "a variable that stands twice",
+        "template.env",
+        [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}],
+        "template.env[1]",
+    ),
+    Case(
+        "a volume that stands twice",
+        "template.volumes",
+        [*_volume(emptyDir={}), *_volume(emptyDir={})],
+        "template.volumes[1]",
+    ),
+    Case(
+        "two volumes in one place",
+        "template.volumeMounts",
+        [{"name": "data", "mountPath": "/data"}, {"name": "data", "mountPath": "/data", "subPath": "a"}],
+        "template.volumeMounts[1]",
+    ),
+)
+"""Refused by the types, and by an API server as duplicates in a list of `listType: map`."""
+
+GOOD: tuple[Case, ...] = (
+    Case("the smallest spec", "workers", ABSENT),
+    *(Case(f"a window of {text}", "completionWindow", text) for text in ("5m", "90m", "4h", "1d12h", "14d", "336h")),
+    *(Case(f"a window of {text}", "completionWindow", text) for text in ("13d23h59m", "20160m", "2h90m")),
+    Case("a file by its URL", "input.uri", "file:///data/input/rows.jsonl"),
+    Case("an output without a slash at its end", "output.uri", "/data/output"),
+    Case("a hub id", "model.source", "Qwen/Qwen3-8B"),
+    Case("a hub id without an owner", "model.source", "gpt2"),
+    Case("an old model name with slashes", "model.name", "org/model.v1"),
+    Case("as many workers at least as at most", "workers", {"min": 4, "max": 4}),
+    Case("a slice of a GPU", "resources", {"gpu": 1, "gpuResourceName": "nvidia.com/mig-1g.10gb"}),
+    Case("CPUs as a number", "resources.cpu", 4),
+    Case("half a CPU", "resources.cpu", "500m"),
+    Case("half a CPU as a fraction", "resources.cpu", "0.5"),
+    Case("memory as bytes", "resources.memory", 8_589_934_592),
+    Case("memory in decimal units", "head.memory", "1.5G"),
+    Case("a job deleted at once", "ttlSecondsAfterFinished", 0),
+    Case("an image by its digest", "image", "registry.example.com/team/image@sha256:" + "a" * 64),
+    Case("labels", "template.labels", {"team": "search", "example.com/cost-centre": "4410", "empty": ""}),
+    Case(
+        "variables of every source",
+        "template.env",
+        [
+            {"name": "A", "value": ""},
+            {"name": "B", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "hub.token"}}},
+            {"name": "C", "valueFrom": {"configMapKeyRef": {"name": "proxies", "key": "https"}}},
+        ],
+    ),
+    Case(
+        "volumes of every source",
+        "template.volumes",
+        [
+            {"name": "data", "persistentVolumeClaim": {"claimName": "data", "readOnly": True}},
+            {"name": "b", "secret": {"secretName": "keys"}},
+            {"name": "c", "configMap": {"name": "settings"}},
+            {"name": "d", "emptyDir": {"sizeLimit": "10Gi"}},
+            {"name": "e", "hostPath": {"path": "/mnt/models"}},
+        ],
+    ),
+    Case(
+        "one volume in two places",
+        "template.volumeMounts",
+        [{"name": "data", "mountPath": "/data"}, {"name": "data", "mountPath": "/models", "subPath": "a/..b/c"}],
+    ),
+    Case(
+        "tolerations",
+        "template.tolerations",
+        [{"operator": "Exists"}, {"key": "spot", "value": "true", "effect": "NoSchedule"}],
+    ),
+    Case("a service account", "template.serviceAccountName", "batch.reader"),
+)
+
+FROZEN: tuple[Case, ...] = (
+    Case("another model", "model.source", "/models/other", "model"),
+    Case("another engine argument", "model.engineArgs.dtype", "float32", "model"),
+    Case("another input", "input.uri", "/data/input/other.jsonl", "input"),
+    Case("another output", "output.uri", "/data/output/other/", "output"),
+    Case("more memory", "resources.memory", "8Gi", "resources"),
+    Case("a larger head", "head.cpu", "2", "head"),
+    Case("an image where there was none", "image", "registry/image:2", "image"),
+    Case("a label where there was none", "template.labels", {"team": "a"}, "template"),
+    Case("no template where there was one", "template", ABSENT, "template"),
+)
+"""Changes of `SPEC` that an API server refuses once the object stands."""
+
+EDITABLE: tuple[Case, ...] = (
+    Case("a longer window", "completionWindow", "2d"),
+    Case("more workers", "workers.max", 9),
+    Case("a time to live", "ttlSecondsAfterFinished", 60),
+)

@@ -1,0 +1,59 @@
+"""Every shipped example is a job that Tidemill takes, on an input that it can answer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path, PurePosixPath
+
+import pytest
+import yaml
+
+from tidemill_api import GROUP, VERSION
+from tidemill_api.v1alpha1.batch_inference_job import KIND, BatchInferenceJobSpec
+
+EXAMPLES = Path(__file__).parents[3] / "hack" / "examples"
+JOBS = sorted(EXAMPLES.glob("*-job.yaml"))
+URLS = {"/v1/chat/completions", "/v1/completions", "/v1/embeddings"}
+
+
+def spec_of(path: Path) -> BatchInferenceJobSpec:
+    document = yaml.safe_load(path.read_text())
+    assert (document["apiVersion"], document["kind"]) == (f"{GROUP}/{VERSION}", KIND)
+    return BatchInferenceJobSpec.model_validate(document["spec"])
+
+
+def test_there_are_a_chat_and_an_embedding_example() -> None:
+    assert [path.name for path in JOBS] == ["embeddings-job.yaml", "tickets-job.yaml"]
+    assert {path.name for path in EXAMPLES.glob("*.jsonl")} == {"embeddings.jsonl", "tickets.jsonl"}
+
+
+@pytest.mark.parametrize("path", JOBS, ids=lambda path: path.name)
+def test_each_job_parses_and_its_files_lie_under_its_mounts(path: Path) -> None:
+    spec = spec_of(path)
+    mounts = {mount.mount_path: mount for mount in spec.template.volume_mounts}
+    for uri, writable in ((spec.input.uri, False), (spec.output.uri, True), (spec.model.source, False)):
+        (mount,) = [mounts[place] for place in mounts if PurePosixPath(uri).is_relative_to(place)]
+        assert mount.read_only is not writable, uri
+
+
+@pytest.mark.parametrize("path", JOBS, ids=lambda path: path.name)
+def test_each_row_is_a_request_for_the_jobs_model(path: Path) -> None:
+    spec = spec_of(path)
+    lines = (EXAMPLES / PurePosixPath(spec.input.uri).name).read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert len({row["custom_id"] for row in rows}) == len(rows)
+    assert {row["body"]["model"] for row in rows} == {spec.model.name}
+    assert {row["method"] for row in rows} == {"POST"}
+    assert {row["url"] for row in rows} <= URLS
+
+
+def test_the_tickets_are_many_and_varied() -> None:
+    rows = [json.loads(line) for line in (EXAMPLES / "tickets.jsonl").read_text(encoding="utf-8").splitlines()]
+    tickets = [row["body"]["messages"][1]["content"] for row in rows]
+    assert len(set(tickets)) == len(tickets) >= 200
+    lengths = sorted(len(ticket) for ticket in tickets)
+    assert lengths[0] < 30
+    assert lengths[-1] > 250
+    assert len({" ".join(ticket.lower().split()[:3]) for ticket in tickets}) > 0.9 * len(tickets), "no template"
+    assert sum(not ticket.isascii() for ticket in tickets) >= 10
+    assert sum("\n" in ticket for ticket in tickets) >= 2
