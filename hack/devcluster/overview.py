@@ -1,0 +1,93 @@
+"""What `devcluster.sh status` shows: processes, nodes and pods in one short table each."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING
+
+import aiohttp
+from rich.console import Console
+from rich.table import Table
+
+from devcluster.client import NODES, PODS, ApiError, Client
+
+if TYPE_CHECKING:
+    from devcluster.client import Object
+    from devcluster.supervisor import Supervisor
+
+
+def show(supervisor: Supervisor) -> int:
+    """Print the tables. Exit code 0 if every process runs and every node is ready, else 1."""
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    alive = supervisor.alive()
+    processes = _table("PROCESS", "STATE", "PID", "AGE", "LOG")
+    for name, record in alive.items():
+        log = str(supervisor.processes.log(name))
+        if record is None:
+            processes.add_row(name, "down", "", "", log)
+        else:
+            processes.add_row(name, "running", str(record.pid), _age(record.age_seconds()), log)
+    console.print(processes)
+    if alive["apiserver"] is None:
+        return 1
+    try:
+        nodes, pods = asyncio.run(_objects(supervisor))
+    except (ApiError, aiohttp.ClientError, TimeoutError) as error:
+        console.print(f"the API server does not answer: {error}")
+        return 1
+    console.print()
+    console.print(_nodes(nodes))
+    console.print()
+    console.print(_pods(pods) if pods else "no pods")
+    return 0 if all(alive.values()) and nodes and all(_is_ready(node) for node in nodes) else 1
+
+
+async def _objects(supervisor: Supervisor) -> tuple[list[Object], list[Object]]:
+    async with Client.from_kubeconfig(supervisor.settings.kubeconfig) as client:
+        return (await client.list(NODES))[0], (await client.list(PODS))[0]
+
+
+def _nodes(nodes: list[Object]) -> Table:
+    table = _table("NODE", "READY", "ALLOCATABLE")
+    for node in nodes:
+        allocatable = node.get("status", {}).get("allocatable") or {}
+        amounts = ", ".join(f"{name} {amount}" for name, amount in allocatable.items() if name != "pods")
+        table.add_row(node["metadata"]["name"], "yes" if _is_ready(node) else "no", amounts)
+    return table
+
+
+def _pods(pods: list[Object]) -> Table:
+    table = _table("NAMESPACE", "POD", "READY", "PHASE", "RESTARTS", "NODE", "ADDRESS")
+    for pod in pods:
+        metadata, status = pod["metadata"], pod.get("status") or {}
+        containers = status.get("containerStatuses") or []
+        table.add_row(
+            metadata["namespace"],
+            metadata["name"],
+            f"{sum(bool(entry.get('ready')) for entry in containers)}/{len(pod['spec']['containers'])}",
+            "Terminating" if metadata.get("deletionTimestamp") else status.get("phase", "Pending"),
+            str(sum(int(entry.get("restartCount", 0)) for entry in containers)),
+            pod["spec"].get("nodeName", ""),
+            status.get("podIP", ""),
+        )
+    return table
+
+
+def _is_ready(node: Object) -> bool:
+    conditions = node.get("status", {}).get("conditions") or []
+    return any(entry["type"] == "Ready" and entry["status"] == "True" for entry in conditions)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _age(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:.0f}s"
