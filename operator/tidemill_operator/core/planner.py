@@ -32,6 +32,7 @@ RULES: tuple[Rule, ...] = (
     rules_cluster.cluster_missing,
     rules_cluster.head_starting,
     rules_cluster.ray_silent,  # what is unknown is held
+    rules_cluster.driver_refused,
     rules_cluster.attempt_missing,
     rules_cluster.pool_outgrown,
     rules_work.working,

@@ -19,6 +19,10 @@ SAFETY_NET = timedelta(seconds=30)
 """Another look where a change of the RayCluster is awaited, in case its watch event was missed."""
 
 
+AGENT_GRACE = timedelta(seconds=60)
+"""How long after HeadPodReady Ray's job agent may still be starting."""
+
+
 def cluster_rejected(case: Case) -> Decision | None:
     """The API server refused the cluster in this pass: say why, and try again later."""
     rejection = case.seen.rejection
@@ -102,6 +106,20 @@ def ray_silent(case: Case) -> Decision | None:
     if not open_attempt(case.driver) or case.seen.attempt.state is not AttemptState.UNKNOWN:
         return None
     message = f"Ray on the head pod does not answer: {case.seen.attempt.problem} Workers are held as they are."
+    claim = Claim(ConditionType.PROGRESSING, "Unknown", Reason.RAY_UNREACHABLE, message)
+    return Decision(claims=(claim,), recheck_after=case.seen.tuning.poll)
+
+
+def driver_refused(case: Case) -> Decision | None:
+    """Ray did not take the driver in this pass. Its job agent comes up later than the head: trouble only after that."""
+    problem, cluster = case.seen.submit_problem, case.seen.cluster
+    if not problem or cluster is None:
+        return None
+    since = cluster.head_ready_since
+    if since is None or case.seen.now - since < AGENT_GRACE:
+        claim = Claim(ConditionType.PROGRESSING, "True", Reason.CLUSTER_STARTING, "Ray's job agent is starting.")
+        return Decision(claims=(claim,), recheck_after=case.seen.tuning.start_poll)
+    message = f"Ray on the head pod does not take the driver: {problem}."
     claim = Claim(ConditionType.PROGRESSING, "Unknown", Reason.RAY_UNREACHABLE, message)
     return Decision(claims=(claim,), recheck_after=case.seen.tuning.poll)
 

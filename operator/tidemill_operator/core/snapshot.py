@@ -50,6 +50,7 @@ class ClusterView:
     max_replicas: int
     workers_to_delete: tuple[str, ...]
     worker_problem: str = ""  # why workers are missing, for people
+    head_ready_since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ class Snapshot:
     metrics: DriverMetrics | None = None
     metrics_problem: str = ""  # why there are no metrics, for people
     rejection: Rejection | None = None
+    submit_problem: str = ""  # why Ray did not take the driver in this very pass
 
     @property
     def deadline(self) -> datetime | None:

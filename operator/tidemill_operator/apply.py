@@ -1,0 +1,172 @@
+"""Carries out the actions of a plan, one after another. Each may be done twice without harm. Refuses to decide."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from tidemill_api.conditions import Reason
+from tidemill_operator.cache import Key, WatchCache, Watched
+from tidemill_operator.cluster import JOBS, RAY_CLUSTERS, SECRETS, Cluster
+from tidemill_operator.core import plan
+from tidemill_operator.core.snapshot import Rejection
+from tidemill_operator.errors import (
+    ConflictError,
+    KindMissingError,
+    ObjectMissingError,
+    OperatorError,
+    RayUnavailableError,
+    RejectedError,
+)
+from tidemill_operator.manifests.job_config import job_config
+from tidemill_operator.manifests.names import secret_name, submission_id
+from tidemill_operator.manifests.ray_cluster import WORKER_GROUP, ClusterOrder, ray_cluster, token_secret
+
+if TYPE_CHECKING:
+    from tidemill_api.v1alpha1.batch_inference_job import BatchInferenceJobSpec
+    from tidemill_operator.config import Settings
+    from tidemill_operator.core.snapshot import JobView
+    from tidemill_operator.heads import Heads
+    from tidemill_operator.ray_api import RayApi
+
+log = logging.getLogger(__name__)
+
+TOKEN_BYTES = 32
+KUBERAY_MISSING = (
+    "KubeRay is not installed: the API server does not know RayCluster of ray.io/v1. Install KubeRay 1.6 or newer."
+)
+
+
+class ClusterRefusedError(OperatorError):
+    """The RayCluster could not be created for a reason that the job's status should say."""
+
+    def __init__(self, rejection: Rejection) -> None:
+        super().__init__(rejection.message)
+        self.rejection = rejection
+
+
+class DriverRefusedError(OperatorError):
+    """Ray did not take the driver; the job's status should say why if that lasts."""
+
+
+class Executor:
+    """Carries out actions with the clients it was given."""
+
+    def __init__(self, cluster: Cluster, ray: RayApi, cache: WatchCache, heads: Heads, settings: Settings) -> None:
+        self._cluster = cluster
+        self._ray = ray
+        self._cache = cache
+        self._heads = heads
+        self._settings = settings
+
+    async def execute(self, action: plan.Action, job: JobView) -> None:
+        """Does it. Raises PassingError to be tried again, ClusterRefusedError where the status should say why."""
+        log.info("%s", action, extra={"key": f"{job.namespace}/{job.name}"})
+        match action:
+            case plan.CreateCluster():
+                await self._create_cluster(job)
+            case plan.DeleteCluster(name, uid):
+                await self._delete_cluster(job, name, uid)
+            case plan.SubmitDriver(head_ip, attempt):
+                await self._submit(job, head_ip, attempt)
+            case plan.StopDriver(head_ip, attempt):
+                head = await self._heads.head(job, head_ip)
+                await self._ray.stop(head, submission_id(job.uid, attempt))
+            case plan.ScaleCluster():
+                await self._scale(job, action)
+            case plan.DeleteJob():
+                await self._cluster.delete(JOBS, job.namespace, job.name, job.uid)
+
+    def order(self, job: JobView) -> ClusterOrder:
+        """What this job's RayCluster is made from."""
+        settings = self._settings
+        return ClusterOrder(
+            namespace=job.namespace,
+            owner=job.name,
+            owner_uid=job.uid,
+            spec=_spec(job),
+            ray_version=settings.ray_version,
+            image_cpu=settings.image_cpu,
+            image_gpu=settings.image_gpu,
+        )
+
+    async def _create_cluster(self, job: JobView) -> None:
+        order = self.order(job)
+        try:
+            await self._create_token(order)
+            created = await self._cluster.create(RAY_CLUSTERS, ray_cluster(order))
+        except ConflictError:
+            created = await self._standing(order)
+        except RejectedError as error:
+            message = f"The API server refused the RayCluster: {error}"
+            raise ClusterRefusedError(Rejection(Reason.CLUSTER_REJECTED, message)) from error
+        except KindMissingError as error:
+            raise ClusterRefusedError(Rejection(Reason.KUBERAY_MISSING, KUBERAY_MISSING)) from error
+        self._cache.put(Watched.CLUSTERS, created)
+
+    async def _create_token(self, order: ClusterOrder) -> None:
+        try:
+            await self._cluster.create(SECRETS, token_secret(order, secrets.token_urlsafe(TOKEN_BYTES)))
+        except ConflictError:
+            standing = await self._cluster.get(SECRETS, order.namespace, secret_name(order.name))
+            _check_ours(standing, order, "Secret")
+
+    async def _standing(self, order: ClusterOrder) -> dict[str, Any]:
+        """The RayCluster that stands already, which a lost answer or a stale cache explains."""
+        standing = await self._cluster.get(RAY_CLUSTERS, order.namespace, order.name)
+        _check_ours(standing, order, "RayCluster")
+        return standing
+
+    async def _delete_cluster(self, job: JobView, name: str, uid: str) -> None:
+        self._heads.forget(job)
+        try:
+            await self._cluster.delete(RAY_CLUSTERS, job.namespace, name, uid)
+        except ConflictError:  # another object of that name: ours is gone
+            log.info("RayCluster %s is gone already", name)
+        await self._cluster.delete(SECRETS, job.namespace, secret_name(name))
+        self._cache.drop(Watched.CLUSTERS, Key(job.namespace, name))
+
+    async def _submit(self, job: JobView, head_ip: str, attempt: int) -> None:
+        config = job_config(job.namespace, job.name, _spec(job), attempt)
+        try:
+            head = await self._heads.head(job, head_ip)
+            await self._ray.submit(head, submission_id(job.uid, attempt), config)
+        except RayUnavailableError as error:
+            raise DriverRefusedError(str(error)) from error
+
+    async def _scale(self, job: JobView, scale: plan.ScaleCluster) -> None:
+        try:
+            patched = await self._cluster.patch(RAY_CLUSTERS, job.namespace, scale.name, scale_patch(scale))
+        except ObjectMissingError as error:
+            self._cache.drop(Watched.CLUSTERS, Key(job.namespace, scale.name))
+            raise ConflictError(f"RayCluster {scale.name} is gone") from error
+        self._cache.put(Watched.CLUSTERS, patched)
+
+
+def scale_patch(scale: plan.ScaleCluster) -> list[dict[str, Any]]:
+    """One JSON patch for all of it: fewer replicas without names would let KubeRay pick pods by itself.
+
+    The worker groups are an atomic list, so a merge patch would replace them; the test guards the position.
+    """
+    group = "/spec/workerGroupSpecs/0"
+    return [
+        {"op": "test", "path": f"{group}/groupName", "value": WORKER_GROUP},
+        {"op": "add", "path": f"{group}/maxReplicas", "value": scale.max_replicas},
+        {"op": "add", "path": f"{group}/replicas", "value": scale.replicas},
+        {"op": "add", "path": f"{group}/scaleStrategy", "value": {"workersToDelete": list(scale.workers_to_delete)}},
+    ]
+
+
+def _spec(job: JobView) -> BatchInferenceJobSpec:
+    if job.spec is None:
+        raise ValueError(f"an action for {job.namespace}/{job.name} needs a spec that can be read")
+    return job.spec
+
+
+def _check_ours(standing: dict[str, Any], order: ClusterOrder, kind: str) -> None:
+    owners = {owner.get("uid") for owner in standing["metadata"].get("ownerReferences") or ()}
+    if order.owner_uid not in owners:
+        name = standing["metadata"]["name"]
+        message = f"A {kind} named {name} stands in the namespace and is not this job's. Delete or rename it."
+        raise ClusterRefusedError(Rejection(Reason.CLUSTER_REJECTED, message))

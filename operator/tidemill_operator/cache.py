@@ -1,0 +1,122 @@
+"""What the watches have seen last: jobs, RayClusters and pods, found by the key of the job they belong to.
+
+Filled by `handlers.py` and by full comparisons, read by `reconciler.py`. Keeps objects as they came and refuses to
+interpret them beyond the question of whose they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from tidemill_api import GROUP
+from tidemill_api.v1alpha1.batch_inference_job import KIND
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    Json = dict[str, Any]
+
+RAY_CLUSTER_LABEL = "ray.io/cluster"
+"""Written by KubeRay on each pod: the name of its RayCluster."""
+
+
+@dataclass(frozen=True, order=True)
+class Key:
+    """A job's namespace and name."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class Watched(StrEnum):
+    """The kinds that are watched."""
+
+    JOBS = "jobs"
+    CLUSTERS = "clusters"
+    PODS = "pods"
+
+
+class WatchCache:
+    """The newest version of each watched object."""
+
+    def __init__(self) -> None:
+        self._objects: dict[Watched, dict[Key, Json]] = {kind: {} for kind in Watched}
+        self._pods_of: dict[Key, set[Key]] = {}
+
+    def put(self, kind: Watched, body: Json) -> bool:
+        """Remembers the object; False where this very version is known already."""
+        key = key_of(body)
+        known = self._objects[kind].get(key)
+        if known is not None and _version(known) == _version(body):
+            return False
+        self._objects[kind][key] = body
+        if kind is Watched.PODS:
+            self._pods_of.setdefault(_cluster_key(body), set()).add(key)
+        return True
+
+    def drop(self, kind: Watched, key: Key) -> None:
+        """Forgets the object; unknown is fine."""
+        body = self._objects[kind].pop(key, None)
+        if kind is Watched.PODS and body is not None:
+            pods = self._pods_of.get(_cluster_key(body), set())
+            pods.discard(key)
+            if not pods:
+                self._pods_of.pop(_cluster_key(body), None)
+
+    def job(self, key: Key) -> Json | None:
+        """The job of this key."""
+        return self._objects[Watched.JOBS].get(key)
+
+    def get(self, kind: Watched, key: Key) -> Json | None:
+        """The object of this key."""
+        return self._objects[kind].get(key)
+
+    def cluster(self, namespace: str, name: str) -> Json | None:
+        """The RayCluster of this name."""
+        return self._objects[Watched.CLUSTERS].get(Key(namespace, name))
+
+    def pods(self, namespace: str, cluster: str) -> tuple[Json, ...]:
+        """The pods of this RayCluster, by name."""
+        keys = sorted(self._pods_of.get(Key(namespace, cluster), ()))
+        return tuple(self._objects[Watched.PODS][key] for key in keys)
+
+    def keys(self, kind: Watched) -> frozenset[Key]:
+        """The keys of all objects of a kind."""
+        return frozenset(self._objects[kind])
+
+    def owners(self, kind: Watched, body: Json) -> Iterable[Key]:
+        """The keys of the jobs that a change of this object concerns: none for an object of somebody else."""
+        if kind is Watched.JOBS:
+            return (key_of(body),)
+        if kind is Watched.CLUSTERS:
+            return _owning_jobs(body)
+        cluster = self._objects[Watched.CLUSTERS].get(_cluster_key(body))
+        return _owning_jobs(cluster) if cluster else ()
+
+
+def key_of(body: Json) -> Key:
+    """The object's own key."""
+    return Key(body["metadata"].get("namespace", ""), body["metadata"]["name"])
+
+
+def _owning_jobs(body: Json) -> tuple[Key, ...]:
+    namespace = body["metadata"].get("namespace", "")
+    return tuple(
+        Key(namespace, owner["name"])
+        for owner in body["metadata"].get("ownerReferences") or ()
+        if owner.get("kind") == KIND and str(owner.get("apiVersion", "")).startswith(f"{GROUP}/")
+    )
+
+
+def _cluster_key(pod: Json) -> Key:
+    metadata = pod["metadata"]
+    return Key(metadata.get("namespace", ""), (metadata.get("labels") or {}).get(RAY_CLUSTER_LABEL, ""))
+
+
+def _version(body: Json) -> tuple[str, str]:
+    return body["metadata"].get("uid", ""), body["metadata"].get("resourceVersion", "")

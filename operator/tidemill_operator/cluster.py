@@ -1,0 +1,168 @@
+"""The only module that talks to the API server: typed verbs over plain JSON, and one place where errors are named.
+
+Sits between `reconciler.py` and the Kubernetes client. Refuses to decide: it says what happened, as a value or as an
+error of `errors.py`. Writes are guarded: a status by its resourceVersion, a scale by the group's name, a deletion by
+the object's uid.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from kubernetes.aio.client import ApiClient
+
+from tidemill_api import GROUP, VERSION
+from tidemill_api.v1alpha1.batch_inference_job import PLURAL
+from tidemill_operator.errors import (
+    ApiUnavailableError,
+    ConflictError,
+    KindMissingError,
+    ObjectMissingError,
+    RejectedError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from kubernetes.aio.client import Configuration
+
+    Json = dict[str, Any]
+
+REQUEST_SECONDS = 30.0
+PAGE = 500
+"""Objects per page of a list: the answer of 10,000 jobs in one piece would be a spike in memory on both sides."""
+
+MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A kind in the API: where it is served and its plural."""
+
+    prefix: str
+    plural: str
+
+    def path(self, namespace: str | None, name: str = "", subresource: str = "") -> str:
+        """The URL path of a list (no name), an object or its subresource; all namespaces where None."""
+        parts = [self.prefix, *(["namespaces", namespace] if namespace else []), self.plural, name, subresource]
+        return "/".join(part for part in parts if part)
+
+
+JOBS = Resource(f"/apis/{GROUP}/{VERSION}", PLURAL)
+RAY_CLUSTERS = Resource("/apis/ray.io/v1", "rayclusters")
+PODS = Resource("/api/v1", "pods")
+SECRETS = Resource("/api/v1", "secrets")
+EVENTS = Resource("/api/v1", "events")
+
+
+class Cluster:
+    """The API server. Close it when done."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._client = ApiClient(configuration)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._client.close()  # type: ignore[no-untyped-call]  # the client is untyped
+
+    async def list_all(self, resource: Resource, namespace: str | None, selector: str = "") -> AsyncIterator[Json]:
+        """Every object of the kind, page by page. Raises KindMissingError where the kind is not installed."""
+        query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
+        while True:
+            page = await self._call("GET", resource.path(namespace), query=query)
+            for item in page.get("items") or ():
+                yield item
+            more = (page.get("metadata") or {}).get("continue")
+            if not more:
+                return
+            query["continue"] = more
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Json:
+        """One object. Raises ObjectMissingError where it is gone."""
+        return await self._call("GET", resource.path(namespace, name))
+
+    async def create(self, resource: Resource, manifest: Json) -> Json:
+        """Creates it. Raises ConflictError where it exists, RejectedError where the API server refuses it."""
+        return await self._call("POST", resource.path(manifest["metadata"]["namespace"]), body=manifest)
+
+    async def delete(self, resource: Resource, namespace: str, name: str, uid: str = "") -> None:
+        """Deletes it in the background, and only this very object where a uid is given; gone already is fine."""
+        body: Json = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        if uid:
+            body["preconditions"] = {"uid": uid}
+        try:
+            await self._call("DELETE", resource.path(namespace, name), body=body)
+        except ObjectMissingError:
+            return
+
+    async def patch_status(self, job: Json, status: Json) -> Json:
+        """Writes the whole status of a job as it was read: ConflictError where anybody wrote it since."""
+        metadata = job["metadata"]
+        body = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": status}
+        path = JOBS.path(metadata["namespace"], metadata["name"], "status")
+        return await self._call("PATCH", path, body=body, content_type=MERGE_PATCH)
+
+    async def merge(self, resource: Resource, namespace: str, name: str, body: Json) -> Json:
+        """Merges these fields into an object."""
+        return await self._call("PATCH", resource.path(namespace, name), body=body, content_type=MERGE_PATCH)
+
+    async def patch(self, resource: Resource, namespace: str, name: str, operations: list[Json]) -> Json:
+        """Applies a JSON patch. Raises ConflictError where one of its tests fails."""
+        try:
+            return await self._call("PATCH", resource.path(namespace, name), body=operations, content_type=JSON_PATCH)
+        except RejectedError as error:
+            # A failed `test` is a 422 like any other: what was read is not what stands there now.
+            raise ConflictError(str(error)) from error
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Json | list[Json] | None = None,
+        content_type: str = "application/json",
+    ) -> Json:
+        request = await self._client.param_serialize(
+            method,
+            path,
+            query_params=list((query or {}).items()),
+            header_params={"Accept": "application/json", "Content-Type": content_type},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        try:
+            response = await self._client.call_api(*request, _request_timeout=REQUEST_SECONDS)
+            data = await response.read()  # type: ignore[no-untyped-call]  # the client is untyped
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise ApiUnavailableError(f"{method} {path}: {type(error).__name__}: {error}") from error
+        return _answer(method, path, response.status, data)
+
+
+def _answer(method: str, path: str, status: int, data: bytes) -> Json:
+    """The body of a good answer; the error that a bad one stands for."""
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
+        raise ApiUnavailableError(f"{method} {path}: HTTP {status}")
+    try:
+        body: Json = json.loads(data or b"{}")
+    except ValueError as error:
+        if status == HTTPStatus.NOT_FOUND:  # a real API server answers an unknown kind with plain text
+            raise KindMissingError(f"{method} {path}: the API server does not know this kind") from error
+        raise ApiUnavailableError(f"{method} {path}: HTTP {status} with a body that is not JSON") from error
+    if status < HTTPStatus.BAD_REQUEST:
+        return body
+    message = body.get("message") or f"HTTP {status}"
+    if status == HTTPStatus.UNAUTHORIZED:
+        raise ApiUnavailableError(f"{method} {path}: {message}")
+    if status == HTTPStatus.NOT_FOUND:
+        # An object that is missing is named in `details`; an unknown kind is not.
+        named = (body.get("details") or {}).get("name")
+        raise (ObjectMissingError if named else KindMissingError)(f"{method} {path}: {message}")
+    if status == HTTPStatus.CONFLICT:
+        raise ConflictError(message)
+    raise RejectedError(message)

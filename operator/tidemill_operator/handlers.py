@@ -1,0 +1,87 @@
+"""The Kopf shell: watch events feed the cache and put the owner's key on the queue. Nothing is decided here.
+
+Only `on.event` handlers are registered, so Kopf writes neither finalizers nor annotations nor Events, and keeps no
+state on our objects.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import kopf
+
+from tidemill_api import GROUP, VERSION, labels
+from tidemill_api.v1alpha1.batch_inference_job import PLURAL
+from tidemill_operator.cache import Key, WatchCache, Watched, key_of
+from tidemill_operator.credentials import connection_info
+
+if TYPE_CHECKING:
+    from kubernetes.aio.client import Configuration
+
+    from tidemill_operator.workqueue import WorkQueue
+
+OURS = f"{labels.MANAGED_BY}={labels.MANAGED_BY_VALUE}"
+"""Selector of our children; the API server sends us no other RayCluster or pod."""
+
+
+class Feed:
+    """Takes what the watches and the full comparisons see, and wakes the keys that it concerns."""
+
+    def __init__(self, cache: WatchCache, queue: WorkQueue) -> None:
+        self._cache = cache
+        self._queue = queue
+
+    def seen(self, kind: Watched, body: dict[str, Any]) -> None:
+        """This version of the object stands."""
+        slim = {**body, "metadata": {k: v for k, v in body["metadata"].items() if k != "managedFields"}}
+        if self._cache.put(kind, slim):
+            self._wake(kind, slim)
+
+    def gone(self, kind: Watched, body: dict[str, Any]) -> None:
+        """The object is no more."""
+        self._cache.drop(kind, key_of(body))
+        if kind is Watched.JOBS:
+            self._queue.forget(key_of(body))
+        else:
+            self._wake(kind, body)
+
+    def vanished(self, kind: Watched, key: Key) -> None:
+        """A full comparison did not find the object; whom it concerned is known by its last version."""
+        last = self._cache.get(kind, key)
+        if last is not None:
+            self.gone(kind, last)
+
+    def _wake(self, kind: Watched, body: dict[str, Any]) -> None:
+        for owner in self._cache.owners(kind, body):
+            self._queue.add(owner)
+
+
+def registry(feed: Feed, configuration: Configuration) -> kopf.OperatorRegistry:
+    """Kopf's registry with one watch per kind and the login."""
+    handlers = kopf.OperatorRegistry()
+
+    async def login(**_: object) -> kopf.ConnectionInfo:
+        return await connection_info(configuration)
+
+    def watch(kind: Watched) -> Any:
+        def on_event(event: dict[str, Any], **_: object) -> None:
+            (feed.gone if event["type"] == "DELETED" else feed.seen)(kind, event["object"])
+
+        return on_event
+
+    kopf.on.login(registry=handlers)(login)
+    kopf.on.event(GROUP, VERSION, PLURAL, id="jobs", registry=handlers)(watch(Watched.JOBS))
+    kopf.on.event("ray.io", "v1", "rayclusters", id="clusters", registry=handlers)(watch(Watched.CLUSTERS))
+    kopf.on.event("", "v1", "pods", id="pods", registry=handlers)(watch(Watched.PODS))
+    return handlers
+
+
+def settings() -> kopf.OperatorSettings:
+    """Kopf's settings: no Events of its own, and server-side filters on the children."""
+    ours = kopf.OperatorSettings()
+    ours.posting.enabled = False
+    ours.watching.label_selectors["ray.io", "v1", "rayclusters"] = OURS
+    ours.watching.label_selectors["", "v1", "pods"] = OURS
+    ours.watching.chunk_size = 500
+    ours.networking.request_timeout = 30
+    return ours

@@ -1,0 +1,213 @@
+"""The only module that talks to Ray: its Jobs REST API on the head, and the driver's live figures.
+
+Asks and reports; refuses to decide. What cannot be read comes back as a value that says why (an attempt whose state is
+UNKNOWN, figures that are None), so that a silent source is never taken for an empty queue. The token goes into a
+header and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Self
+
+import aiohttp
+from pydantic import ValidationError
+
+from tidemill_api.job_contract import CONFIG_VARIABLE, ENTRYPOINT, METRICS_PORT, OUTCOME_PREFIX, Outcome
+from tidemill_operator.core.snapshot import AttemptState, AttemptView, DriverMetrics
+from tidemill_operator.driver_metrics import read_metrics
+from tidemill_operator.errors import RayUnavailableError
+
+if TYPE_CHECKING:
+    from tidemill_api.job_contract import JobConfig
+
+log = logging.getLogger(__name__)
+
+DASHBOARD_PORT = 8265
+LOG_BYTES = 256 * 1024
+"""How much of a log's end is kept in memory, whatever its length: the outcome is its last line."""
+
+TAIL_LINES = 10
+TAIL_CHARACTERS = 1500
+"""How much of a log goes into a condition's message."""
+
+STATES = {
+    "PENDING": AttemptState.ACTIVE,
+    "RUNNING": AttemptState.ACTIVE,
+    "STOPPED": AttemptState.STOPPED,
+    "SUCCEEDED": AttemptState.ENDED,
+    "FAILED": AttemptState.ENDED,
+}
+
+
+@dataclass(frozen=True)
+class Head:
+    """Where a head is and the token it asks for. The ports are constants but in tests."""
+
+    ip: str
+    token: str
+    dashboard_port: int = DASHBOARD_PORT
+    metrics_port: int = METRICS_PORT
+
+    def __repr__(self) -> str:
+        return f"Head({self.ip})"
+
+    @property
+    def jobs(self) -> str:
+        """URL of the Jobs REST API."""
+        return f"http://{self.ip}:{self.dashboard_port}/api/jobs/"
+
+    @property
+    def metrics(self) -> str:
+        """URL of the driver's figures."""
+        return f"http://{self.ip}:{self.metrics_port}/metrics"
+
+
+class RayApi:
+    """One HTTP session for all heads; an async context manager."""
+
+    def __init__(self, timeout_seconds: float) -> None:
+        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, connect=timeout_seconds / 2)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(timeout=self._timeout)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def metrics(self, head: Head, attempt: int) -> tuple[DriverMetrics | None, str]:
+        """The live figures of this attempt, or None and why there are none."""
+        try:
+            async with self._open().get(head.metrics) as response:
+                text = await response.text()
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            return None, f"{head.metrics} does not answer ({_say(error)})."
+        if response.status != HTTPStatus.OK:
+            return None, f"{head.metrics} answered HTTP {response.status}."
+        return read_metrics(text, attempt)
+
+    async def attempt(self, head: Head, submission: str) -> AttemptView:
+        """What Ray knows of this submission. An end is reported only together with its log."""
+        try:
+            status, body = await self._json(head, "GET", submission)
+            if status == HTTPStatus.NOT_FOUND:
+                return AttemptView(AttemptState.LOST)
+            state = STATES.get(str(body.get("status")))
+            if status != HTTPStatus.OK or state is None:
+                return AttemptView(AttemptState.UNKNOWN, problem=f"HTTP {status} with status {body.get('status')}.")
+            if state is AttemptState.ACTIVE:
+                return AttemptView(state)
+            text = await self._log_end(head, submission)
+        except RayUnavailableError as error:
+            return AttemptView(AttemptState.UNKNOWN, problem=f"{error}.")
+        return AttemptView(state, outcome=_outcome(text, submission), log_tail=log_tail(text))
+
+    async def submit(self, head: Head, submission: str, config: JobConfig) -> None:
+        """Submits an attempt; one that is there already is left alone. Raises RayUnavailableError: try again.
+
+        Ray answers a second POST of the same id with 500, so it is asked first.
+        """
+        status, _ = await self._json(head, "GET", submission)
+        if status == HTTPStatus.OK:
+            return
+        if status != HTTPStatus.NOT_FOUND:
+            raise RayUnavailableError(f"{head.jobs} answered HTTP {status}")
+        body = {
+            "entrypoint": ENTRYPOINT,
+            "submission_id": submission,
+            "runtime_env": {"env_vars": {CONFIG_VARIABLE: config.model_dump_json()}},
+            "metadata": {"job": f"{config.namespace}/{config.name}", "attempt": str(config.attempt)},
+        }
+        status, answer = await self._json(head, "POST", "", body)
+        if status != HTTPStatus.OK:
+            raise RayUnavailableError(f"{head.jobs} refused attempt {config.attempt}: HTTP {status} {_short(answer)}")
+
+    async def stop(self, head: Head, submission: str) -> None:
+        """Asks Ray to stop an attempt; one that Ray does not know, or that ended, is left alone."""
+        status, answer = await self._json(head, "POST", f"{submission}/stop")
+        if status not in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
+            raise RayUnavailableError(f"{head.jobs} did not stop {submission}: HTTP {status} {_short(answer)}")
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise RuntimeError("RayApi is used outside of its context")
+        return self._session
+
+    async def _json(
+        self, head: Head, method: str, path: str, body: dict[str, Any] | None = None
+    ) -> tuple[int, dict[str, Any]]:
+        try:
+            async with self._open().request(method, head.jobs + path, json=body, headers=_headers(head)) as response:
+                text = await response.text()
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise RayUnavailableError(f"{head.jobs} does not answer ({_say(error)})") from error
+        if response.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise RayUnavailableError(f"{head.jobs} refused the operator's token (HTTP {response.status})")
+        try:
+            answer = json.loads(text)
+        except ValueError:
+            return response.status, {"text": text}
+        return response.status, answer if isinstance(answer, dict) else {"answer": answer}
+
+    async def _log_end(self, head: Head, submission: str) -> str:
+        """The end of a log: at most LOG_BYTES of it are ever held."""
+        url = f"{head.jobs}{submission}/logs"
+        kept, whole = b"", True
+        try:
+            async with self._open().get(url, headers=_headers(head)) as response:
+                if response.status != HTTPStatus.OK:
+                    raise RayUnavailableError(f"{url} answered HTTP {response.status}")
+                async for chunk in response.content.iter_chunked(64 * 1024):
+                    kept += chunk
+                    if len(kept) > LOG_BYTES:
+                        kept, whole = kept[-LOG_BYTES:], False
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise RayUnavailableError(f"{url} does not answer ({_say(error)})") from error
+        return decode_log(kept, whole=whole)
+
+
+def decode_log(body: bytes, *, whole: bool) -> str:
+    r"""The log in the end of Ray's answer `{"logs": "..."}`. A cut answer starts at its first whole line.
+
+    A line's end stands in JSON as the two characters `\n`; what follows them is always a whole escape again.
+    """
+    text = body.decode("utf-8", errors="replace")
+    try:
+        if whole:
+            return str(json.loads(text).get("logs") or "")
+        end = text.rstrip().removesuffix("}").rstrip().removesuffix('"')
+        return str(json.loads('"' + end.split(r"\n", 1)[-1] + '"'))
+    except ValueError as error:
+        raise RayUnavailableError(f"the log is not the JSON that Ray promises ({error})") from error
+
+
+def log_tail(text: str) -> str:
+    """The last lines of a log for people, without the outcome's line."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith(OUTCOME_PREFIX)]
+    return "\n".join(lines[-TAIL_LINES:])[-TAIL_CHARACTERS:]
+
+
+def _outcome(text: str, submission: str) -> Outcome | None:
+    try:
+        return Outcome.from_log(text)
+    except ValidationError:
+        log.exception("the outcome of %s cannot be read; does the image fit the operator?", submission)
+        return None
+
+
+def _headers(head: Head) -> dict[str, str]:
+    return {"Authorization": f"Bearer {head.token}"}
+
+
+def _say(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+def _short(answer: dict[str, Any]) -> str:
+    return json.dumps(answer)[:300]

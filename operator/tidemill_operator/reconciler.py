@@ -1,0 +1,134 @@
+"""One reconcile: observe into a snapshot, plan, apply, write the status once, then the events.
+
+Reads the watch cache, asks Ray where an attempt is open, and hands everything else to pure functions. Remembers
+nothing between two looks: whatever was interrupted is found again from what stands in the cluster.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from tidemill_operator.apply import ClusterRefusedError, DriverRefusedError, Executor
+from tidemill_operator.cache import Key, WatchCache, Watched
+from tidemill_operator.cluster import RAY_CLUSTERS, Cluster
+from tidemill_operator.core.attempts import open_attempt
+from tidemill_operator.core.planner import plan
+from tidemill_operator.core.snapshot import AttemptState, AttemptView, JobView, Snapshot, Tuning
+from tidemill_operator.core.spec_checks import SpecPolicy
+from tidemill_operator.errors import ConflictError, KindMissingError, ObjectMissingError, RayUnavailableError
+from tidemill_operator.event_writer import write_event
+from tidemill_operator.heads import Heads
+from tidemill_operator.manifests.names import cluster_name, submission_id
+from tidemill_operator.views import read_cluster, read_job, read_workers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tidemill_operator.config import Settings
+    from tidemill_operator.core.plan import Plan
+    from tidemill_operator.ray_api import RayApi
+
+log = logging.getLogger(__name__)
+
+
+class Reconciler:
+    """Reconciles one key at a time; the queue sees to it that no two of them are the same."""
+
+    def __init__(self, cluster: Cluster, ray: RayApi, cache: WatchCache, settings: Settings) -> None:
+        self._cluster = cluster
+        self._ray = ray
+        self._cache = cache
+        self._heads = Heads(cluster)
+        self._executor = Executor(cluster, ray, cache, self._heads, settings)
+        self._policy = SpecPolicy(settings.allow_host_path, settings.allowed_service_accounts)
+        self._tuning = Tuning(
+            backoff_min=timedelta(seconds=settings.backoff_min_seconds),
+            backoff_max=timedelta(seconds=settings.backoff_max_seconds),
+            poll=timedelta(seconds=settings.poll_seconds),
+            start_poll=timedelta(seconds=settings.start_poll_seconds),
+        )
+        self._now: Callable[[], datetime] = lambda: datetime.now(UTC).replace(microsecond=0)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Brings one job further. Returns the seconds until it wants another look, None where a change must come."""
+        body = self._cache.job(key)
+        if body is None:
+            return None
+        seen = await self._observe(read_job(body, self._policy))
+        decided = plan(seen)
+        try:
+            await self._act(decided, seen.job)
+        except ClusterRefusedError as error:
+            decided = plan(replace(seen, rejection=error.rejection))
+        except DriverRefusedError as error:
+            decided = plan(replace(seen, submit_problem=str(error)))
+        await self._report(key, body, seen, decided)
+        return decided.recheck_after.total_seconds() if decided.recheck_after is not None else None
+
+    async def _act(self, decided: Plan, job: JobView) -> None:
+        for action in decided.actions:
+            await self._executor.execute(action, job)
+
+    async def _report(self, key: Key, body: dict[str, Any], seen: Snapshot, decided: Plan) -> None:
+        """Writes the status where it says something new, and the events only once it is written."""
+        if decided.status != seen.job.status:
+            status = decided.status.model_dump(mode="json", by_alias=True)
+            try:
+                self._cache.put(Watched.JOBS, await self._cluster.patch_status(body, status))
+            except (ObjectMissingError, KindMissingError):
+                log.info("the job is gone", extra={"key": str(key)})
+                self._cache.drop(Watched.JOBS, key)
+                return
+        for event in decided.events:
+            await write_event(self._cluster, seen.job, event, seen.now)
+
+    async def _observe(self, job: JobView) -> Snapshot:
+        """Everything a decision needs, at this moment."""
+        seen = self._from_cache(job)
+        if not open_attempt(job.status.driver) or job.spec is None or job.status.completion_time is not None:
+            return seen
+        if seen.cluster is None:
+            return replace(seen, attempt=AttemptView(AttemptState.LOST))
+        if not seen.cluster.head_ip:
+            return replace(seen, attempt=AttemptView(AttemptState.UNKNOWN, problem="the head pod is not ready."))
+        asked = await self._ask_ray(seen, seen.cluster.head_ip)
+        if asked.attempt.state is AttemptState.UNKNOWN:
+            await self._refresh(seen.cluster.name, job.namespace)
+        return asked
+
+    def _from_cache(self, job: JobView) -> Snapshot:
+        name = cluster_name(job.name, job.uid)
+        body = self._cache.cluster(job.namespace, name)
+        pods = self._cache.pods(job.namespace, name)
+        return Snapshot(
+            now=self._now(),
+            job=job,
+            tuning=self._tuning,
+            cluster=read_cluster(body, pods) if body is not None else None,
+            workers=read_workers(pods),
+        )
+
+    async def _ask_ray(self, seen: Snapshot, head_ip: str) -> Snapshot:
+        """The open attempt: its live figures alone while it publishes any, else what Ray knows of it."""
+        number = seen.job.status.driver.attempt
+        try:
+            head = await self._heads.head(seen.job, head_ip)
+        except RayUnavailableError as error:
+            return replace(seen, attempt=AttemptView(AttemptState.UNKNOWN, problem=f"{error}."))
+        metrics, problem = await self._ray.metrics(head, number)
+        if metrics is not None:
+            return replace(seen, attempt=AttemptView(AttemptState.ACTIVE), metrics=metrics)
+        attempt = await self._ray.attempt(head, submission_id(seen.job.uid, number))
+        return replace(seen, attempt=attempt, metrics_problem=problem)
+
+    async def _refresh(self, name: str, namespace: str) -> None:
+        """Ray is silent: perhaps the cluster is gone and its watch event was missed."""
+        try:
+            body = await self._cluster.get(RAY_CLUSTERS, namespace, name)
+        except (ObjectMissingError, KindMissingError):
+            self._cache.drop(Watched.CLUSTERS, Key(namespace, name))
+            raise ConflictError(f"RayCluster {namespace}/{name} is gone") from None
+        self._cache.put(Watched.CLUSTERS, body)

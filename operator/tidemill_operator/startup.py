@@ -1,0 +1,141 @@
+"""Puts the operator together and runs it until it is told to stop: clients, cache, queue, Kopf, full comparisons."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import kopf
+
+from tidemill_operator import handlers
+from tidemill_operator.cache import WatchCache, Watched, key_of
+from tidemill_operator.cluster import JOBS, PODS, RAY_CLUSTERS, Cluster, Resource
+from tidemill_operator.credentials import load_configuration
+from tidemill_operator.errors import ApiUnavailableError, KindMissingError, RejectedError
+from tidemill_operator.ray_api import RayApi
+from tidemill_operator.reconciler import Reconciler
+from tidemill_operator.workqueue import WorkQueue
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tidemill_operator.config import Settings
+
+log = logging.getLogger(__name__)
+
+FIRST_RETRY_SECONDS = 1.0
+LAST_RETRY_SECONDS = 15.0
+
+WATCHES: tuple[tuple[Watched, Resource, str], ...] = (
+    (Watched.CLUSTERS, RAY_CLUSTERS, handlers.OURS),
+    (Watched.PODS, PODS, handlers.OURS),
+    (Watched.JOBS, JOBS, ""),
+)
+"""What is watched, children first: a job that is looked at finds its cluster known."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says beside the settings. No namespace means all."""
+
+    kubeconfig: Path | None
+    namespaces: tuple[str, ...]
+    health_port: int
+
+
+class Comparison:
+    """Compares the cache with the API server in full: at start, and now and then for events that a watch missed."""
+
+    def __init__(self, cluster: Cluster, cache: WatchCache, feed: handlers.Feed, namespaces: tuple[str, ...]) -> None:
+        self._cluster = cluster
+        self._cache = cache
+        self._feed = feed
+        self._namespaces: tuple[str | None, ...] = namespaces or (None,)
+
+    async def first(self) -> None:
+        """Fills the cache before anything is decided; waits for an API server or CRD that is not there yet."""
+        delay = FIRST_RETRY_SECONDS
+        while True:
+            try:
+                await self.once()
+            except (ApiUnavailableError, KindMissingError, RejectedError) as error:
+                log.warning("cannot list yet, tried again in %.0f s: %s", delay, error)
+            else:
+                return
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, LAST_RETRY_SECONDS)
+
+    async def forever(self, seconds: float) -> None:
+        """Compares again and again."""
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await self.once()
+            except (ApiUnavailableError, KindMissingError, RejectedError) as error:
+                log.warning("the full comparison failed, tried again in %.0f s: %s", seconds, error)
+
+    async def once(self) -> None:
+        """One comparison. Raises KindMissingError where our own CRD is missing; KubeRay's may be."""
+        for kind, resource, selector in WATCHES:
+            before, found = self._cache.keys(kind), set()
+            try:
+                for namespace in self._namespaces:
+                    async for body in self._cluster.list_all(resource, namespace, selector):
+                        self._feed.seen(kind, body)
+                        found.add(key_of(body))
+            except KindMissingError:
+                if kind is Watched.JOBS:
+                    raise
+                log.warning("KubeRay is not installed: the API server does not know RayCluster (ray.io/v1)")
+            for key in before - found:
+                self._feed.vanished(kind, key)
+
+
+async def serve(options: Options, settings: Settings) -> None:
+    """Runs until SIGTERM or SIGINT. Raises ConfigError where there is no cluster to work on."""
+    configuration = await load_configuration(options.kubeconfig)
+    cluster = Cluster(configuration)
+    cache = WatchCache()
+    async with RayApi(settings.request_timeout_seconds) as ray:
+        reconciler = Reconciler(cluster, ray, cache, settings)
+        queue = WorkQueue(reconciler.reconcile, settings.concurrency)
+        feed = handlers.Feed(cache, queue)
+        comparison = Comparison(cluster, cache, feed, options.namespaces)
+        try:
+            await comparison.first()
+            log.info("serving %s", ", ".join(options.namespaces) or "all namespaces")
+            await _run_together(
+                asyncio.create_task(queue.run(), name="queue"),
+                asyncio.create_task(comparison.forever(settings.resync_seconds), name="comparison"),
+                asyncio.create_task(_kopf(options, handlers.registry(feed, configuration)), name="kopf"),
+            )
+        finally:
+            await cluster.close()
+
+
+async def _kopf(options: Options, registry: kopf.OperatorRegistry) -> None:
+    """Kopf's own loop; it also takes SIGTERM and SIGINT, and answers /healthz."""
+    health = f"http://0.0.0.0:{options.health_port}/healthz" if options.health_port else None
+    await kopf.operator(
+        registry=registry,
+        settings=handlers.settings(),
+        standalone=True,
+        clusterwide=not options.namespaces,
+        namespaces=options.namespaces,
+        liveness_endpoint=health,
+    )
+
+
+async def _run_together(*tasks: asyncio.Task[None]) -> None:
+    """Runs until the first of the tasks ends, then stops the others; an error of any is raised."""
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+    for error in ended:
+        if isinstance(error, Exception):
+            raise error

@@ -1,0 +1,130 @@
+"""From objects as the API server gives them to the values that decisions are made from. Pure reading, no I/O."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from tidemill_api.v1alpha1.batch_inference_job import BatchInferenceJobSpec
+from tidemill_api.v1alpha1.batch_inference_job_status import BatchInferenceJobStatus
+from tidemill_operator.core.snapshot import ClusterView, JobView, WorkerPod
+from tidemill_operator.core.spec_checks import SpecPolicy, problems
+from tidemill_operator.manifests.ray_cluster import WORKER_GROUP
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    Json = dict[str, Any]
+
+NODE_TYPE_LABEL = "ray.io/node-type"
+"""Written by KubeRay on each pod: `head` or `worker`."""
+
+MAX_PROBLEMS = 2000
+"""Characters of the message about a wrong spec: the first problems, not a page of them."""
+
+FIX_HINT = (
+    " Fix the manifest and apply it again; all but workers, completionWindow and ttlSecondsAfterFinished can only be"
+    " changed by deleting the job first."
+)
+
+
+def read_job(body: Json, policy: SpecPolicy) -> JobView:
+    """A job as a value; a spec that does not hold is None with its problems in words.
+
+    Raises pydantic.ValidationError for a status that this operator cannot read: better loud than a job started anew.
+    """
+    metadata = body["metadata"]
+    spec, problem = _read_spec(body.get("spec") or {}, policy)
+    return JobView(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        generation=metadata.get("generation", 1),
+        created=datetime.fromisoformat(metadata["creationTimestamp"]),
+        deleting="deletionTimestamp" in metadata,
+        spec=spec,
+        spec_problem=problem,
+        status=BatchInferenceJobStatus.model_validate(body.get("status") or {}),
+    )
+
+
+def _read_spec(raw: Json, policy: SpecPolicy) -> tuple[BatchInferenceJobSpec | None, str]:
+    try:
+        spec = BatchInferenceJobSpec.model_validate(raw)
+    except ValidationError as error:
+        return None, _hinted(_fault(fault["loc"], fault["msg"]) for fault in error.errors())
+    found = problems(spec, policy)
+    return (None, _hinted(found)) if found else (spec, "")
+
+
+def _fault(location: tuple[int | str, ...], message: str) -> str:
+    field = ".".join(str(part) for part in location)
+    text = message.removeprefix("Value error, ")
+    return f"{field}: {text}" if field else text
+
+
+def _hinted(found: Iterable[str]) -> str:
+    return f"{'; '.join(found)[:MAX_PROBLEMS]}.{FIX_HINT}"
+
+
+def read_cluster(body: Json, pods: tuple[Json, ...]) -> ClusterView:
+    """A RayCluster and what keeps its pods from being ready."""
+    metadata, spec, status = body["metadata"], body["spec"], body.get("status") or {}
+    group: Json = next((g for g in spec.get("workerGroupSpecs") or () if g.get("groupName") == WORKER_GROUP), {})
+    conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
+    refused = conditions.get("ReplicaFailure", {})
+    refusal = refused.get("message", "") if refused.get("status") == "True" else ""
+    head = conditions.get("HeadPodReady", {})
+    head_ready = head.get("status") == "True"
+    since = head.get("lastTransitionTime")
+    return ClusterView(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        deleting="deletionTimestamp" in metadata,
+        head_ready=head_ready,
+        head_ip=(status.get("head") or {}).get("podIP", "") if head_ready else "",
+        head_problem=_pod_problem(_of_type(pods, "head")) or refusal,
+        replicas=group.get("replicas", 0),
+        max_replicas=group.get("maxReplicas", 0),
+        workers_to_delete=tuple((group.get("scaleStrategy") or {}).get("workersToDelete") or ()),
+        worker_problem=_pod_problem(_of_type(pods, "worker")) or refusal,
+        head_ready_since=datetime.fromisoformat(since) if since and head_ready else None,
+    )
+
+
+def read_workers(pods: tuple[Json, ...]) -> tuple[WorkerPod, ...]:
+    """The worker pods that exist, ended ones left out: KubeRay replaces those by itself."""
+    return tuple(
+        WorkerPod(
+            name=pod["metadata"]["name"],
+            ip=(pod.get("status") or {}).get("podIP", ""),
+            ready=_condition(pod, "Ready").get("status") == "True",
+            deleting="deletionTimestamp" in pod["metadata"],
+        )
+        for pod in _of_type(pods, "worker")
+        if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
+    )
+
+
+def _of_type(pods: tuple[Json, ...], node_type: str) -> tuple[Json, ...]:
+    return tuple(pod for pod in pods if (pod["metadata"].get("labels") or {}).get(NODE_TYPE_LABEL) == node_type)
+
+
+def _condition(pod: Json, of: str) -> Json:
+    conditions: list[Json] = (pod.get("status") or {}).get("conditions") or []
+    return next((condition for condition in conditions if condition["type"] == of), {})
+
+
+def _pod_problem(pods: tuple[Json, ...]) -> str:
+    """Why the first pod that is not ready is not: the scheduler's words, or the container's."""
+    for pod in pods:
+        scheduled = _condition(pod, "PodScheduled")
+        if scheduled.get("status") == "False":
+            return str(scheduled.get("message") or scheduled.get("reason", ""))
+        for container in (pod.get("status") or {}).get("containerStatuses") or ():
+            waiting = (container.get("state") or {}).get("waiting") or {}
+            if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+                return f"{waiting['reason']}: {waiting.get('message', '')}".rstrip(": ")
+    return ""

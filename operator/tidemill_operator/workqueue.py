@@ -1,0 +1,116 @@
+"""One queue of keys: coalescing, one reconcile at a time per key, delays, and back-off per key on passing faults.
+
+Whoever adds a key asks for one look at it from now on; ten requests before that look are one look. A key that is
+asked for while it is worked on is worked on once more afterwards. Holds keys only, never what happened to them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from tidemill_operator.errors import PassingError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tidemill_operator.cache import Key
+
+log = logging.getLogger(__name__)
+
+FIRST_RETRY_SECONDS = 0.5
+LAST_RETRY_SECONDS = 60.0
+BUG_RETRY_SECONDS = 600.0
+"""After an error nobody planned for: retrying fast would only fill the log, never retrying would lose the job."""
+
+
+class WorkQueue:
+    """Runs `work(key)` for each key that was asked for; `work` gives the seconds until its next look, or None."""
+
+    def __init__(self, work: Callable[[Key], Awaitable[float | None]], concurrency: int) -> None:
+        self._work = work
+        self._concurrency = concurrency
+        self._ready: asyncio.Queue[Key] = asyncio.Queue()
+        self._queued: set[Key] = set()
+        self._running: set[Key] = set()
+        self._again: set[Key] = set()
+        self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._faults: dict[Key, int] = {}
+
+    def add(self, key: Key) -> None:
+        """Asks for a look at the key now."""
+        self._cancel_timer(key)
+        if key in self._running:
+            self._again.add(key)
+        elif key not in self._queued:
+            self._queued.add(key)
+            self._ready.put_nowait(key)
+
+    def add_after(self, key: Key, seconds: float) -> None:
+        """Asks for a look at the key later; an earlier request that stands wins."""
+        if seconds <= 0:
+            self.add(key)
+            return
+        if key in self._queued:
+            return
+        loop = asyncio.get_running_loop()
+        standing = self._timers.get(key)
+        if standing is not None and standing.when() <= loop.time() + seconds:
+            return
+        self._cancel_timer(key)
+        self._timers[key] = loop.call_later(seconds, self.add, key)
+
+    def forget(self, key: Key) -> None:
+        """The key's object is gone: drops its timer and what is remembered of its faults."""
+        self._cancel_timer(key)
+        self._faults.pop(key, None)
+
+    async def run(self) -> None:
+        """Works until it is cancelled."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(self._concurrency):
+                    tasks.create_task(self._worker())
+        finally:
+            for key in list(self._timers):
+                self._cancel_timer(key)
+
+    async def _worker(self) -> None:
+        while True:
+            key = await self._ready.get()
+            self._queued.discard(key)
+            self._running.add(key)
+            try:
+                delay = await self._one(key)
+            finally:
+                self._running.discard(key)
+            if key in self._again:
+                self._again.discard(key)
+                self.add(key)
+            elif delay is not None:
+                self.add_after(key, delay)
+
+    async def _one(self, key: Key) -> float | None:
+        try:
+            delay = await self._work(key)
+        except PassingError as fault:
+            return self._back_off(key, fault)
+        except Exception:
+            # The boundary of a reconcile: whatever is wrong with one key must not stop the others.
+            log.exception("bug while reconciling; tried again in %.0f s", BUG_RETRY_SECONDS, extra={"key": str(key)})
+            return BUG_RETRY_SECONDS
+        self._faults.pop(key, None)
+        return delay
+
+    def _back_off(self, key: Key, fault: PassingError) -> float:
+        count = self._faults.get(key, 0)
+        self._faults[key] = count + 1
+        delay = min(FIRST_RETRY_SECONDS * 2.0 ** min(count, 16), LAST_RETRY_SECONDS)
+        log.warning("%s; tried again in %.1f s", fault, delay, extra={"key": str(key)})
+        return delay
+
+    def _cancel_timer(self, key: Key) -> None:
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()
