@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,17 +81,19 @@ class Processes:
         log.parent.mkdir(parents=True, exist_ok=True)
         if log.exists() and log.stat().st_size > LARGEST_LOG_BYTES:
             log.replace(log.with_suffix(".log.1"))
-        with log.open("ab") as output:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=dict(environment),
-                cwd="/",
-                start_new_session=True,
-            )
-        record = Record(process.pid, start_time(process.pid) or 0, tuple(command))
+        # Not `subprocess`: it warns of children that outlive it, and these are meant to.
+        pid = os.posix_spawn(
+            command[0],
+            command,
+            environment,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+            setsid=True,
+        )
+        record = Record(pid, start_time(pid) or 0, tuple(command))
         path = self._record_file(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = path.with_suffix(".new")
@@ -135,4 +137,6 @@ def _ended(record: Record, seconds: float) -> bool:
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)
+    with suppress(ChildProcessError):
+        os.waitpid(record.pid, os.WNOHANG)  # it is our own child if this very process started it
     return True

@@ -75,8 +75,7 @@ class Supervisor:
     def up(self) -> None:
         """Start what does not run and wait until it is ready. ClusterError with the log's end if it dies."""
         with self._locked():
-            self._start_api_server()
-            self._load_definitions()
+            self._serve_objects()
             kubeconfig = ("--kubeconfig", str(self.settings.kubeconfig))
             self._ensure(KUBERAY, (*_python("devcluster.kuberay"), *kubeconfig))
             nodes = [word for node in self.settings.nodes for word in ("--node", node)]
@@ -84,6 +83,11 @@ class Supervisor:
             self._ensure(KUBELET, (*run, *nodes))
             self._wait(KUBELET, "the nodes are ready", self._nodes_ready)
             self._wait(KUBERAY, "the KubeRay stand-in runs", lambda: True)
+
+    def up_api_server(self) -> None:
+        """Start the API server alone, with the definitions loaded: objects are kept and nothing acts on them."""
+        with self._locked():
+            self._serve_objects()
 
     def down(self, *, purge: bool = False) -> None:
         """Stop everything and remove what the pods left on the machine; with `purge` the stored objects too."""
@@ -142,6 +146,10 @@ class Supervisor:
 
     def _last(self, name: str) -> str:
         return self.processes.last_words(name)
+
+    def _serve_objects(self) -> None:
+        self._start_api_server()
+        self._load_definitions()
 
     def _start_api_server(self) -> None:
         """Start the server if need be; it takes its old port again, so that kubeconfigs and watches last."""
@@ -217,7 +225,7 @@ class Supervisor:
 
 
 def _python(module: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", module)
+    return (sys.executable, "-P", "-m", module)  # -P: nothing is imported from wherever the caller stands
 
 
 def _environment() -> dict[str, str]:
