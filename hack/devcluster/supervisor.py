@@ -74,6 +74,8 @@ class Supervisor:
 
     def up(self) -> None:
         """Start what does not run and wait until it is ready. ClusterError with the log's end if it dies."""
+        for node in self.settings.nodes:
+            _node_name(node)
         with self._locked():
             self._serve_objects()
             kubeconfig = ("--kubeconfig", str(self.settings.kubeconfig))
@@ -109,16 +111,17 @@ class Supervisor:
         return {name: self.processes.running(name) for name in NAMES}
 
     def _purge(self) -> None:
-        if not (self.settings.state / "lock").exists():
-            raise ClusterError(f"{self.settings.state} is not the state of a dev cluster; nothing was removed")
         shutil.rmtree(self.settings.state)
         self.settings.kubeconfig.unlink(missing_ok=True)
         self.say(f"removed {self.settings.state}")
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        self.settings.state.mkdir(parents=True, exist_ok=True)
-        with (self.settings.state / "lock").open("w") as lock:
+        state = self.settings.state
+        state.mkdir(parents=True, exist_ok=True)
+        if not (state / "lock").exists() and any(state.iterdir()):
+            raise ClusterError(f"{state} holds other files and is not the state of a dev cluster; nothing was touched")
+        with (state / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _SHELL = ["/bin/bash", "-c", "--"]
 
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - a mount point in a pod, not a file of ours
+
 _RAISE_OPEN_FILES = "ulimit -n ${RAY_START_ULIMIT_OPEN_FILES:-65536}"
 """Ray opens a descriptor per connection; a container's usual 1024 are soon used up."""
 
@@ -154,14 +156,14 @@ def _with_shared_memory(
 ) -> tuple[Manifest, list[Manifest]]:
     """Ray's object store in memory, unless the template mounts /dev/shm or keeps the store elsewhere."""
     mounts = ray.get("volumeMounts") or []
-    if "plasma-directory" in params or any(mount["mountPath"] == "/dev/shm" for mount in mounts):  # noqa: S108
+    if "plasma-directory" in params or any(mount["mountPath"] == _SHARED_MEMORY for mount in mounts):
         return ray, volumes
     if not any(volume["name"] == "shared-mem" for volume in volumes):
         resources = ray.get("resources") or {}
         limit = (resources.get("limits") or {}).get("memory") or (resources.get("requests") or {}).get("memory")
         source = {"medium": "Memory"} | ({"sizeLimit": limit} if limit else {})
         volumes = [*volumes, {"name": "shared-mem", "emptyDir": source}]
-    mount = {"name": "shared-mem", "mountPath": "/dev/shm"}  # noqa: S108 - a mount point, not a file
+    mount = {"name": "shared-mem", "mountPath": _SHARED_MEMORY}
     return {**ray, "volumeMounts": [*mounts, mount]}, volumes
 
 
