@@ -26,7 +26,16 @@ class OperatorProcess:
     def start(self) -> None:
         """Starts the operator anew, so that it runs this checkout's code. Raises DemoError where it ends at once."""
         self.stop()
-        command = [sys.executable, "-m", "tidemill_operator", "--kubeconfig", str(self._kubeconfig), "--all-namespaces"]
+        command = [
+            sys.executable,
+            "-m",
+            "tidemill_operator",
+            "--kubeconfig",
+            str(self._kubeconfig),
+            "--all-namespaces",
+            "--health-port",
+            "0",
+        ]
         # The demo's folders are folders of this machine, so hostPath is allowed here, as the chart never does.
         environment = {**os.environ, "TIDEMILL_ALLOW_HOST_PATH": "true"}
         with self.log.open("ab") as log:
