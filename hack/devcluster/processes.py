@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 STOP_SECONDS = 10.0
 """How long a process may take after SIGTERM before it is killed."""
@@ -75,7 +75,7 @@ class Processes:
         record = self.record(name)
         return record if record is not None and record.alive() else None
 
-    def start(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> Record:
+    def start(self, name: str, command: tuple[str, ...], environment: Mapping[str, str]) -> Record:
         """Start a process and remember it. The caller has made sure that none of the name runs."""
         log = self.log(name)
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +93,7 @@ class Processes:
             ],
             setsid=True,
         )
-        record = Record(pid, start_time(pid) or 0, tuple(command))
+        record = Record(pid, start_time(pid) or 0, command)
         path = self._record_file(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = path.with_suffix(".new")

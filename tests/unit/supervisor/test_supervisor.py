@@ -55,7 +55,7 @@ def test_a_process_that_dies_at_its_start_is_told_with_its_last_words(supervisor
     made, _ = supervisor
     failing = (sys.executable, "-c", "raise SystemExit('no such option')")
     monkeypatch.setattr("devcluster.supervisor._python", lambda module: failing)
-    with pytest.raises(ClusterError, match="apiserver ended instead of getting ready(?s:.*)no such option"):
+    with pytest.raises(ClusterError, match=r"apiserver ended instead of getting ready(?s:.*)no such option"):
         made.up_api_server()
 
 
