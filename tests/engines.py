@@ -1,0 +1,61 @@
+"""Engines for tests that are about the driver, not about answers: they stand for vLLM behind the engine interface.
+
+Named by TIDEMILL_ENGINE=engines:<factory>; the tests put this folder on PYTHONPATH of the Ray cluster they start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tidemill_workloads.engine.interface import Answer
+from tidemill_workloads.errors import EngineDead
+from tidemill_workloads.output_lines import error_body
+
+if TYPE_CHECKING:
+    from tidemill_workloads.engine.interface import EngineSettings
+    from tidemill_workloads.rows import Row
+
+
+@dataclass
+class NoOpEngine:
+    """Answers at once, or after `seconds`; a row whose custom_id says so fails in the named way."""
+
+    seconds: float = 0.0
+
+    async def start(self) -> None:
+        """Nothing to load."""
+
+    async def answer(self, row: Row) -> Answer:
+        """An echo of the custom_id, unless it starts with `bad-` (400), `bug-` (raises) or `die-` (kills the engine)."""
+        if self.seconds:
+            await asyncio.sleep(self.seconds)
+        if row.custom_id.startswith("bad-"):
+            return Answer(400, error_body("made to fail", "BadRequestError", 400), 1, 0)
+        if row.custom_id.startswith("bug-"):
+            raise RuntimeError("made to raise")
+        if row.custom_id.startswith("die-"):
+            self._die_once(row)
+        return Answer(200, b'{"object":"chat.completion","usage":{}}', 3, 2)
+
+    def _die_once(self, row: Row) -> None:
+        marker = Path(os.environ["TIDEMILL_TEST_FOLDER"], f"died-{row.custom_id}")
+        if not marker.exists():
+            marker.touch()
+            raise EngineDead("made to die")
+
+    async def close(self) -> None:
+        """Nothing to end."""
+
+
+def no_op(settings: EngineSettings) -> NoOpEngine:
+    """Answers at once."""
+    return NoOpEngine()
+
+
+def slow(settings: EngineSettings) -> NoOpEngine:
+    """Answers after TIDEMILL_TEST_SECONDS, half a second unless set."""
+    return NoOpEngine(float(os.environ.get("TIDEMILL_TEST_SECONDS", "0.5")))

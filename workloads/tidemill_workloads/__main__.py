@@ -1,0 +1,87 @@
+"""Entry point of the Ray job: checks, takes the output folder, validates, then becomes the driver.
+
+Runs on the head with nothing of Ray or of an engine imported. Validation's memory is gone when the driver starts:
+`execv` replaces the process and keeps its pid, so that the signals of a stop reach whoever is at work.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from tidemill_api.job_contract import EXIT_OK, EXIT_USER, JobConfig
+from tidemill_workloads.errors import JobRefused
+from tidemill_workloads.identity import Claim, own_folder
+from tidemill_workloads.index import read_index, write_index
+from tidemill_workloads.logs import set_up_logging
+from tidemill_workloads.manifest import standing_outcome
+from tidemill_workloads.metrics import LiveMetrics
+from tidemill_workloads.model_check import check_model
+from tidemill_workloads.outcomes import refused, say
+from tidemill_workloads.places import Places, open_places, read_config
+from tidemill_workloads.validation import validate
+
+if TYPE_CHECKING:
+    from tidemill_api.job_contract import Outcome
+
+log = logging.getLogger("tidemill_workloads")
+
+
+def main() -> int:
+    """Exit code of a job that ends here; does not return where there are rows to run."""
+    set_up_logging()
+    config = read_config()
+    try:
+        ready = prepare(config)
+    except JobRefused as refusal:
+        say(refused(refusal, config))
+        return EXIT_USER
+    if isinstance(ready, Claim):
+        become_driver(ready)
+    else:
+        say(ready)
+    return EXIT_OK
+
+
+def prepare(config: JobConfig) -> Claim | Outcome:
+    """All that stands before the first row: an attempt with a validated input, or the outcome of a job already done.
+
+    Raises JobRefused for everything that the user has to mend.
+    """
+    log.info("job %s/%s, attempt %d", config.namespace, config.name, config.attempt)
+    places = open_places(config)
+    own_folder(places.folder, config, places.source.identity)
+    if (outcome := standing_outcome(places.folder)) is not None:
+        log.info("the manifest stands: nothing to run")
+        return outcome
+    check_model(config.model.source, config.mounts)
+    claim = Claim.next(places.folder)
+    log.info("attempt %d of the output folder %s", claim.number, config.output_uri)
+    if read_index(places.folder) is None:
+        _validate(config, places)
+    return claim
+
+
+def _validate(config: JobConfig, places: Places) -> None:
+    metrics = LiveMetrics(config)
+    metrics.phase("validating")
+    metrics.validated(0)
+    metrics.serve()
+    log.info("validating %s (%d bytes)", config.input_uri, places.source.identity.size)
+    index = validate(places.source, places.folder, config.model.name, config.workers_max, metrics.validated)
+    write_index(places.folder, index)
+    log.info("%d rows in %d chunks, all valid", index.rows, len(index.chunks))
+
+
+def become_driver(claim: Claim) -> None:
+    """Replaces this process by the driver, which holds `claim` from now on."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    command = [sys.executable, "-m", "tidemill_workloads.driver", str(claim.number)]
+    os.execv(sys.executable, command)  # noqa: S606 - our own interpreter and module
+
+
+if __name__ == "__main__":
+    sys.exit(main())

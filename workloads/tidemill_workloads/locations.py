@@ -1,0 +1,115 @@
+"""From the URIs of a job to opened places: refuses what lies outside of the declared mounts or cannot be used.
+
+Every check speaks to the user: the message names the field, what was found and the fix. A path is judged after
+resolving `..` and symbolic links, so that no link leads out of a mount. Only local paths are built; other schemes are
+refused here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from tidemill_api.conditions import Reason
+from tidemill_workloads.errors import JobRefused
+from tidemill_workloads.storage import TEMPORARY_PREFIX, LocalFolder, LocalInput
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".lz4", ".tgz")
+COMPRESSED_MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"PK\x03\x04")
+LATER_SCHEMES = ("s3", "gs", "http", "https")
+
+
+def open_input(uri: str, mounts: Sequence[str]) -> LocalInput:
+    """The file of requests, pinned. Raises JobRefused with InvalidSpec, InputNotFound or InputNotReadable."""
+    field = "spec.input.uri"
+    path = _local_path(uri, field)
+    if path.name.lower().endswith(COMPRESSED_SUFFIXES):
+        raise _compressed(field, uri, Reason.INVALID_SPEC)
+    _require_mount(path, mounts, field, Reason.INPUT_NOT_READABLE)
+    try:
+        if path.is_dir():
+            message = f"{field}: {uri} is a folder; name the JSONL file in it"
+            raise JobRefused(Reason.INPUT_NOT_READABLE, message)
+        with path.open("rb") as file:
+            if file.read(8).startswith(COMPRESSED_MAGIC):
+                raise _compressed(field, uri, Reason.INPUT_NOT_READABLE)
+        return LocalInput.at(path.resolve(), uri)
+    except (FileNotFoundError, NotADirectoryError):
+        message = f"{field}: there is no file {uri} on the head pod; put the file there or mend the mount"
+        raise JobRefused(Reason.INPUT_NOT_FOUND, message) from None
+    except OSError as error:
+        message = f"{field}: {uri} cannot be read ({error.strerror}); mend its permissions or the mount"
+        raise JobRefused(Reason.INPUT_NOT_READABLE, message) from error
+
+
+def _compressed(field: str, uri: str, reason: Reason) -> JobRefused:
+    message = f"{field}: {uri} is compressed, which is not supported; decompress it and name the plain file"
+    return JobRefused(reason, message)
+
+
+def open_output(uri: str, mounts: Sequence[str]) -> LocalFolder:
+    """The folder for results, created and proven writable. Raises JobRefused with InvalidSpec or OutputNotWritable."""
+    field = "spec.output.uri"
+    path = _local_path(uri, field)
+    _require_mount(path, mounts, field, Reason.OUTPUT_NOT_WRITABLE)
+    probe = path / f"{TEMPORARY_PREFIX}probe-{uuid.uuid4().hex}"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except (FileExistsError, NotADirectoryError):
+        message = f"{field}: {uri} or a part of its path is a file, not a folder; name another folder"
+        raise JobRefused(Reason.OUTPUT_NOT_WRITABLE, message) from None
+    except OSError as error:
+        message = f"{field}: nothing can be written to {uri} ({error.strerror}); mount a writable volume there"
+        raise JobRefused(Reason.OUTPUT_NOT_WRITABLE, message) from error
+    return LocalFolder(path.resolve(), uri)
+
+
+def model_folder(source: str, mounts: Sequence[str]) -> Path:
+    """The folder that a local model source names. Raises JobRefused with InvalidSpec or ModelNotFound."""
+    field = "spec.model.source"
+    path = _local_path(source, field)
+    _require_mount(path, mounts, field, Reason.MODEL_NOT_FOUND)
+    return path
+
+
+def is_local(source: str) -> bool:
+    """Whether a model source is a path; anything else is a hub id."""
+    return source.startswith(("/", "file://"))
+
+
+def _local_path(uri: str, field: str) -> Path:
+    parts = urlsplit(uri)
+    if parts.scheme in LATER_SCHEMES:
+        message = f"{field}: {parts.scheme}:// is not supported yet; name a path under a mount of spec.template"
+        raise JobRefused(Reason.INVALID_SPEC, message)
+    if uri.startswith("file://") and parts.netloc in ("", "localhost"):
+        return Path(unquote(parts.path))
+    if not uri.startswith("/") or "\0" in uri:
+        message = f"{field}: {uri!r} is not an absolute path; name a path under a mount of spec.template"
+        raise JobRefused(Reason.INVALID_SPEC, message)
+    return Path(uri)
+
+
+def _require_mount(path: Path, mounts: Sequence[str], field: str, reason_of_link: Reason) -> None:
+    """A path that is written outside of the mounts can never heal; one that a symbolic link leads out can."""
+    written = Path(os.path.normpath(path))
+    named = ", ".join(mounts) or "none"
+    if not _lies_under(written, [Path(mount) for mount in mounts]):
+        message = f"{field}: {path} lies under no mount of spec.template (mounts: {named}); mount its volume there"
+        raise JobRefused(Reason.INVALID_SPEC, message)
+    resolved = Path(os.path.realpath(path))
+    if not _lies_under(resolved, [Path(os.path.realpath(mount)) for mount in mounts]):
+        message = f"{field}: {path} leads to {resolved}, which lies under no mount (mounts: {named}); mend the link"
+        raise JobRefused(reason_of_link, message)
+
+
+def _lies_under(path: Path, mounts: Sequence[Path]) -> bool:
+    return any(path.is_relative_to(mount) for mount in mounts)

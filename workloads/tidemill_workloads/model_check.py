@@ -1,0 +1,64 @@
+"""Is the model there? Asked on the head before anything is paid for; the weights themselves are never read.
+
+A source that is a path must be a folder with a config and weights; any other source is a hub id, whose config is
+fetched by the hub's own client, which honours HF_HUB_OFFLINE and its cache.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from tidemill_api.conditions import Reason
+from tidemill_workloads.errors import JobRefused
+from tidemill_workloads.locations import is_local, model_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+CONFIG = "config.json"
+WEIGHT_PATTERNS = ("*.safetensors", "*.bin", "*.pt", "*.gguf")
+FIELD = "spec.model.source"
+
+
+def check_model(source: str, mounts: Sequence[str]) -> None:
+    """Raises JobRefused(ModelNotFound) with the cause, or InvalidSpec for a path outside of the mounts."""
+    if is_local(source):
+        _check_folder(model_folder(source, mounts))
+    else:
+        _check_hub(source)
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise _not_found(f"there is no folder {folder} on the head pod; put the model there or mend the mount")
+    try:
+        config = json.loads((folder / CONFIG).read_bytes())
+    except FileNotFoundError:
+        raise _not_found(f"{folder} holds no {CONFIG}; name the folder of a Hugging Face model") from None
+    except (OSError, ValueError) as error:
+        raise _not_found(f"{folder}/{CONFIG} cannot be read ({error}); put the model's own file there") from error
+    if not isinstance(config, dict):
+        raise _not_found(f"{folder}/{CONFIG} is no model's config; put the model's own file there")
+    if not any(next(folder.glob(pattern), None) for pattern in WEIGHT_PATTERNS):
+        names = ", ".join(WEIGHT_PATTERNS)
+        raise _not_found(f"{folder} holds no weights ({names}); was the model copied whole?")
+
+
+def _check_hub(source: str) -> None:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HFValidationError
+
+    try:
+        hf_hub_download(source, CONFIG)
+    except HFValidationError as error:
+        raise _not_found(f"{source!r} is neither a path nor a hub id ({error})") from error
+    except (OSError, EntryNotFoundError) as error:  # the hub client's network and "no such repository" errors
+        cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        message = f"the hub has no readable model {source!r} from here ({cause}); mend the id, the token or the network"
+        raise _not_found(message) from error
+
+
+def _not_found(found: str) -> JobRefused:
+    return JobRefused(Reason.MODEL_NOT_FOUND, f"{FIELD}: {found}")

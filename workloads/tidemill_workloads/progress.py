@@ -1,0 +1,103 @@
+"""Who is doing what right now: engine actors report to one small board on the head, the driver reads it.
+
+Reports are cumulative for each writer, so that a lost one costs nothing. A writer that falls silent counts as gone:
+its durable rows stay counted, its rows in flight do not. Holds no state that a restart would miss.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+REPORT_SECONDS = 1.0
+"""How often a writer reports."""
+
+SILENT_SECONDS = 10.0
+"""A writer without a report for so long is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One writer's counts since it started; rows and tokens are of durable lines."""
+
+    writer: str
+    node: str
+    in_flight: int = 0
+    completed: int = 0
+    failed: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    stopped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The sum of all writers' reports. `in_flight` by node address, of live writers only."""
+
+    completed: int = 0
+    failed: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    in_flight: dict[str, int] = field(default_factory=dict)
+    live: int = 0
+    still_writing: int = 0
+    refusal: tuple[str, str] | None = None
+
+
+@dataclass(slots=True)
+class Board:
+    """All reports, the newest of each writer. `now` is monotonic seconds."""
+
+    reports: dict[str, tuple[float, Report]] = field(default_factory=dict)
+    stopping: bool = False
+    refusal: tuple[str, str] | None = None
+
+    def report(self, report: Report, now: float) -> bool:
+        """Takes a report; True asks the writer to flush and stop."""
+        self.reports[report.writer] = (now, report)
+        return self.stopping
+
+    def snapshot(self, now: float) -> Snapshot:
+        """The state of all writers."""
+        every = [report for _, report in self.reports.values()]
+        live = [report for heard, report in self.reports.values() if now - heard < SILENT_SECONDS]
+        in_flight: dict[str, int] = {}
+        for report in live:
+            in_flight[report.node] = in_flight.get(report.node, 0) + report.in_flight
+        return Snapshot(
+            completed=sum(report.completed for report in every),
+            failed=sum(report.failed for report in every),
+            prompt_tokens=sum(report.prompt_tokens for report in every),
+            completion_tokens=sum(report.completion_tokens for report in every),
+            in_flight=in_flight,
+            live=len(live),
+            still_writing=sum(not report.stopped for report in live),
+            refusal=self.refusal,
+        )
+
+
+class BoardActor:
+    """The board as a Ray actor: adds the clock and nothing else."""
+
+    def __init__(self) -> None:
+        self._board = Board()
+
+    def report(self, report: Report) -> bool:
+        """See Board.report."""
+        return self._board.report(report, time.monotonic())
+
+    def snapshot(self) -> Snapshot:
+        """See Board.snapshot."""
+        return self._board.snapshot(time.monotonic())
+
+    def restart(self) -> None:
+        """Forgets all writers: their durable rows are counted from the output folder from now on."""
+        self._board.reports.clear()
+
+    def stop(self) -> None:
+        """Asks every writer, at its next report, to flush and stop."""
+        self._board.stopping = True
+
+    def refuse(self, reason: str, message: str) -> None:
+        """Notes why the job cannot go on; the first one stands."""
+        self._board.refusal = self._board.refusal or (reason, message)
