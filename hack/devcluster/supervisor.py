@@ -18,7 +18,8 @@ import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -57,6 +58,16 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Program:
+    """One of the three programs: how it is started, and what must be true before it can be used."""
+
+    name: str
+    command: tuple[str, ...]
+    readiness: str
+    ready: Callable[[], bool]
+
+
+@dataclass(frozen=True)
 class Supervisor:
     """One dev cluster, whatever its condition. `say` gets one line for each thing that was done."""
 
@@ -79,12 +90,13 @@ class Supervisor:
         with self._locked():
             self._serve_objects()
             kubeconfig = ("--kubeconfig", str(self.settings.kubeconfig))
-            self._ensure(KUBERAY, (*_python("devcluster.kuberay"), *kubeconfig))
             nodes = [word for node in self.settings.nodes for word in ("--node", node)]
             run = (*_python("devcluster.kubelet"), "run", *kubeconfig, "--state", str(self._pods_state))
-            self._ensure(KUBELET, (*run, *nodes))
-            self._wait(KUBELET, "the nodes are ready", self._nodes_ready)
-            self._wait(KUBERAY, "the KubeRay stand-in runs", lambda: True)
+            kuberay = Program(KUBERAY, (*_python("devcluster.kuberay"), *kubeconfig), "it runs", lambda: True)
+            kubelet = Program(KUBELET, (*run, *nodes), "the nodes are ready", self._nodes_ready)
+            self._ensure(kuberay)
+            self._bring_up(kubelet)
+            self._bring_up(kuberay)
 
     def up_api_server(self) -> None:
         """Start the API server alone, with the definitions loaded: objects are kept and nothing acts on them."""
@@ -125,30 +137,38 @@ class Supervisor:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _ensure(self, name: str, command: tuple[str, ...]) -> None:
-        """Have a process run with this command; one with another command is started anew."""
-        running = self.processes.running(name)
-        if running is not None and running.command == command:
-            return
-        if running is not None:
-            self.processes.stop(name)
-        verb = "restarted" if self.processes.record(name) is not None or running is not None else "started"
-        record = self.processes.start(name, command, _environment())
-        self.say(f"{verb} {name} (pid {record.pid}, log {self.processes.log(name)})")
-
-    def _wait(self, name: str, what: str, ready: Callable[[], bool]) -> None:
+    def _bring_up(self, program: Program) -> None:
+        """Have a program run and be ready; one that we did not start and that dies meanwhile is started."""
+        fresh = self._ensure(program)
         deadline = time.monotonic() + READY_SECONDS
         while True:
-            if self.processes.running(name) is None:
-                raise ClusterError(f"{name} ended instead of getting ready. Its last words:\n{self._last(name)}")
-            if ready():
+            if self.processes.running(program.name) is None:
+                if fresh:
+                    raise ClusterError(f"{program.name} ended instead of getting ready. {self._last(program.name)}")
+                fresh = self._ensure(program)
+            if program.ready():
                 return
             if time.monotonic() > deadline:
-                raise ClusterError(f"not true after {READY_SECONDS:.0f} s: {what}. {name} said:\n{self._last(name)}")
+                raise ClusterError(
+                    f"{program.name}: not true after {READY_SECONDS:.0f} s: {program.readiness}. "
+                    f"{self._last(program.name)}"
+                )
             time.sleep(0.05)
 
+    def _ensure(self, program: Program) -> bool:
+        """Have a program run with its command, anew if that changed. Whether it was started now."""
+        name, command = program.name, program.command
+        running = self.processes.running(name)
+        if running is not None and running.command == command:
+            return False
+        verb = "started" if self.processes.record(name) is None else "restarted"
+        self.processes.stop(name)
+        record = self.processes.start(name, command, _environment())
+        self.say(f"{verb} {name} (pid {record.pid}, log {self.processes.log(name)})")
+        return True
+
     def _last(self, name: str) -> str:
-        return self.processes.last_words(name)
+        return f"Its last words:\n{self.processes.last_words(name)}"
 
     def _serve_objects(self) -> None:
         self._start_api_server()
@@ -161,8 +181,8 @@ class Supervisor:
         before = self._address()
         if self.processes.running(API_SERVER) is None:
             kubeconfig.unlink(missing_ok=True)  # else an old file could name a server that is not ours
-        self._ensure(API_SERVER, (*_python("devcluster.apiserver"), *options))
-        self._wait(API_SERVER, "the API server answers", self._answers)
+        command = (*_python("devcluster.apiserver"), *options)
+        self._bring_up(Program(API_SERVER, command, "it answers", self._answers))
         if before is not None and before != self._address():
             for name in (KUBELET, KUBERAY):
                 self.processes.stop(name)  # they would talk to the old port for ever
@@ -179,13 +199,13 @@ class Supervisor:
         return self._get("/readyz") is not None
 
     def _nodes_ready(self) -> bool:
+        """Whether the running kubelet itself said so: the server also remembers nodes of an earlier run."""
+        kubelet = self.processes.running(KUBELET)
+        if kubelet is None:
+            return False
+        since = int(time.time() - kubelet.age_seconds())
         nodes = json.loads(self._get("/api/v1/nodes") or b'{"items": []}')["items"]
-        ready = {
-            node["metadata"]["name"]
-            for node in nodes
-            for entry in node.get("status", {}).get("conditions") or []
-            if entry["type"] == "Ready" and entry["status"] == "True"
-        }
+        ready = {node["metadata"]["name"] for node in nodes if _said_ready_since(node, since)}
         return {_node_name(node) for node in self.settings.nodes} <= ready
 
     def _get(self, path: str) -> bytes | None:
@@ -243,3 +263,11 @@ def _node_name(node: str) -> str:
     if "name" not in parts:
         raise ClusterError(f"--node {node}: a node needs a name, as in name=node-a,cpu=4,memory=12Gi")
     return parts["name"]
+
+
+def _said_ready_since(node: dict[str, Any], since: float) -> bool:
+    """Whether a node's last word, not older than `since` (seconds since 1970), is that it is ready."""
+    for entry in node.get("status", {}).get("conditions") or []:
+        if entry["type"] == "Ready" and entry["status"] == "True":
+            return datetime.fromisoformat(entry["lastHeartbeatTime"]).timestamp() >= since
+    return False
