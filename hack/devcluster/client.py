@@ -197,9 +197,11 @@ class Client:
                 return items, str(metadata.get("resourceVersion", ""))
             query["continue"] = metadata["continue"]
 
-    async def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:
-        """Create an object; raises `AlreadyExists` where one of that name stands."""
-        return await self._request("POST", resource.path(namespace), body=body)
+    async def create(
+        self, resource: Resource, namespace: str | None, body: Object, *, name: str = "", subresource: str = ""
+    ) -> Object:
+        """Create an object, or post to a subresource of one; raises `AlreadyExists` where one of that name stands."""
+        return await self._request("POST", resource.path(namespace, name, subresource), body=body)
 
     async def replace(
         self, resource: Resource, namespace: str | None, name: str, body: Object, subresource: str = ""
@@ -295,6 +297,7 @@ class Client:
                     revision = obj["metadata"]["resourceVersion"]
                     if event["type"] != "BOOKMARK":
                         yield event["type"], obj
+            await asyncio.sleep(0.05)  # a server that ends each watch at once must not make us spin
 
 
 def _ssl_context(configuration: Configuration) -> ssl.SSLContext:

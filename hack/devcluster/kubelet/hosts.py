@@ -1,11 +1,13 @@
-"""The /etc/hosts of every pod: its own name, and the names of Services in place of a DNS server. Pure.
+"""The /etc/hosts of every pod: its own name, and the names of Services in place of a DNS server.
 
 Each Service's names lead to the address of one pod it selects: a ready one, else (or where the Service says
 `publishNotReadyAddresses`) one that runs. So a Service's port is the pod's: `targetPort` is not translated and
 load is not spread. The oldest of the candidates is taken, so that the answer stays the same while it lives.
+Pure, but for `rewrite`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 Object = Mapping[str, Any]
@@ -34,16 +36,25 @@ def service_addresses(services: Iterable[Object], pods: Iterable[Object]) -> dic
     return addresses
 
 
-def hosts_file(pod_name: str, pod_address: str, namespace: str, services: Mapping[tuple[str, str], str]) -> bytes:
+def hosts_file(pod: Object, pod_address: str, services: Mapping[tuple[str, str], str]) -> bytes:
     """The content for one pod, padded with empty lines to whole pages.
 
     It is rewritten in place, since a bind mount shows the file and not the name; a constant length means that
     a reader in the midst of it finds old or new lines, never half of one at the end.
     """
-    lines = [f"{pod_address}\t{pod_name}"]
+    namespace = pod["metadata"]["namespace"]
+    lines = [f"{pod_address}\t{pod['metadata']['name']}"]
+    lines += [f"{alias['ip']}\t{' '.join(alias['hostnames'])}" for alias in pod["spec"].get("hostAliases") or []]
     lines += [f"{address}\t{' '.join(_names(key, namespace))}" for key, address in sorted(services.items())]
     content = (_HEAD + "\n".join(lines) + "\n").encode()
     return content.ljust(-(-len(content) // _PAGE) * _PAGE, b"\n")
+
+
+def rewrite(path: Path, content: bytes) -> None:
+    """Write a hosts file in place, in one write. Raises FileNotFoundError where it was removed."""
+    with path.open("r+b", buffering=0) as file:
+        file.write(content)
+        file.truncate(len(content))
 
 
 def _names(service: tuple[str, str], own_namespace: str) -> Iterator[str]:
@@ -56,7 +67,7 @@ def _names(service: tuple[str, str], own_namespace: str) -> Iterator[str]:
 
 
 def _selects(service: Object, pod: Object) -> bool:
-    selector = (service.get("spec") or {}).get("selector")
+    selector = (service.get("spec") or {}).get("selector") or {}
     labels = pod["metadata"].get("labels") or {}
     return bool(selector) and all(labels.get(key) == value for key, value in selector.items())
 

@@ -152,6 +152,7 @@ def supervise(plan: LaunchPlan, child: int, output: int, failure: int) -> None:
     mine = {"pid": child, "start": start_time(child), "parent": os.getpid(), "parent_start": start_time(os.getpid())}
     write_json(folder / "process.json", mine | {"startedAt": time.time()})
     problem = _until_end(failure)  # blocks until the command runs: its exec closes the other end
+    os.dup2(os.open("/dev/null", os.O_WRONLY), 1)  # tells the kubelet, which reads our output to its end
     log = Log(plan.log, plan.log_bytes)
     ended = os.pidfd_open(child)
     poll = select.poll()

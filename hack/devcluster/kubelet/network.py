@@ -177,13 +177,18 @@ def pod_addresses(subnet: Subnet) -> set[str]:
     return {subnet.address(int(name.removeprefix(prefix))) for name in names if name.startswith(prefix)}
 
 
+def subnet_of(state: Path) -> Subnet | None:
+    """The /24 that the cluster in `state` holds now; None if it holds none."""
+    third = _remembered(state)
+    if third is None or not _owned(Subnet(third), state):
+        return None
+    return Subnet(third)
+
+
 async def remove_subnet(state: Path) -> None:
     """Remove every namespace, cable and the bridge of the cluster that lives in `state`."""
-    third = _remembered(state)
-    if third is None:
-        return
-    subnet = Subnet(third)
-    if not _owned(subnet, state):
+    subnet = subnet_of(state)
+    if subnet is None:
         return
     for address in pod_addresses(subnet):
         await disconnect_pod(subnet, address)

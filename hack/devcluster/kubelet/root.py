@@ -105,15 +105,15 @@ def _unstage(stage: str, count: int) -> None:
 def _forget_other_sandboxes(root: str) -> None:
     """Drop this namespace's copies of other sandboxes' tmpfs, which would hold their memory when they go."""
     ours = [
-        _unescape(fields[4])
+        unescape(fields[4])
         for fields in (line.split(" ") for line in Path("/proc/self/mountinfo").read_text().splitlines())
-        if MOUNT_SOURCE in fields and not (_unescape(fields[4]) + "/").startswith(root + "/")
+        if MOUNT_SOURCE in fields and not (unescape(fields[4]) + "/").startswith(root + "/")
     ]
     for target in sorted(ours, reverse=True):
         calls.unmount(target)
 
 
-def _unescape(path: str) -> str:
+def unescape(path: str) -> str:
     """Undo mountinfo's octal escapes for blanks and backslashes."""
     return path.encode().decode("unicode_escape").encode("latin-1").decode() if "\\" in path else path
 

@@ -26,12 +26,12 @@ class PodView:
     stopping: bool = False
 
 
-def build(pod: Object, view: PodView, now: float) -> dict[str, Any]:
-    """The whole status of a Pod."""
+def build(pod: Object, view: PodView, now: float, written: Object | None = None) -> dict[str, Any]:
+    """The whole status of a Pod. `written` is the status written last, if newer than the one in `pod`."""
     phase = phase_of(pod, view)
     status: dict[str, Any] = {
         "phase": phase,
-        "conditions": _conditions(pod, view, phase, now),
+        "conditions": _conditions(pod, view, (phase, now), written or {}),
         "hostIP": view.host_address,
         "hostIPs": [{"ip": view.host_address}],
         "startTime": rfc3339(view.started_at),
@@ -114,7 +114,8 @@ def _init_done(container: ContainerView, *, sidecar: bool) -> bool:
     return isinstance(container.state, Terminated) and container.state.exit_code == 0
 
 
-def _conditions(pod: Object, view: PodView, phase: str, now: float) -> list[dict[str, Any]]:
+def _conditions(pod: Object, view: PodView, at: tuple[str, float], written: Object) -> list[dict[str, Any]]:
+    phase, now = at
     waiting = _not_initialized(pod, view)
     unready = [container.name for container in view.containers if not container.ready]
     initialized = ("ContainersNotInitialized", f"containers with incomplete status: [{' '.join(waiting)}]")
@@ -131,11 +132,14 @@ def _conditions(pod: Object, view: PodView, phase: str, now: float) -> list[dict
         ("ContainersReady", not unready and phase == "Running", ready),
         ("PodScheduled", True, ("", "")),
     ]
+    ours = [kind for kind, _, _ in wanted]
     before = {condition["type"]: condition for condition in (pod.get("status") or {}).get("conditions") or []}
-    return [_condition(before.get(kind), kind, holds, why, now) for kind, holds, why in wanted]
+    others = [condition for kind, condition in before.items() if kind not in ours]
+    before |= {condition["type"]: condition for condition in written.get("conditions") or []}
+    return [*(_condition(before.get(kind), kind, holds, why, now) for kind, holds, why in wanted), *others]
 
 
-def _condition(before: Object | None, kind: str, holds: bool, why: Sequence[str], now: float) -> dict[str, Any]:  # noqa: FBT001 - a condition is a truth value
+def _condition(before: Object | None, kind: str, holds: bool, why: Sequence[str], now: float) -> dict[str, Any]:
     text = "True" if holds else "False"
     since = before.get("lastTransitionTime") if before and before["status"] == text else None
     condition = {"type": kind, "status": text, "lastTransitionTime": since or rfc3339(now)}

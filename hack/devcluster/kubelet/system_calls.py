@@ -52,7 +52,7 @@ def _check(result: int, call: str) -> None:
 
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:
-    """Mount `source` on `target`, see mount(2)."""
+    """Do what the manual's section 2 says of mount."""
     result = _libc.mount(
         source.encode(), target.encode(), kind.encode() or None, ctypes.c_ulong(flags), data.encode() or None
     )
@@ -84,17 +84,17 @@ def unmount(target: str) -> None:
 
 
 def pivot_root(new: str, old: str) -> None:
-    """Make `new` the root of this mount namespace and move the old root to `old`, see pivot_root(2)."""
+    """Make `new` the root of this mount namespace and move the old root to `old`."""
     _check(_libc.pivot_root(new.encode(), old.encode()), f"pivot_root {new}")
 
 
 def unshare(flags: int) -> None:
-    """Leave for new namespaces, see unshare(2); with CLONE_NEWPID the next child is the one that does."""
+    """Leave for new namespaces; with CLONE_NEWPID the next child is the one that does."""
     _check(_libc.unshare(ctypes.c_int(flags)), f"unshare {flags:#x}")
 
 
 def enter_namespace(path: str, kind: int) -> None:
-    """Join the namespace that the file at `path` stands for, see setns(2)."""
+    """Join the namespace that the file at `path` stands for."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         _check(_libc.setns(descriptor, ctypes.c_int(kind)), f"setns {path}")
