@@ -7,26 +7,32 @@ see or rely on.
 import base64
 from collections.abc import Callable
 
-from devcluster.apiserver import custom_resources
+from devcluster.apiserver import custom_resources, definition_rules
 from devcluster.apiserver.cluster import Cluster
+from devcluster.apiserver.errors import invalid
 from devcluster.apiserver.objects import JsonObject
 from devcluster.apiserver.requests import Target
 
 Rule = Callable[[JsonObject, JsonObject | None], None]
 
 
-def prepare(cluster: Cluster, target: Target, new: JsonObject, old: JsonObject | None) -> None:
-    """Complete the object in place; `old` is None on creation."""
-    if target.resource.storage == custom_resources.STORAGE:
-        _definition(cluster, new)
-        return
+def prepare(target: Target, new: JsonObject, old: JsonObject | None) -> None:
+    """Complete the object in place, before it is validated; `old` is None on creation."""
     rule = _RULES.get(target.resource.storage)
     if rule is not None:
         rule(new, old)
 
 
-def _definition(cluster: Cluster, new: JsonObject) -> None:
-    """Give a CustomResourceDefinition its status at once: its resources are served as soon as it is stored."""
+def complete(cluster: Cluster, target: Target, new: JsonObject) -> None:
+    """Complete a valid object in place with what depends on other objects. Raises `StatusError` 422.
+
+    A CustomResourceDefinition gets its status at once: its resources are served as soon as it is stored.
+    """
+    if target.resource.storage != custom_resources.STORAGE:
+        return
+    causes = definition_rules.definition_causes(new)
+    if causes:
+        raise invalid(target.resource.subject(new["metadata"]["name"]), causes)
     others = [entry.document for entry in cluster.store.list(custom_resources.STORAGE)]
     taken = custom_resources.names_taken(others, new["spec"]["group"])
     new["spec"].setdefault("conversion", {"strategy": "None"})

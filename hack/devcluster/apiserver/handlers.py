@@ -6,6 +6,7 @@ answered with 500, so that a bug is loud on both sides.
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -60,6 +61,14 @@ def json_response(
     return web.Response(body=body, status=code, headers={**(headers or {}), "Content-Type": content_type})
 
 
+@dataclass(frozen=True)
+class _Made:
+    """How a write is answered: the HTTP status and what the client is warned of."""
+
+    code: int
+    warnings: list[str]
+
+
 class ResourceHandler:
     """Serves `/api/v1/...` and `/apis/<group>/<version>/...`."""
 
@@ -106,30 +115,36 @@ class ResourceHandler:
         document = rendering(target.resource, entry) if rendering else object_bytes(target.resource, entry)
         return json_response(document, code, content_type_of(transform))
 
-    def _answer(self, request: web.Request, target: Target, document: JsonObject, code: int) -> web.Response:
+    def _answer(self, request: web.Request, target: Target, document: JsonObject, made: _Made) -> web.Response:
         transform = choose_transform(request.headers.get("Accept", ""))
         entry = Entry(target.resource.key(target.namespace, metadata(document)["name"]), 0, document, b"")
-        return self._shown(request, target, entry, transform, code)
+        response = self._shown(request, target, entry, transform, made.code)
+        for warning in made.warnings:
+            escaped = warning.replace("\\", "\\\\").replace('"', '\\"')
+            response.headers.add("Warning", f'299 - "{escaped}"')
+        return response
 
     async def _create(self, request: web.Request, target: Target) -> web.StreamResponse:
         _require(target, "create")
         document = check_not_decodable(await _body(request))
         options = parse_write_options(request.query, request.headers.get("User-Agent", ""))
         created = writes.create(self._cluster, target, document, options)
-        return self._answer(request, target, created, 201)
+        return self._answer(request, target, created, _Made(201, options.warnings))
 
     async def _replace(self, request: web.Request, target: Target) -> web.StreamResponse:
         _require(target, "update")
         document = check_not_decodable(await _body(request))
         options = parse_write_options(request.query, request.headers.get("User-Agent", ""))
-        return self._answer(request, target, writes.replace(self._cluster, target, document, options), 200)
+        replaced = writes.replace(self._cluster, target, document, options)
+        return self._answer(request, target, replaced, _Made(200, options.warnings))
 
     async def _patch(self, request: web.Request, target: Target) -> web.StreamResponse:
         _require(target, "patch")
         patch = await _body(request)
         options = parse_write_options(request.query, request.headers.get("User-Agent", ""))
         change = patch_change(target.resource, request.content_type, patch)
-        return self._answer(request, target, writes.modify(self._cluster, target, change, options), 200)
+        patched = writes.modify(self._cluster, target, change, options)
+        return self._answer(request, target, patched, _Made(200, options.warnings))
 
     async def _delete(self, request: web.Request, target: Target) -> web.StreamResponse:
         body = await _body(request)

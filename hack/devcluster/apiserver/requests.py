@@ -5,7 +5,7 @@ Pure; the grammar is k8s.io/apiserver/pkg/endpoints/request.RequestInfo. What is
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from devcluster.apiserver.errors import StatusError, bad_request, unknown_path
 from devcluster.apiserver.registry import Registry
@@ -35,13 +35,14 @@ class WriteOptions:
     """How a write is to be made.
 
     `field_manager` owns the fields the write sets; `field_validation` is Strict, Warn or Ignore; `force` takes
-    fields over from other managers in a server-side apply.
+    fields over from other managers in a server-side apply. `warnings` gathers what the client is to be told.
     """
 
     dry_run: bool = False
     field_manager: str = "unknown"
     field_validation: str = "Warn"
     force: bool = False
+    warnings: list[str] = field(default_factory=list)
 
 
 def parse_target(registry: Registry, path: str) -> Target:

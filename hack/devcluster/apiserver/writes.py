@@ -34,15 +34,15 @@ def create(cluster: Cluster, target: Target, document: JsonObject, options: Writ
     if resource.status and resource.custom:
         document.pop("status", None)
     document = admission.admit(resource, document, options)
-    built_in_rules.prepare(cluster, target, document, None)
+    built_in_rules.prepare(target, document, None)
     name = document["metadata"]["name"]
     if resource.storage not in _WITHOUT_GENERATION:
         document["metadata"]["generation"] = 1
-    causes = object_meta.validate(target, document, None) + admission.validate(resource, document, None)
+    causes = object_meta.validate(target, document, None) + admission.validate(target, document, None)
     if causes:
         raise invalid(resource.subject(name), causes)
+    built_in_rules.complete(cluster, target, document)
     _check_namespace(cluster, target, name)
-    admission.track_fields(resource, None, document, options, target.subresource)
     key = resource.key(target.namespace, name)
     if cluster.store.get(key) is not None:
         raise already_exists(resource.subject(name))
@@ -101,14 +101,15 @@ def modify(cluster: Cluster, target: Target, change: Change, options: WriteOptio
     new = admission.admit(resource, new, options)
     object_meta.carry_over(old, new)
     if not target.subresource:
-        built_in_rules.prepare(cluster, target, new, old)
+        built_in_rules.prepare(target, new, old)
     generation = object_meta.next_generation(resource.status, old, new)
     if generation is not None:
         new["metadata"]["generation"] = generation
-    causes = object_meta.validate(target, new, old) + admission.validate(resource, new, old)
+    causes = object_meta.validate(target, new, old) + admission.validate(target, new, old)
     if causes:
         raise invalid(resource.subject(target.name), causes)
-    admission.track_fields(resource, old, new, options, target.subresource)
+    if not target.subresource:
+        built_in_rules.complete(cluster, target, new)
     return _store_change(cluster, target, entry, new, options)
 
 
