@@ -1,0 +1,134 @@
+"""The Dockerfile, read line by line: what each stage is made of, who runs it, and that what it copies exists."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+TARGETS = ("operator", "workloads")
+
+
+@dataclass
+class Stage:
+    """One FROM and the instructions below it, continuation lines joined."""
+
+    base: str
+    name: str
+    instructions: list[tuple[str, str]] = field(default_factory=list)
+
+    def all(self, word: str) -> list[str]:
+        return [rest for instruction, rest in self.instructions if instruction == word]
+
+
+def instructions() -> list[tuple[str, str]]:
+    text = re.sub(r"^\s*#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
+    lines = re.sub(r"\\\n", " ", text).splitlines()
+    return [(word, rest.strip()) for word, _, rest in (line.partition(" ") for line in lines if line.strip())]
+
+
+def parsed() -> tuple[dict[str, str], dict[str, Stage]]:
+    """Arguments before the first FROM, and the stages by name."""
+    arguments: dict[str, str] = {}
+    stages: dict[str, Stage] = {}
+    stage: Stage | None = None
+    for word, rest in instructions():
+        if word == "FROM":
+            base, name = rest.split(" AS ")
+            stage = stages[name] = Stage(base, name)
+        elif stage is None:
+            arguments[rest.partition("=")[0]] = rest.partition("=")[2]
+        else:
+            stage.instructions.append((word, rest))
+    return arguments, stages
+
+
+ARGUMENTS, STAGES = parsed()
+
+
+def test_the_targets_are_there_and_the_base_is_an_argument() -> None:
+    assert set(TARGETS) <= STAGES.keys()
+    known = {"${BASE_IMAGE}", *STAGES}
+    assert {stage.base for stage in STAGES.values()} <= known
+
+
+def test_the_base_is_pinned_to_one_python() -> None:
+    assert re.fullmatch(r"python:3\.1[12]\.\d+-slim-[a-z]+", ARGUMENTS["BASE_IMAGE"])
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=lambda stage: stage.name)
+def test_no_stage_ends_as_root(stage: Stage) -> None:
+    """By number, since Kubernetes cannot tell from a name that it is not root's."""
+    user = stage.all("USER")[-1]
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user), user
+
+
+def test_pods_and_images_agree_on_the_group_of_files() -> None:
+    assert STAGES["workloads"].all("USER")[-1] == "1000:1000", "FILE_GROUP of the pod templates"
+
+
+def ignored(path: str) -> bool:
+    """By .dockerignore's rule: the last pattern that matches decides."""
+    verdict = False
+    for line in (ROOT / ".dockerignore").read_text().splitlines():
+        pattern = line.removeprefix("!")
+        if line and not line.startswith("#") and (pattern in ("*", path) or path.startswith(f"{pattern}/")):
+            verdict = not line.startswith("!")
+    return verdict
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=lambda stage: stage.name)
+def test_what_is_copied_exists_and_is_in_the_context(stage: Stage) -> None:
+    for copy in stage.all("COPY"):
+        words = shlex.split(copy)
+        options = dict(word.removeprefix("--").split("=") for word in words if word.startswith("--"))
+        if "from" in options:
+            assert options["from"] in STAGES
+            continue
+        for source in [word for word in words if not word.startswith("--")][:-1]:
+            assert (ROOT / source).exists(), source
+            assert not ignored(source), f"{source} is kept out by .dockerignore"
+
+
+def test_the_context_is_a_closed_list() -> None:
+    assert ignored(".git")
+    assert ignored(".tidemill/venv")
+    assert ignored("hack/examples/tickets.jsonl")
+    assert not ignored("operator/tidemill_operator/config.py")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_images_say_what_they_are_and_shield_the_standard_library(target: str) -> None:
+    stage = STAGES[target]
+    for label in ("title", "description", "version", "licenses"):
+        assert f"org.opencontainers.image.{label}=" in stage.all("LABEL")[0]
+    assert "PYTHONSAFEPATH=1" in " ".join(stage.all("ENV"))
+    version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert version is not None
+    assert f'image.version="{version[1]}"' in stage.all("LABEL")[0]
+
+
+def test_the_operator_has_no_compiler_and_no_package_manager_of_its_own() -> None:
+    assert STAGES["operator"].all("RUN") == []
+    assert "uninstall --yes pip" in STAGES["operator-environment"].all("RUN")[-1]
+
+
+def test_the_operator_tells_its_health() -> None:
+    (check,) = STAGES["operator"].all("HEALTHCHECK")
+    assert "/healthz" in check
+    assert "TIDEMILL_HEALTH_PORT" in check
+
+
+def test_secrets_of_an_index_stay_out_of_the_images() -> None:
+    for target in TARGETS:
+        assert not [argument for argument in STAGES[target].all("ARG") if argument.startswith(("PIP_", "TORCH"))]
+
+
+def test_an_unknown_engine_stops_the_build() -> None:
+    (build,) = [run for run in STAGES["workloads-environment"].all("RUN") if "ENGINE" in run]
+    assert "ENGINE must be cpu or gpu" in build
+    assert "torchvision" in build.split("gpu)")[0]
