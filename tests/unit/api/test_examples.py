@@ -57,3 +57,12 @@ def test_the_tickets_are_many_and_varied() -> None:
     assert len({" ".join(ticket.lower().split()[:3]) for ticket in tickets}) > 0.9 * len(tickets), "no template"
     assert sum(not ticket.isascii() for ticket in tickets) >= 10
     assert sum("\n" in ticket for ticket in tickets) >= 2
+
+
+def test_the_job_in_the_readme_is_one_that_tidemill_takes() -> None:
+    readme = (EXAMPLES.parents[1] / "README.md").read_text(encoding="utf-8")
+    blocks = [yaml.safe_load(block.split("```")[0]) for block in readme.split("```yaml\n")[1:]]
+    jobs = [block for block in blocks if block.get("kind") == KIND]
+    assert jobs
+    for job in jobs:
+        BatchInferenceJobSpec.model_validate(job["spec"])
