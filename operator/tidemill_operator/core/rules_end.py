@@ -25,6 +25,9 @@ STOP_GRACE = timedelta(seconds=120)
 
 STOP_POLL = timedelta(seconds=1)
 
+JOIN_GRACE = timedelta(hours=1)
+"""How long after the window the results of rows that were all answered within it may still be put in order."""
+
 
 def being_deleted(case: Case) -> Decision | None:
     """The job is on its way out: owner references take its children along, nothing is ours to do."""
@@ -97,7 +100,8 @@ def window_ended(case: Case) -> Decision | None:
     deadline = case.seen.deadline
     if deadline is None or case.seen.now < deadline:
         return None
-    if case.seen.metrics is not None and case.seen.metrics.phase == "finalising":
+    joining = case.seen.metrics is not None and case.seen.metrics.phase == "finalising"
+    if joining and case.seen.now < deadline + JOIN_GRACE:
         return None
     running = open_attempt(case.driver) and case.seen.attempt.state in (AttemptState.ACTIVE, AttemptState.UNKNOWN)
     if running and case.seen.cluster is not None and case.seen.now < deadline + STOP_GRACE:

@@ -1,0 +1,234 @@
+"""A small world in which whole jobs are played with a virtual clock: API server, KubeRay, Ray and a driver.
+
+The planner is the real one; everything around it is a model of how those parts behave, as `reconciler.py` and
+`apply.py` see them. Invariants are checked after every step.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from unit.operator.builders import T0, make_cluster, make_job, make_spec
+
+from tidemill_api.conditions import Reason
+from tidemill_api.job_contract import Outcome, RowCounts
+from tidemill_operator.core import plan as actions
+from tidemill_operator.core.attempts import open_attempt
+from tidemill_operator.core.planner import plan
+from tidemill_operator.core.snapshot import AttemptState, AttemptView, DriverMetrics, Snapshot, WorkerPod
+
+PER_WORKER = 5
+
+
+@dataclass
+class Driver:
+    """One attempt on a head. Its rows live in the world, as they live in the output folder."""
+
+    phase: str = "starting"
+    in_flight: dict[str, int] = field(default_factory=dict)
+    end: AttemptView | None = None
+
+
+@dataclass
+class SimWorld:
+    total: int = 23
+    least: int = 0
+    input_exists: bool = True
+    now: object = T0
+
+    def __post_init__(self):
+        self.job = make_job(spec=make_spec(workers={"min": self.least, "max": 4}))
+        self.cluster = None
+        self.pods: list[WorkerPod] = []
+        self.drivers: dict[int, Driver] = {}  # of the head that runs now
+        self.done = 0  # rows with a line in the output folder
+        self.validated = False
+        self.manifest = False
+        self.pod_number = 0
+        self.max_alive = 0
+        self.events: list[str] = []
+        self.deleted = False
+
+    # What happens around the operator
+
+    def head_comes_up(self):
+        if self.cluster is not None and not self.cluster.head_ready:
+            self.cluster = replace(self.cluster, head_ready=True, head_ip="10.0.0.1", head_ready_since=self.now)
+
+    def head_dies(self):
+        if self.cluster is not None:
+            self.cluster = replace(self.cluster, head_ready=False, head_ip="", head_ready_since=None)
+            self.drivers.clear()
+
+    def cluster_is_deleted(self):
+        self.cluster = None
+        self.pods.clear()
+        self.drivers.clear()
+
+    def driver_dies(self):
+        for driver in self._alive():
+            driver.end = AttemptView(AttemptState.ENDED, log_tail="Killed")
+
+    def worker_dies(self):
+        if self.pods:
+            dead = self.pods.pop()
+            for driver in self._alive():
+                driver.in_flight.pop(dead.ip, None)
+            self._replace_pods()
+
+    def input_appears(self):
+        self.input_exists = True
+
+    def work_goes_on(self):
+        """KubeRay makes pods, and the driver gets one step further."""
+        self._replace_pods()
+        self.pods = [replace(pod, ready=True) for pod in self.pods]
+        for driver in self._alive():
+            self._drive(driver)
+
+    def _drive(self, driver):
+        if driver.phase == "starting":
+            driver.phase = "validating"
+            if not self.input_exists:
+                self._end(driver, Reason.INPUT_NOT_FOUND)
+        elif driver.phase == "validating":
+            self.validated = True
+            driver.phase = "finalising" if self.done == self.total else "processing"
+        elif driver.phase == "processing":
+            self._answer(driver)
+        elif driver.phase == "finalising":
+            self.manifest = True
+            self._end(driver, Reason.ALL_ROWS_ANSWERED)
+
+    def _answer(self, driver):
+        self.done += sum(driver.in_flight.values())
+        driver.in_flight.clear()
+        left = self.total - self.done
+        for pod in self.pods:
+            if pod.ready and left > 0:
+                driver.in_flight[pod.ip] = min(left, PER_WORKER)
+                left -= driver.in_flight[pod.ip]
+        if self.done == self.total:
+            driver.phase = "finalising"
+
+    def _end(self, driver, reason):
+        rows = RowCounts(total=self.total, completed=self.done) if reason is Reason.ALL_ROWS_ANSWERED else RowCounts()
+        driver.end = AttemptView(AttemptState.ENDED, outcome=Outcome(reason=reason, message="So it is.", rows=rows))
+
+    def _alive(self):
+        return [driver for driver in self.drivers.values() if driver.end is None]
+
+    def _replace_pods(self):
+        while self.cluster is not None and len(self.pods) < self.cluster.replicas:
+            self.pod_number += 1
+            self.pods.append(WorkerPod(f"w{self.pod_number}", f"10.0.1.{self.pod_number}", False, False))
+
+    # The operator's reconcile
+
+    def snapshot(self):
+        seen = Snapshot(now=self.now, job=self.job, cluster=self.cluster, workers=tuple(self.pods))
+        status = self.job.status
+        if not open_attempt(status.driver) or status.completion_time is not None:
+            return seen
+        if self.cluster is None:
+            return replace(seen, attempt=AttemptView(AttemptState.LOST))
+        if not self.cluster.head_ready:
+            return replace(seen, attempt=AttemptView(AttemptState.UNKNOWN, problem="no head."))
+        driver = self.drivers.get(status.driver.attempt)
+        if driver is None:
+            return replace(seen, attempt=AttemptView(AttemptState.LOST))
+        if driver.end is not None:
+            return replace(seen, attempt=driver.end)
+        return replace(seen, attempt=AttemptView(AttemptState.ACTIVE), metrics=self._metrics(driver))
+
+    def _metrics(self, driver):
+        if driver.phase == "starting":
+            return None
+        return DriverMetrics(
+            phase=driver.phase,
+            rows_total=self.total if driver.phase != "validating" else None,
+            rows_validated=1,
+            rows_completed=self.done,
+            rows_per_worker=PER_WORKER,
+            in_flight=dict(driver.in_flight),
+        )
+
+    def reconcile(self, crash=""):
+        """One reconcile. `crash` kills the operator before it acts, or after it acted and before it wrote."""
+        decided = plan(self.snapshot())
+        if crash == "before":
+            return None
+        for action in decided.actions:
+            self._apply(action)
+            self._check_world()
+        if crash == "after":
+            return None
+        self._check_status(decided.status)
+        self.job = replace(self.job, status=decided.status)
+        self.events += [event.reason for event in decided.events]
+        return decided
+
+    def _apply(self, action):
+        match action:
+            case actions.CreateCluster():
+                if self.cluster is None:
+                    self.cluster = make_cluster(head_ready=False, head_ip="", head_ready_since=None)
+            case actions.DeleteCluster():
+                self.cluster_is_deleted()
+            case actions.SubmitDriver(_, attempt):
+                self.drivers.setdefault(attempt, Driver())
+            case actions.StopDriver(_, attempt):
+                driver = self.drivers[attempt]
+                driver.end = driver.end or AttemptView(AttemptState.STOPPED)
+            case actions.ScaleCluster():
+                self._scale(action)
+            case actions.DeleteJob():
+                self.deleted = True
+
+    def _scale(self, scale):
+        busy = {ip for driver in self._alive() for ip, rows in driver.in_flight.items() if rows}
+        victims = [pod for pod in self.pods if pod.name in scale.workers_to_delete]
+        assert not [pod for pod in victims if pod.ip in busy], "a busy worker was deleted"
+        self.pods = [pod for pod in self.pods if pod not in victims]
+        assert len(self.pods) <= scale.replicas, "KubeRay would have to pick a pod by itself"
+        assert scale.replicas == 0 or self.validated, "workers before validation"
+        self.cluster = replace(
+            self.cluster,
+            replicas=scale.replicas,
+            max_replicas=scale.max_replicas,
+            workers_to_delete=scale.workers_to_delete,
+        )
+
+    def _check_world(self):
+        assert len(self._alive()) <= 1, "two attempts at once"
+
+    def _check_status(self, new):
+        old = {c.type: c for c in self.job.status.conditions}
+        assert [c.type for c in new.conditions] == ["Validated", "Progressing", "Succeeded", "Finished"]
+        for condition in new.conditions:
+            before = old.get(condition.type)
+            flipped = before is None or before.status != condition.status
+            assert condition.last_transition_time == (self.now if flipped else before.last_transition_time)
+        if self.finished:
+            assert new.completion_time == self.job.status.completion_time, "an end was taken back"
+        assert new.driver.attempt >= self.job.status.driver.attempt
+        assert new.rows.completed + new.rows.failed <= max(new.rows.total, 0)
+
+    @property
+    def finished(self):
+        return any(c.type == "Finished" and c.status == "True" for c in self.job.status.conditions)
+
+    def succeeded(self):
+        return next(c.reason for c in self.job.status.conditions if c.type == "Succeeded")
+
+    def settle(self):
+        """Reconciles until there is nothing more to do at this moment, as the queue would."""
+        for _ in range(20):
+            before = self.job.status, self.cluster, tuple(self.pods), tuple(self.drivers)
+            decided = self.reconcile()
+            if before == (self.job.status, self.cluster, tuple(self.pods), tuple(self.drivers)):
+                assert decided.events == (), "an event about nothing new"
+                return
+        raise AssertionError("it never settles")
+
+    def pass_time(self, seconds):
+        self.now += timedelta(seconds=seconds)
