@@ -1,7 +1,7 @@
 """What the server does to built-in kinds on their way in, beyond their schemas.
 
-After the strategies and defaults of k8s.io/kubernetes/pkg/registry and pkg/apis. Only what clients of the dev cluster
-see or rely on.
+After the strategies and defaults of k8s.io/kubernetes/pkg/registry and pkg/apis; only what clients of the dev cluster
+see or rely on. Rules change a document in place.
 """
 
 import base64
@@ -9,25 +9,29 @@ from collections.abc import Callable
 
 from devcluster.apiserver import custom_resources, definition_rules
 from devcluster.apiserver.cluster import Cluster
-from devcluster.apiserver.errors import invalid
-from devcluster.apiserver.objects import JsonObject
+from devcluster.apiserver.errors import Cause, invalid
+from devcluster.apiserver.objects import JsonObject, clone
+from devcluster.apiserver.pod_defaults import default_pod_spec, quality_of_service
 from devcluster.apiserver.requests import Target
+from devcluster.apiserver.service_addresses import assign_address
 
 Rule = Callable[[JsonObject, JsonObject | None], None]
 
 
 def prepare(target: Target, new: JsonObject, old: JsonObject | None) -> None:
-    """Complete the object in place, before it is validated; `old` is None on creation."""
+    """Complete the object, before it is validated; `old` is None on creation."""
     rule = _RULES.get(target.resource.storage)
     if rule is not None:
         rule(new, old)
 
 
 def complete(cluster: Cluster, target: Target, new: JsonObject) -> None:
-    """Complete a valid object in place with what depends on other objects. Raises `StatusError` 422.
+    """Complete a valid object with what depends on other objects. Raises `StatusError` 422.
 
     A CustomResourceDefinition gets its status at once: its resources are served as soon as it is stored.
     """
+    if target.resource.storage == "/services":
+        assign_address(new, cluster.store.list("/services"))
     if target.resource.storage != custom_resources.STORAGE:
         return
     causes = definition_rules.definition_causes(new)
@@ -37,6 +41,12 @@ def complete(cluster: Cluster, target: Target, new: JsonObject) -> None:
     taken = custom_resources.names_taken(others, new["spec"]["group"])
     new["spec"].setdefault("conversion", {"strategy": "None"})
     new.update(custom_resources.with_status(new, taken))
+
+
+def immutable_causes(target: Target, new: JsonObject, old: JsonObject) -> list[Cause]:
+    """Return the changes an update makes that its kind does not allow."""
+    check = _IMMUTABLE.get(target.resource.storage)
+    return check(new, old) if check else []
 
 
 def _namespace(new: JsonObject, old: JsonObject | None) -> None:
@@ -57,4 +67,106 @@ def _secret(new: JsonObject, old: JsonObject | None) -> None:
     new.setdefault("type", "Opaque")
 
 
-_RULES: dict[str, Rule] = {"/namespaces": _namespace, "/secrets": _secret}
+def _pod(new: JsonObject, old: JsonObject | None) -> None:
+    spec = new.setdefault("spec", {})
+    default_pod_spec(spec)
+    if old is None:
+        new["status"] = {"phase": "Pending", "qosClass": quality_of_service(spec)}
+
+
+def _service(new: JsonObject, old: JsonObject | None) -> None:
+    spec = new.setdefault("spec", {})
+    spec.setdefault("type", "ClusterIP")
+    spec.setdefault("sessionAffinity", "None")
+    spec.setdefault("internalTrafficPolicy", "Cluster")
+    for port in spec.get("ports") or ():
+        port.setdefault("protocol", "TCP")
+        port.setdefault("targetPort", port.get("port"))
+    for field in ("clusterIP", "clusterIPs"):
+        if old is not None and not spec.get(field) and old["spec"].get(field):
+            spec[field] = old["spec"][field]
+
+
+def _workload(new: JsonObject, old: JsonObject | None) -> None:
+    spec = new.setdefault("spec", {})
+    if new["kind"] in ("Deployment", "ReplicaSet", "StatefulSet", "ReplicationController"):
+        spec.setdefault("replicas", 1)
+    if new["kind"] == "Deployment":
+        spec.setdefault("revisionHistoryLimit", 10)
+        spec.setdefault("progressDeadlineSeconds", 600)
+        rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}}
+        spec.setdefault("strategy", rolling)
+    if isinstance(spec.get("template"), dict):
+        default_pod_spec(spec["template"].setdefault("spec", {}))
+
+
+def _claim(new: JsonObject, old: JsonObject | None) -> None:
+    new.setdefault("spec", {}).setdefault("volumeMode", "Filesystem")
+    new.setdefault("status", {"phase": "Pending"})
+
+
+def _binding(new: JsonObject, old: JsonObject | None) -> None:
+    new.setdefault("roleRef", {}).setdefault("apiGroup", "rbac.authorization.k8s.io")
+    for subject in new.get("subjects") or ():
+        if subject.get("kind") in ("User", "Group"):
+            subject.setdefault("apiGroup", "rbac.authorization.k8s.io")
+
+
+_RULES: dict[str, Rule] = {
+    "/namespaces": _namespace,
+    "/secrets": _secret,
+    "/pods": _pod,
+    "/services": _service,
+    "/persistentvolumeclaims": _claim,
+    "/replicationcontrollers": _workload,
+    "apps/deployments": _workload,
+    "apps/replicasets": _workload,
+    "apps/statefulsets": _workload,
+    "apps/daemonsets": _workload,
+    "batch/jobs": _workload,
+    "rbac.authorization.k8s.io/rolebindings": _binding,
+    "rbac.authorization.k8s.io/clusterrolebindings": _binding,
+}
+
+_POD_EDITABLE = ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "schedulingGates")
+
+
+def _pod_changes(new: JsonObject, old: JsonObject) -> list[Cause]:
+    before, after = clone(old.get("spec", {})), clone(new.get("spec", {}))
+    for spec in (before, after):
+        for field in _POD_EDITABLE:
+            spec.pop(field, None)
+        for container in [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]:
+            container.pop("image", None)
+    if before == after:
+        return []
+    message = (
+        "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
+        "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing "
+        "tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
+    )
+    return [Cause("FieldValueForbidden", "spec", message)]
+
+
+def _data_changes(new: JsonObject, old: JsonObject) -> list[Cause]:
+    if not old.get("immutable"):
+        return []
+    fields = [f for f in ("data", "binaryData", "immutable") if new.get(f) != old.get(f)]
+    return [Cause("FieldValueForbidden", f, "Forbidden: field is immutable when `immutable` is set") for f in fields]
+
+
+def _selector_changes(new: JsonObject, old: JsonObject) -> list[Cause]:
+    if new["spec"].get("selector") == old["spec"].get("selector"):
+        return []
+    return [Cause("FieldValueInvalid", "spec.selector", "Invalid value: field is immutable")]
+
+
+_IMMUTABLE: dict[str, Callable[[JsonObject, JsonObject], list[Cause]]] = {
+    "/pods": _pod_changes,
+    "/secrets": _data_changes,
+    "/configmaps": _data_changes,
+    "apps/deployments": _selector_changes,
+    "apps/replicasets": _selector_changes,
+    "apps/statefulsets": _selector_changes,
+    "apps/daemonsets": _selector_changes,
+}

@@ -3,7 +3,6 @@
 from typing import Any
 
 from devcluster.apiserver.errors import StatusError, bad_request, unsupported_media_type
-from devcluster.apiserver.objects import JsonObject
 from devcluster.apiserver.patches import (
     APPLY_PATCH,
     JSON_PATCH,
@@ -13,6 +12,8 @@ from devcluster.apiserver.patches import (
     apply_merge_patch,
 )
 from devcluster.apiserver.resources import Resource
+from devcluster.apiserver.schemas import node_of
+from devcluster.apiserver.strategic_merge import apply_strategic_merge_patch
 from devcluster.apiserver.writes import Change
 
 
@@ -27,11 +28,10 @@ def patch_change(resource: Resource, content_type: str, patch: Any) -> Change:
     if content_type == STRATEGIC_MERGE_PATCH and resource.custom:
         raise _unsupported(resource)
 
-    def change(current: JsonObject) -> JsonObject:
-        merged: JsonObject = apply_merge_patch(current, patch)
-        return merged
-
-    return change
+    if content_type == STRATEGIC_MERGE_PATCH:
+        node = node_of(resource)
+        return lambda current: apply_strategic_merge_patch(node, current, patch)
+    return lambda current: apply_merge_patch(current, patch)
 
 
 def _unsupported(resource: Resource) -> StatusError:

@@ -106,6 +106,8 @@ def modify(cluster: Cluster, target: Target, change: Change, options: WriteOptio
     if generation is not None:
         new["metadata"]["generation"] = generation
     causes = object_meta.validate(target, new, old) + admission.validate(target, new, old)
+    if not target.subresource:
+        causes += built_in_rules.immutable_causes(target, new, old)
     if causes:
         raise invalid(resource.subject(target.name), causes)
     if not target.subresource:
