@@ -7,7 +7,6 @@ import json
 import shlex
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -94,13 +93,13 @@ class Demo:
         subprocess.run([str(ROOT / "hack" / "devcluster.sh"), "down"], check=False, stdout=subprocess.DEVNULL)
 
     def _apply(self, job: DemoJob) -> None:
-        with tempfile.NamedTemporaryFile("w", suffix=".yaml", prefix="tidemill-job-") as file:
-            yaml.safe_dump(job.manifest, file, sort_keys=False)
-            file.flush()
-            # An earlier job of this name keeps its files; only the object makes room.
-            self._run("delete", "batchinferencejob", job.name, "-n", job.namespace, "--ignore-not-found", quiet=True)
-            self._step(f"kubectl apply, job {job.namespace}/{job.name}: {_shown(job.input)} -> {_shown(job.output)}")
-            self._run("apply", "-f", file.name)
+        file = STATE / "demo" / f"{job.namespace}-{job.name}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(yaml.safe_dump(job.manifest, sort_keys=False))
+        # An earlier job of this name keeps its files; only the object makes room.
+        self._run("delete", "batchinferencejob", job.name, "-n", job.namespace, "--ignore-not-found", quiet=True)
+        self._step(f"kubectl apply -f {_shown(file)}: {_shown(job.input)} -> {_shown(job.output)}")
+        self._run("apply", "-f", str(file))
 
     def _run(self, *arguments: str, quiet: bool = False) -> None:
         result = subprocess.run([*self._kubectl, *arguments], capture_output=True, text=True, check=False)

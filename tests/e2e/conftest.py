@@ -1,0 +1,220 @@
+"""Whole jobs on a cluster, as a user meets them: kubectl, files, and the operator as a process of its own.
+
+Everything is real but the engine, where a test is not about answers: `engines.py` stands for vLLM then, mounted into
+the pods from a ConfigMap, so that the images need not know it.
+"""
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+MODELS = TESTS.parent / ".tidemill" / "models"
+
+FAST = {
+    "TIDEMILL_ALLOW_HOST_PATH": "true",
+    "TIDEMILL_BACKOFF_MIN_SECONDS": "2",
+    "TIDEMILL_BACKOFF_MAX_SECONDS": "4",
+}
+"""The operator's settings under test: folders of this machine, and quick looks at what was mended."""
+
+
+MODEL = {
+    "name": "smollm2",
+    "source": "/models/smollm2",
+    "engineArgs": {"dtype": "float32", "maxModelLen": 2048},
+}
+
+
+@dataclass
+class Operator:
+    """The operator of this checkout, started and killed as a node would."""
+
+    kubeconfig: Path
+    log: Path
+    processes: list[subprocess.Popen] = field(default_factory=list)
+
+    def start(self) -> subprocess.Popen:
+        command = [
+            sys.executable,
+            "-m",
+            "tidemill_operator",
+            "--kubeconfig",
+            str(self.kubeconfig),
+            "--health-port",
+            "0",
+        ]
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **FAST})
+        self.processes.append(process)
+        return process
+
+    def kill(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+        self.processes.clear()
+
+    def ensure(self) -> None:
+        """Exactly one operator runs."""
+        alive = [process for process in self.processes if process.poll() is None]
+        for process in alive[1:]:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=20)
+        self.processes = alive[:1] or [self.start()]
+
+
+@pytest.fixture(scope="session")
+def operator_session(devcluster, tmp_path_factory):
+    """The session's operator and its log."""
+    operator = Operator(devcluster.kubeconfig, tmp_path_factory.mktemp("operator") / "operator.log")
+    yield operator
+    operator.kill()
+
+
+@pytest.fixture
+def operator(operator_session):
+    """The operator, running; its log must hold no traceback when the test is over."""
+    operator_session.ensure()
+    before = operator_session.log.stat().st_size
+    yield operator_session
+    with operator_session.log.open() as log:
+        log.seek(before)
+        assert "Traceback" not in log.read(), f"the operator stumbled: {operator_session.log}"
+
+
+@dataclass
+class Jobs:
+    """Jobs of one test in a namespace of its own, with files under `folder`."""
+
+    kubectl: object
+    namespace: str
+    folder: Path
+
+    @property
+    def output(self) -> Path:
+        return self.folder / "output"
+
+    def write_rows(self, count, *, prefix="row-", name="rows.jsonl"):
+        """An input file of `count` chat requests; returns their custom_ids."""
+        ids = [f"{prefix}{number}" for number in range(1, count + 1)]
+        lines = (json.dumps(chat_row(custom_id)) for custom_id in ids)
+        (self.folder / "input").mkdir(exist_ok=True)
+        (self.folder / "input" / name).write_text("".join(line + "\n" for line in lines))
+        return ids
+
+    def manifest(self, name="rows", *, engine="engines:no_op", environment=None, **spec):
+        """A job on this test's folders; `engine` None is the real one."""
+        for folder in ("input", "output"):
+            (self.folder / folder).mkdir(exist_ok=True)
+        volumes = {"input": self.folder / "input", "output": self.output, "models": MODELS}
+        mounts = {"input": "/data/input", "output": "/data/output", "models": "/models"}
+        env = {"TIDEMILL_TEST_FOLDER": "/data/output", **(environment or {})}
+        template = {
+            "volumes": [{"name": volume, "hostPath": {"path": str(path)}} for volume, path in volumes.items()],
+            "volumeMounts": [{"name": volume, "mountPath": path} for volume, path in mounts.items()],
+        }
+        if engine is not None:
+            env |= {"TIDEMILL_ENGINE": engine, "PYTHONPATH": "/engines"}
+            template["volumes"].append({"name": "engines", "configMap": {"name": "engines"}})
+            template["volumeMounts"].append({"name": "engines", "mountPath": "/engines"})
+        template["env"] = [{"name": variable, "value": value} for variable, value in env.items()]
+        return {
+            "apiVersion": "tidemill.dev/v1alpha1",
+            "kind": "BatchInferenceJob",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "spec": {
+                "model": MODEL,
+                "input": {"uri": "/data/input/rows.jsonl"},
+                "output": {"uri": "/data/output/"},
+                "completionWindow": "1h",
+                "resources": {"cpu": "1", "memory": "2Gi"},
+                "head": {"cpu": "1", "memory": "2Gi"},
+                "template": template,
+            }
+            | spec,
+        }
+
+    def apply(self, manifest):
+        self.kubectl("apply", "-f", "-", given=manifest)
+        return manifest["metadata"]["name"]
+
+    def get(self, name="rows"):
+        return self.kubectl.json("get", "bij", name, "-n", self.namespace)
+
+    def condition(self, kind, name="rows"):
+        conditions = self.get(name).get("status", {}).get("conditions", [])
+        return next((condition for condition in conditions if condition["type"] == kind), {})
+
+    def wait_finished(self, name="rows", seconds=120):
+        """As a script would wait: kubectl wait returns in every case."""
+        limit = f"--timeout={seconds}s"
+        words = ("wait", "--for=condition=Finished", f"bij/{name}", "-n", self.namespace, limit)
+        waited = self.kubectl.run(*words, timeout=seconds + 10)
+        assert waited.returncode == 0, f"{waited.stderr}\n{self.describe()}"
+        return self.condition("Succeeded", name)
+
+    def wait_until(self, check, seconds=90, what="the condition"):
+        deadline = time.monotonic() + seconds
+        while not (found := check()):
+            assert time.monotonic() < deadline, f"{what} did not come about in {seconds} s\n{self.describe()}"
+            time.sleep(0.3)
+        return found
+
+    def wait_rows(self, count, name="rows"):
+        """Until so many rows have a line, as the status tells."""
+        self.wait_until(lambda: self.completed(name) >= count, what=f"{count} rows")
+
+    def completed(self, name="rows"):
+        return self.get(name).get("status", {}).get("rows", {}).get("completed", 0)
+
+    def exists(self, name):
+        return self.kubectl.run("get", "bij", name, "-n", self.namespace).returncode == 0
+
+    def describe(self):
+        """What a person would look at when a test goes wrong."""
+        return self.kubectl("describe", "bij,raycluster,pods", "-n", self.namespace, check=False)
+
+    def children(self):
+        """Names of everything that Tidemill and KubeRay made here."""
+        found = self.kubectl("get", "raycluster,pods,services,secrets", "-n", self.namespace, "-o", "name")
+        return [line for line in found.split() if "engines" not in line]
+
+    def answered_ids(self):
+        """custom_ids of result and error lines, in the order of the files."""
+        ids = []
+        for name in ("results.jsonl", "errors.jsonl"):
+            ids += [json.loads(line)["custom_id"] for line in (self.output / name).read_text().splitlines()]
+        return ids
+
+    def events(self):
+        found = self.kubectl.json("get", "events", "-n", self.namespace)["items"]
+        return [event for event in found if event["involvedObject"]["kind"] == "BatchInferenceJob"]
+
+
+def chat_row(custom_id, content="hello", **body):
+    """One line of a batch."""
+    return {
+        "custom_id": custom_id,
+        "method": "POST",
+        "url": "/v1/chat/completions",
+        "body": {"model": "smollm2", "messages": [{"role": "user", "content": content}], "max_tokens": 16, **body},
+    }
+
+
+@pytest.fixture
+def jobs(operator, devcluster, kubectl, tmp_path):
+    """A namespace with the tests' engines in it, emptied when the test is over."""
+    name = f"e2e-{secrets.token_hex(3)}"
+    kubectl("create", "namespace", name)
+    kubectl("create", "configmap", "engines", "-n", name, f"--from-file={TESTS / 'engines.py'}")
+    yield Jobs(kubectl, name, tmp_path)
+    kubectl("delete", "namespace", name, "--timeout=120s", timeout=130)

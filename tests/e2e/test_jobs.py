@@ -1,0 +1,227 @@
+"""A job's life on a cluster: answered, refused, waiting and healed, killed at every step, deleted."""
+
+import json
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.cluster
+
+
+def processes_with(text):
+    """Pids whose command line or environment holds `text`: driver and raylets of one job, told by its output folder."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if text.encode() in (folder / "cmdline").read_bytes() + (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+        except OSError:
+            continue  # gone meanwhile
+    return [pid for pid in found if pid != os.getpid()]
+
+
+def test_every_row_is_answered_in_input_order_and_nothing_is_left_running(jobs):
+    ids = jobs.write_rows(120)
+    jobs.apply(jobs.manifest())
+    succeeded = jobs.wait_finished()
+    assert (succeeded["status"], succeeded["reason"]) == ("True", "AllRowsAnswered"), succeeded
+    assert jobs.answered_ids() == ids
+    status = jobs.get()["status"]
+    assert status["rows"] == {"total": 120, "completed": 120, "failed": 0, "remaining": 0}
+    assert status["tokens"] == {"prompt": 360, "completion": 240}
+    assert json.loads((jobs.output / "manifest.json").read_text())
+    jobs.wait_until(lambda: not jobs.children(), what="an empty namespace")
+
+
+def test_failed_rows_cost_only_themselves(jobs):
+    jobs.write_rows(20)
+    with (jobs.folder / "input" / "rows.jsonl").open("a") as rows:
+        for custom_id in ("bad-1", "bug-1"):
+            row = {"model": "smollm2", "messages": [{"role": "user", "content": "x"}]}
+            line = {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": row}
+            rows.write(json.dumps(line) + "\n")
+    jobs.apply(jobs.manifest())
+    succeeded = jobs.wait_finished()
+    assert (succeeded["status"], succeeded["reason"]) == ("True", "SomeRowsFailed")
+    assert "2" in succeeded["message"]
+    errors = [json.loads(line) for line in (jobs.output / "errors.jsonl").read_text().splitlines()]
+    assert [error["custom_id"] for error in errors] == ["bad-1", "bug-1"]
+    assert len(jobs.answered_ids()) == 22
+
+
+def test_bad_lines_are_listed_and_no_worker_ever_starts(jobs):
+    jobs.write_rows(3)
+    with (jobs.folder / "input" / "rows.jsonl").open("a") as rows:
+        rows.write("not json\n\n" + json.dumps({"custom_id": "row-1", "method": "POST"}) + "\n")
+    jobs.apply(jobs.manifest())
+    succeeded = jobs.wait_finished()
+    assert (succeeded["status"], succeeded["reason"]) == ("False", "ValidationFailed")
+    bad = [json.loads(line) for line in (jobs.output / "validation.jsonl").read_text().splitlines()]
+    codes = [(line["line"], line["code"]) for line in bad]
+    assert codes == [(4, "invalid_json_line"), (6, "missing_required_parameter")]
+    assert not (jobs.output / "results.jsonl").exists()
+    events = jobs.kubectl.json("get", "events", "-n", jobs.namespace)["items"]
+    assert not [event for event in events if event["reason"] == "CreatedWorkerPod"]
+
+
+def mend_input(jobs):
+    jobs.write_rows(5)
+
+
+def mend_output(jobs):
+    (jobs.output / "taken").unlink()
+
+
+@pytest.mark.parametrize(
+    ("reason", "spec", "mend"),
+    [
+        ("InputNotFound", {}, mend_input),
+        ("OutputNotWritable", {"output": {"uri": "/data/output/taken/"}}, mend_output),
+    ],
+)
+def test_what_is_missing_is_waited_for_without_a_worker_and_heals(jobs, reason, spec, mend):
+    if mend is not mend_input:
+        jobs.write_rows(5)
+    manifest = jobs.manifest(**spec)
+    (jobs.output / "taken").write_text("a file where a folder should be")
+    jobs.apply(manifest)
+    condition = jobs.wait_until(
+        lambda: (c := jobs.condition("Progressing")).get("reason") == reason and c, what=f"the reason {reason}"
+    )
+    assert condition["status"] == "False"
+    assert "spec." in condition["message"]
+    assert not [name for name in jobs.children() if "worker" in name]
+    mend(jobs)
+    assert jobs.wait_finished()["reason"] == "AllRowsAnswered"
+
+
+def test_a_model_that_does_not_exist_is_named_and_waited_for(jobs):
+    jobs.write_rows(5)
+    jobs.apply(jobs.manifest(model={"name": "smollm2", "source": "/models/no-such-model"}))
+    condition = jobs.wait_until(
+        lambda: (c := jobs.condition("Progressing")).get("reason") == "ModelNotFound" and c, what="ModelNotFound"
+    )
+    assert "/models/no-such-model" in condition["message"]
+    assert jobs.condition("Finished")["status"] == "False"
+
+
+def test_the_output_folder_of_another_job_is_not_touched(jobs):
+    jobs.write_rows(5)
+    jobs.apply(jobs.manifest("first"))
+    assert jobs.wait_finished("first")["reason"] == "AllRowsAnswered"
+    before = {path.name: path.read_bytes() for path in jobs.output.iterdir() if path.is_file()}
+    jobs.apply(jobs.manifest("second"))
+    succeeded = jobs.wait_finished("second")
+    assert (succeeded["status"], succeeded["reason"]) == ("False", "OutputInUse")
+    assert {path.name: path.read_bytes() for path in jobs.output.iterdir() if path.is_file()} == before
+
+
+def test_the_same_job_applied_again_runs_nothing(jobs):
+    jobs.write_rows(5)
+    manifest = jobs.manifest()
+    jobs.apply(manifest)
+    jobs.wait_finished()
+    before = (jobs.output / "results.jsonl").stat()
+    jobs.kubectl("delete", "bij", "rows", "-n", jobs.namespace)
+    jobs.apply(manifest)
+    assert jobs.wait_finished()["reason"] == "AllRowsAnswered"
+    after = (jobs.output / "results.jsonl").stat()
+    assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)
+
+
+def slow_job(jobs, rows=400, **spec):
+    """A job that takes some ten seconds of answering, so that there is a middle to break it in."""
+    ids = jobs.write_rows(rows)
+    spec = {"workers": {"max": 1}} | spec
+    model = {"name": "smollm2", "source": "/models/smollm2", "engineArgs": {"maxNumSeqs": 8, "maxModelLen": 2048}}
+    jobs.apply(jobs.manifest(engine="engines:slow", model=model, **spec))
+    return ids
+
+
+def once_each(jobs, ids):
+    assert Counter(jobs.answered_ids()) == Counter(ids)
+
+
+def test_a_deleted_job_stops_its_work_and_leaves_nothing(jobs):
+    slow_job(jobs)
+    jobs.wait_rows(10)
+    assert processes_with(jobs.namespace)
+    jobs.kubectl("delete", "bij", "rows", "-n", jobs.namespace)
+    jobs.wait_until(lambda: not jobs.children() and not processes_with(jobs.namespace), what="an empty namespace")
+
+
+def test_the_operator_killed_and_started_again_goes_on(jobs, operator):
+    ids = slow_job(jobs)
+    jobs.wait_rows(10)
+    operator.kill()
+    time.sleep(2)
+    operator.start()
+    assert jobs.wait_finished()["reason"] == "AllRowsAnswered"
+    once_each(jobs, ids)
+
+
+def test_two_operators_do_no_harm(jobs, operator):
+    operator.start()
+    ids = slow_job(jobs, rows=200)
+    assert jobs.wait_finished()["reason"] == "AllRowsAnswered"
+    once_each(jobs, ids)
+
+
+def test_a_killed_driver_is_started_again_and_each_row_stands_once(jobs):
+    ids = slow_job(jobs)
+    jobs.wait_rows(10)
+    drivers = [pid for pid in processes_with("tidemill_workloads") if jobs.namespace.encode() in environ(pid)]
+    assert drivers
+    for pid in drivers:
+        os.kill(pid, signal.SIGKILL)
+    assert jobs.wait_finished()["reason"] == "AllRowsAnswered"
+    once_each(jobs, ids)
+    assert jobs.get()["status"]["driver"]["attempt"] == 2
+
+
+def environ(pid):
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""
+
+
+def test_a_lost_worker_costs_no_row(jobs):
+    ids = slow_job(jobs)
+    jobs.wait_rows(10)
+    workers = [name for name in jobs.children() if name.startswith("pod/") and "worker" in name]
+    assert workers
+    jobs.kubectl("delete", *workers, "-n", jobs.namespace, "--grace-period=0", "--force", "--wait=false")
+    assert jobs.wait_finished()["reason"] == "AllRowsAnswered"
+    once_each(jobs, ids)
+
+
+def test_a_lost_head_starts_the_driver_again_in_the_same_folder(jobs):
+    ids = slow_job(jobs)
+    jobs.wait_rows(10)
+    heads = [name for name in jobs.children() if name.startswith("pod/") and "head" in name]
+    jobs.kubectl("delete", *heads, "-n", jobs.namespace, "--grace-period=0", "--force", "--wait=false")
+    assert jobs.wait_finished(seconds=180)["reason"] == "AllRowsAnswered"
+    once_each(jobs, ids)
+
+
+def test_a_finished_job_goes_after_its_time_to_live_and_its_files_stay(jobs):
+    ids = jobs.write_rows(5)
+    jobs.apply(jobs.manifest(ttlSecondsAfterFinished=3))
+    jobs.wait_until(lambda: not jobs.exists("rows"), what="the job's end")
+    assert jobs.answered_ids() == ids
+
+
+def test_kubectl_get_tells_how_far_a_job_is(jobs):
+    slow_job(jobs)
+    jobs.wait_rows(10)
+    heading, line = jobs.kubectl("get", "bij", "-n", jobs.namespace).splitlines()
+    row = dict(zip(heading.split(), line.split(), strict=True))
+    assert row["NAME"] == "rows"
+    assert row["STATUS"] == "Processing"
+    assert (row["TOTAL"], row["SUCCEEDED"]) == ("400", "Unknown")
+    assert 10 <= int(row["COMPLETED"]) <= 400
