@@ -39,7 +39,8 @@ LABEL org.opencontainers.image.title="tidemill-operator" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=operator-environment /opt/tidemill /opt/tidemill
-ENV PATH=/opt/tidemill/bin:$PATH PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# LOGNAME: Kopf asks for the user's name at its start, and a user id alone has none.
+ENV PATH=/opt/tidemill/bin:$PATH PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 LOGNAME=tidemill
 USER 65532:65532
 WORKDIR /
 EXPOSE 8081

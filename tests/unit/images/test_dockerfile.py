@@ -117,6 +117,11 @@ def test_the_operator_has_no_compiler_and_no_package_manager_of_its_own() -> Non
     assert "uninstall --yes pip" in STAGES["operator-environment"].all("RUN")[-1]
 
 
+def test_a_user_id_without_a_name_does_not_stop_the_operator() -> None:
+    """Kopf calls getpass.getuser(), which fails for an id that is not in /etc/passwd, unless a variable names it."""
+    assert "LOGNAME=" in " ".join(STAGES["operator"].all("ENV"))
+
+
 def test_the_operator_tells_its_health() -> None:
     (check,) = STAGES["operator"].all("HEALTHCHECK")
     assert "/healthz" in check
