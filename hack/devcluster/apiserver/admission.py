@@ -29,8 +29,7 @@ def admit(resource: Resource, document: JsonObject, options: WriteOptions) -> Js
     unknown: list[str] = []
     pruned: JsonObject = prune(node, document, "", unknown)
     if unknown and options.field_validation == "Strict":
-        listed = ", ".join(f'unknown field "{path}"' for path in unknown)
-        raise bad_request(_not_handled(resource, f"strict decoding error: {listed}"))
+        raise bad_request(_not_handled(resource, _strict(unknown)))
     if options.field_validation == "Warn":
         options.warnings.extend(f'unknown field "{path}"' for path in unknown)
     if resource.custom:
@@ -38,6 +37,22 @@ def admit(resource: Resource, document: JsonObject, options: WriteOptions) -> Js
     else:
         _check_types(resource, pruned)
     return pruned
+
+
+def admit_config(resource: Resource, config: JsonObject, options: WriteOptions) -> JsonObject:
+    """Return what a manager applies, without unknown fields and without nulls. Raises `StatusError` 400."""
+    config = without_nulls(config)
+    unknown: list[str] = []
+    pruned: JsonObject = prune(node_of(resource), config, "", unknown)
+    if unknown and options.field_validation == "Strict":
+        raise bad_request(_not_handled(resource, _strict(unknown)))
+    if options.field_validation == "Warn":
+        options.warnings.extend(f'unknown field "{path}"' for path in unknown)
+    return pruned
+
+
+def _strict(unknown: list[str]) -> str:
+    return "strict decoding error: " + ", ".join(f'unknown field "{path}"' for path in unknown)
 
 
 def _not_handled(resource: Resource, why: str) -> str:

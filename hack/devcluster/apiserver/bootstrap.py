@@ -2,7 +2,6 @@
 
 from devcluster.apiserver import writes
 from devcluster.apiserver.cluster import Cluster
-from devcluster.apiserver.objects import JsonObject
 from devcluster.apiserver.requests import Target, WriteOptions
 
 _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
@@ -19,5 +18,5 @@ def _ensure(cluster: Cluster, plural: str, namespace: str, name: str, kind: str)
     resource = cluster.registry.find("", "v1", plural)
     if resource is None or cluster.store.get(resource.key(namespace, name)) is not None:
         return
-    document: JsonObject = {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}}
+    document = {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}}
     writes.create(cluster, Target(resource, namespace), document, _OPTIONS)

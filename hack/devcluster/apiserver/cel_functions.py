@@ -5,6 +5,7 @@ travels through an expression as a map with one member, since the evaluator carr
 """
 
 import ipaddress
+import itertools
 import re
 from collections.abc import Callable
 from decimal import Decimal
@@ -74,7 +75,7 @@ def _format(template: str, arguments: list[Any]) -> str:
         value = next(remaining)
         if found[1] in "sd":
             return str(value).lower() if isinstance(value, bool) else str(value)
-        return str("%" + found[0][1:]) % value
+        return str(found[0] % value)
 
     return re.sub(r"%(?:\.\d+)?([sdfeboxX%])", one, template)
 
@@ -90,7 +91,7 @@ def _find_all(text: str, pattern: str, limit: int = -1) -> list[str]:
 
 
 def _is_sorted(items: list[Any]) -> bool:
-    return all(first <= second for first, second in zip(items, items[1:], strict=False))
+    return all(first <= second for first, second in itertools.pairwise(items))
 
 
 def _sum(items: list[Any]) -> Any:

@@ -4,6 +4,19 @@ from datetime import UTC, datetime
 
 from devcluster.apiserver.objects import parse_time
 
+_MINUTE, _HOUR, _DAY, _YEAR = 60, 3600, 86400, 86400 * 365
+# Below so many seconds: the unit, its length, and the smaller unit shown with it.
+_STEPS = (
+    (2 * _MINUTE, "s", 1, "", 1),
+    (10 * _MINUTE, "m", _MINUTE, "s", 1),
+    (3 * _HOUR, "m", _MINUTE, "", 1),
+    (8 * _HOUR, "h", _HOUR, "m", _MINUTE),
+    (2 * _DAY, "h", _HOUR, "", 1),
+    (8 * _DAY, "d", _DAY, "h", _HOUR),
+    (2 * _YEAR, "d", _DAY, "", 1),
+    (8 * _YEAR, "y", _YEAR, "d", _DAY),
+)
+
 
 def human_duration(seconds: float) -> str:
     """Return a duration in at most two units, coarser as it gets longer."""
@@ -11,28 +24,11 @@ def human_duration(seconds: float) -> str:
     if whole < -1:
         return "<invalid>"
     whole = max(whole, 0)
-    minutes, hours, days, years = whole // 60, whole // 3600, whole // 86400, whole // (86400 * 365)
-    if whole < 120:
-        return f"{whole}s"
-    if minutes < 10:
-        return _pair(minutes, "m", whole % 60, "s")
-    if minutes < 180:
-        return f"{minutes}m"
-    if hours < 8:
-        return _pair(hours, "h", minutes % 60, "m")
-    if hours < 48:
-        return f"{hours}h"
-    if hours < 192:
-        return _pair(days, "d", hours % 24, "h")
-    if years < 2:
-        return f"{days}d"
-    if years < 8:
-        return _pair(years, "y", days % 365, "d")
-    return f"{years}y"
-
-
-def _pair(large: int, large_unit: str, small: int, small_unit: str) -> str:
-    return f"{large}{large_unit}{small}{small_unit}" if small else f"{large}{large_unit}"
+    for bound, unit, size, small, small_size in _STEPS:
+        if whole < bound:
+            rest = whole % size // small_size if small else 0
+            return f"{whole // size}{unit}" + (f"{rest}{small}" if rest else "")
+    return f"{whole // _YEAR}y"
 
 
 def age(timestamp: str | None, now: datetime | None = None) -> str:

@@ -132,6 +132,14 @@ def bad_request(message: str) -> StatusError:
     return StatusError(400, "BadRequest", message)
 
 
+def field_manager_required() -> StatusError:
+    """422: a server-side apply that does not say who applies."""
+    subject = Subject("meta.k8s.io", "", "PatchOptions")
+    return invalid(
+        subject, [Cause("FieldValueRequired", "fieldManager", "Required value: is required for apply patch")]
+    )
+
+
 def forbidden(subject: Subject, why: str, causes: Sequence[Cause] = ()) -> StatusError:
     """403: a rule of the server, not of the user's rights, stands against it."""
     message = f'{subject.qualified} "{subject.name}" is forbidden: {why}'

@@ -6,19 +6,27 @@ answered with 500, so that a bug is loud on both sides.
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiohttp import web
 
-from devcluster.apiserver import deletes, reads, subresource_handlers, writes
+from devcluster.apiserver import deletes, reads, reviews, subresource_handlers, writes
+from devcluster.apiserver.bodies import body_object, json_response, read_body, status_response
 from devcluster.apiserver.cluster import Cluster
-from devcluster.apiserver.errors import StatusError, bad_request, internal, method_not_allowed, success
-from devcluster.apiserver.negotiation import JSON, choose_transform, content_type_of, decode_body
-from devcluster.apiserver.object_meta import check_not_decodable
-from devcluster.apiserver.objects import JsonObject, encode, metadata
+from devcluster.apiserver.errors import (
+    StatusError,
+    bad_request,
+    field_manager_required,
+    internal,
+    method_not_allowed,
+    success,
+)
+from devcluster.apiserver.negotiation import choose_transform, content_type_of
+from devcluster.apiserver.objects import JsonObject, metadata
 from devcluster.apiserver.patch_types import patch_change
-from devcluster.apiserver.requests import Target, parse_boolean, parse_target, parse_write_options
+from devcluster.apiserver.patches import APPLY_PATCH
+from devcluster.apiserver.requests import Target, WriteOptions, parse_boolean, parse_target, parse_write_options
 from devcluster.apiserver.store import Entry
 from devcluster.apiserver.streaming import serve_watch
 from devcluster.apiserver.watches import Watches, object_bytes
@@ -42,23 +50,6 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except Exception as error:  # The boundary: whatever else goes wrong is a bug, told to the log and to the client.
         _LOG.exception("%s %s", request.method, request.path_qs)
         return status_response(internal(f"{type(error).__name__}: {error}"))
-
-
-def status_response(error: StatusError) -> web.Response:
-    """Return an error as an HTTP answer."""
-    headers = {}
-    retry = (error.details or {}).get("retryAfterSeconds")
-    if retry:
-        headers["Retry-After"] = str(retry)
-    return json_response(error.body(), error.code, headers=headers)
-
-
-def json_response(
-    document: Any, code: int = 200, content_type: str = JSON, headers: dict[str, str] | None = None
-) -> web.Response:
-    """Return a document (or its bytes) as an HTTP answer."""
-    body = document if isinstance(document, bytes) else encode(document)
-    return web.Response(body=body, status=code, headers={**(headers or {}), "Content-Type": content_type})
 
 
 @dataclass(frozen=True)
@@ -126,28 +117,41 @@ class ResourceHandler:
 
     async def _create(self, request: web.Request, target: Target) -> web.StreamResponse:
         _require(target, "create")
-        document = check_not_decodable(await _body(request))
+        document = await body_object(request)
+        if reviews.is_review(target.resource.kind):
+            return json_response(reviews.answer(target.resource.kind, document), 201)
         options = parse_write_options(request.query, request.headers.get("User-Agent", ""))
         created = writes.create(self._cluster, target, document, options)
         return self._answer(request, target, created, _Made(201, options.warnings))
 
     async def _replace(self, request: web.Request, target: Target) -> web.StreamResponse:
         _require(target, "update")
-        document = check_not_decodable(await _body(request))
+        document = await body_object(request)
         options = parse_write_options(request.query, request.headers.get("User-Agent", ""))
         replaced = writes.replace(self._cluster, target, document, options)
         return self._answer(request, target, replaced, _Made(200, options.warnings))
 
     async def _patch(self, request: web.Request, target: Target) -> web.StreamResponse:
         _require(target, "patch")
-        patch = await _body(request)
+        patch = await read_body(request)
         options = parse_write_options(request.query, request.headers.get("User-Agent", ""))
+        if request.content_type == APPLY_PATCH:
+            return self._apply(request, target, patch, options)
         change = patch_change(target.resource, request.content_type, patch)
         patched = writes.modify(self._cluster, target, change, options)
         return self._answer(request, target, patched, _Made(200, options.warnings))
 
+    def _apply(self, request: web.Request, target: Target, config: Any, options: WriteOptions) -> web.Response:
+        if not isinstance(config, dict):
+            raise bad_request("error decoding patch: what is applied must be an object")
+        if not request.query.get("fieldManager"):
+            raise field_manager_required()
+        options = replace(options, apply=True)
+        applied, is_new = writes.apply(self._cluster, target, config, options)
+        return self._answer(request, target, applied, _Made(201 if is_new else 200, options.warnings))
+
     async def _delete(self, request: web.Request, target: Target) -> web.StreamResponse:
-        body = await _body(request)
+        body = await read_body(request)
         options = deletes.parse_delete_options(body if isinstance(body, dict) else {}, dict(request.query))
         if not target.name:
             _require(target, "deletecollection")
@@ -175,11 +179,3 @@ class ResourceHandler:
 def _require(target: Target, verb: str) -> None:
     if verb not in target.resource.verbs and not target.subresource:
         raise method_not_allowed()
-
-
-async def _body(request: web.Request) -> Any:
-    """Return the decoded body. Raises `StatusError` 400 where the client stopped in the middle."""
-    try:
-        return decode_body(await request.read(), request.headers.get("Content-Type", ""))
-    except UnicodeDecodeError as error:
-        raise bad_request(f"the body of the request is not UTF-8: {error}") from error

@@ -101,4 +101,4 @@ def _compare(value: Any, operator: str, wanted: Any) -> bool:
     if type(value) is not type(wanted) or not isinstance(value, str | int | float):
         return False
     comparisons = {"<": value < wanted, ">": value > wanted, "<=": value <= wanted, ">=": value >= wanted}
-    return comparisons[operator]
+    return bool(comparisons[operator])

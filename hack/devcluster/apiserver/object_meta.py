@@ -6,7 +6,7 @@ random names, which a create needs.
 
 import uuid
 
-from devcluster.apiserver.errors import Cause, StatusError, bad_request, conflict, invalid
+from devcluster.apiserver.errors import Cause, bad_request, conflict, invalid
 from devcluster.apiserver.objects import (
     DNS_1035_LABEL,
     DNS_1123_LABEL,
@@ -30,6 +30,8 @@ _LABEL_NAMES = {"/namespaces", "/services"}
 
 # Metadata only the server writes; a client's value is replaced by the stored one.
 _SERVER_FIELDS = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
+
+_ANNOTATIONS_BYTES = 256 * 1024
 
 _SUBDOMAIN_RULE = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
@@ -167,6 +169,9 @@ def _map_causes(meta: JsonObject, field: str, limit: int | None) -> list[Cause]:
     if not isinstance(values, dict):
         return [Cause("FieldValueTypeInvalid", path, "Invalid value: must be an object of strings")]
     causes = []
+    if field == "annotations" and sum(len(key) + len(str(text)) for key, text in values.items()) > _ANNOTATIONS_BYTES:
+        message = f"Too long: may not be more than {_ANNOTATIONS_BYTES} bytes"
+        causes.append(Cause("FieldValueTooLong", path, message))
     for key, value in values.items():
         if not isinstance(value, str):
             causes.append(Cause("FieldValueTypeInvalid", f"{path}.{key}", "Invalid value: must be a string"))
@@ -204,10 +209,3 @@ def next_generation(resource_has_status: bool, old: JsonObject, new: JsonObject)
     before = {field: value for field, value in old.items() if field not in apart}
     after = {field: value for field, value in new.items() if field not in apart}
     return int(generation) + (before != after)
-
-
-def check_not_decodable(document: object) -> JsonObject:
-    """Return the document when it is an object. Raises `StatusError` 400."""
-    if not isinstance(document, dict):
-        raise StatusError(400, "BadRequest", "the request's body is not a JSON object")
-    return document

@@ -58,11 +58,19 @@ def _plain(schema: Any) -> Any:
             plain[key] = value.rpartition("/")[2]
         elif key == "properties":
             plain[key] = {name: _plain(sub) for name, sub in value.items()}
+            _default_keys(plain[key], schema)
         elif key == "enum" and len(value) == 1:
             continue
         else:
             plain[key] = _plain(value)
     return plain
+
+
+def _default_keys(properties: JsonObject, schema: JsonObject) -> None:
+    """Say the default of a port's protocol, which is part of what identifies it in a list."""
+    ports = {"containerPort", "port"} & set(properties)
+    if ports and "protocol" in properties and "description" in schema:
+        properties["protocol"]["default"] = "TCP"
 
 
 def _resolve(name: str) -> JsonObject:

@@ -1,8 +1,10 @@
 """Which patch a request carries, by its content type, as a change to apply to an object."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from devcluster.apiserver.errors import StatusError, bad_request, unsupported_media_type
+from devcluster.apiserver.objects import JsonObject
 from devcluster.apiserver.patches import (
     APPLY_PATCH,
     JSON_PATCH,
@@ -19,23 +21,31 @@ from devcluster.apiserver.writes import Change
 
 def patch_change(resource: Resource, content_type: str, patch: Any) -> Change:
     """Return the change a patch makes. Raises `StatusError` 400 or 415."""
+    if content_type != STRATEGIC_MERGE_PATCH:
+        return merge_change(content_type, patch)
+    if resource.custom:
+        raise _unsupported((JSON_PATCH, MERGE_PATCH, APPLY_PATCH))
+    node, changes = node_of(resource), _object(patch)
+    return lambda current: apply_strategic_merge_patch(node, current, changes)
+
+
+def merge_change(content_type: str, patch: Any) -> Change:
+    """Return the change of a JSON or merge patch, which need no schema. Raises `StatusError` 400 or 415."""
     if content_type == JSON_PATCH:
         return lambda current: apply_json_patch(current, patch)
-    if content_type not in (MERGE_PATCH, STRATEGIC_MERGE_PATCH):
-        raise _unsupported(resource)
+    if content_type != MERGE_PATCH:
+        raise _unsupported((JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, APPLY_PATCH))
+    changes = _object(patch)
+    return lambda current: apply_merge_patch(current, changes)
+
+
+def _object(patch: Any) -> JsonObject:
     if not isinstance(patch, dict):
         raise bad_request("error decoding patch: a merge patch is an object")
-    if content_type == STRATEGIC_MERGE_PATCH and resource.custom:
-        raise _unsupported(resource)
-
-    if content_type == STRATEGIC_MERGE_PATCH:
-        node = node_of(resource)
-        return lambda current: apply_strategic_merge_patch(node, current, patch)
-    return lambda current: apply_merge_patch(current, patch)
+    return patch
 
 
-def _unsupported(resource: Resource) -> StatusError:
-    accepted = [JSON_PATCH, MERGE_PATCH, *([] if resource.custom else [STRATEGIC_MERGE_PATCH]), APPLY_PATCH]
+def _unsupported(accepted: Sequence[str]) -> StatusError:
     return unsupported_media_type(
         f"the body of the request was in an unknown format - accepted media types include: {', '.join(accepted)}"
     )

@@ -56,10 +56,7 @@ def reason(pod: JsonObject) -> str:
     if any(c.get("reason") == "SchedulingGated" for c in status.get("conditions") or []):
         text = "SchedulingGated"
     initialising = _init_reason(pod)
-    if initialising:
-        text = initialising
-    else:
-        text = _container_reason(status, text)
+    text = initialising or _container_reason(status, text)
     if is_terminating(pod):
         return "Unknown" if status.get("reason") == "NodeLost" else "Terminating"
     return str(text)

@@ -5,6 +5,7 @@ custom ones. Pure but for the clock that ages need.
 """
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from devcluster.apiserver.built_in_tables import PLAIN, TABLES
@@ -81,16 +82,21 @@ def _custom_cell(column: Column, document: JsonObject) -> Any:
     if not found or found[0] is None:
         return None
     value = found[0]
-    match column.type:
-        case "integer":
-            return int(value) if isinstance(value, int | float) else None
-        case "number":
-            return float(value) if isinstance(value, int | float) else None
-        case "boolean":
-            return value if isinstance(value, bool) else None
-        case "date":
-            text = age(value) if isinstance(value, str) else "<invalid>"
-            return "<invalid>" if text == "<unknown>" else text
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, separators=(",", ":"))
+    return _CELLS.get(column.type, _text_cell)(value)
+
+
+def _text_cell(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def _date_cell(value: Any) -> str:
+    text = age(value) if isinstance(value, str) else "<invalid>"
+    return "<invalid>" if text == "<unknown>" else text
+
+
+_CELLS: dict[str, Callable[[Any], Any]] = {
+    "integer": lambda value: int(value) if isinstance(value, int | float) else None,
+    "number": lambda value: float(value) if isinstance(value, int | float) else None,
+    "boolean": lambda value: value if isinstance(value, bool) else None,
+    "date": _date_cell,
+}

@@ -8,9 +8,13 @@ from collections.abc import Callable
 
 from devcluster.apiserver import admission, built_in_rules, object_meta
 from devcluster.apiserver.cluster import Cluster
-from devcluster.apiserver.errors import Cause, already_exists, conflict, forbidden, invalid, not_found
+from devcluster.apiserver.errors import Cause, already_exists, bad_request, conflict, forbidden, invalid, not_found
+from devcluster.apiserver.managed_fields import APPLY, UPDATE, Writer, track_update
 from devcluster.apiserver.objects import JsonObject, clone, is_terminating, metadata
 from devcluster.apiserver.requests import Target, WriteOptions
+from devcluster.apiserver.schemas import node_of
+from devcluster.apiserver.server_side_apply import Applied, created
+from devcluster.apiserver.server_side_apply import apply as apply_config
 from devcluster.apiserver.store import Entry, Key
 from devcluster.apiserver.versions import shown, to_storage, to_version
 
@@ -38,6 +42,9 @@ def create(cluster: Cluster, target: Target, document: JsonObject, options: Writ
     name = document["metadata"]["name"]
     if resource.storage not in _WITHOUT_GENERATION:
         document["metadata"]["generation"] = 1
+    if not options.apply:
+        document["metadata"].pop("managedFields", None)
+        track_update(node_of(resource), _writer(target, options), None, document)
     causes = object_meta.validate(target, document, None) + admission.validate(target, document, None)
     if causes:
         raise invalid(resource.subject(name), causes)
@@ -59,6 +66,28 @@ _WITHOUT_GENERATION = {
     "rbac.authorization.k8s.io/clusterroles", "rbac.authorization.k8s.io/clusterrolebindings",
     "storage.k8s.io/storageclasses",
 }  # fmt: skip
+
+
+def _writer(target: Target, options: WriteOptions, operation: str = UPDATE) -> Writer:
+    return Writer(options.field_manager, operation, target.resource.api_version, target.subresource)
+
+
+def apply(cluster: Cluster, target: Target, config: JsonObject, options: WriteOptions) -> tuple[JsonObject, bool]:
+    """Apply a manager's config server-side; returns the object and whether it is new. Raises `StatusError`."""
+    resource = target.resource
+    object_meta.check_type(target, config)
+    object_meta.check_place(target, config)
+    if metadata(config).get("managedFields"):
+        raise bad_request("metadata.managedFields must be nil")
+    config = admission.admit_config(resource, config, options)
+    node = node_of(resource)
+    subject = resource.subject(target.name)
+    applied = Applied(config, _writer(target, options, APPLY), subject, options.force)
+    if cluster.store.get(target.key) is None:
+        if target.subresource or metadata(config).get("uid"):
+            raise not_found(subject)
+        return create(cluster, target, created(node, applied), options), True
+    return modify(cluster, target, lambda live: apply_config(node, live, applied), options), False
 
 
 def _check_namespace(cluster: Cluster, target: Target, name: str) -> None:
@@ -105,6 +134,8 @@ def modify(cluster: Cluster, target: Target, change: Change, options: WriteOptio
     generation = object_meta.next_generation(resource.status, old, new)
     if generation is not None:
         new["metadata"]["generation"] = generation
+    if not options.apply:
+        track_update(node_of(resource), _writer(target, options), old, new)
     causes = object_meta.validate(target, new, old) + admission.validate(target, new, old)
     if not target.subresource:
         causes += built_in_rules.immutable_causes(target, new, old)
