@@ -25,6 +25,10 @@ RUN pip wheel --no-deps --wheel-dir /dist .
 
 # The operator's virtual environment, made apart so that pip's settings stay behind.
 FROM wheel AS operator-environment
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
+ARG PIP_FIND_LINKS
+ARG PIP_TRUSTED_HOST
 USER root
 RUN mkdir /opt/tidemill && chown 1000 /opt/tidemill
 USER 1000:1000
@@ -50,6 +54,10 @@ ENTRYPOINT ["tidemill-operator"]
 
 # The environment of head and workers: Ray, the engine, and our package.
 FROM wheel AS workloads-environment
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
+ARG PIP_FIND_LINKS
+ARG PIP_TRUSTED_HOST
 ARG ENGINE=gpu
 ARG TORCH_INDEX
 USER root

@@ -128,6 +128,14 @@ def test_the_operator_tells_its_health() -> None:
     assert "TIDEMILL_HEALTH_PORT" in check
 
 
+@pytest.mark.parametrize("stage", STAGES.values(), ids=lambda stage: stage.name)
+def test_every_stage_that_asks_pip_hands_on_its_settings(stage: Stage) -> None:
+    """An argument ends with its stage: the classic builder does not hand it on to one that is built from it."""
+    asks = any(re.search(r"pip (install|wheel)", run) for run in stage.all("RUN"))
+    wanted = {"PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_TRUSTED_HOST"} if asks else set()
+    assert {argument for argument in stage.all("ARG") if argument.startswith("PIP_")} == wanted
+
+
 def test_secrets_of_an_index_stay_out_of_the_images() -> None:
     for target in TARGETS:
         assert not [argument for argument in STAGES[target].all("ARG") if argument.startswith(("PIP_", "TORCH"))]

@@ -1,0 +1,13 @@
+"""What the chart's roles allow the operator in a namespace whose jobs it runs: resource -> verbs.
+
+One table for the test that reads the rendered roles and for the one that reads the operator's code.
+"""
+
+GRANTED = {
+    "batchinferencejobs": {"get", "list", "watch", "delete"},
+    "batchinferencejobs/status": {"patch"},
+    "rayclusters": {"get", "list", "watch", "create", "patch", "delete"},
+    "pods": {"get", "list", "watch"},
+    "secrets": {"get", "create", "delete"},
+    "events": {"get", "create", "patch"},
+}
