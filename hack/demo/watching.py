@@ -86,8 +86,8 @@ def _objects(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
     decoder, text = json.JSONDecoder(), ""
     for line in lines:
         text += line
-        if not line.startswith("}"):
-            continue  # an object ends with a brace in the first column
+        if not line.startswith(("{", "}")):
+            continue  # an object is one line, or ends with a brace in the first column
         while text := text.lstrip():
             try:
                 value, end = decoder.raw_decode(text)

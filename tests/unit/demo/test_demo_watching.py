@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from demo import watching
@@ -52,7 +53,8 @@ def test_a_log_gets_a_line_for_each_new_activity() -> None:
     assert observe(last).finished
 
 
-def test_objects_are_read_from_kubectls_indented_output() -> None:
+@pytest.mark.parametrize("indent", [None, 4])
+def test_objects_are_read_from_kubectls_output_in_one_line_and_indented(indent: int | None) -> None:
     events = [{"type": "ADDED", "object": {"a": {"b": 1}}}, {"type": "MODIFIED", "object": {}}]
-    lines = "".join(json.dumps(event, indent=4) + "\n" for event in events).splitlines(keepends=True)
+    lines = "".join(json.dumps(event, indent=indent) + "\n" for event in events).splitlines(keepends=True)
     assert list(watching._objects(lines)) == events
