@@ -1,7 +1,7 @@
 """Media types: what a client sends and what it wants back.
 
-Pure. JSON and YAML are read, JSON is written; an object can be asked for as itself, as a `Table` or as its
-metadata alone. Protobuf is not offered: clients that prefer it also accept JSON.
+Pure. JSON, YAML and (of some kinds) protobuf are read, JSON is written: clients that prefer protobuf also
+accept JSON. An object can be asked for as itself, as a `Table` or as its metadata alone.
 """
 
 import json
@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from devcluster.apiserver import protobuf
 from devcluster.apiserver.errors import bad_request, not_acceptable, unsupported_media_type
 
 JSON = "application/json"
@@ -64,6 +65,8 @@ def decode_body(body: bytes, content_type: str) -> Any:
     if not body.strip():
         return None
     media = content_type.split(";", maxsplit=1)[0].strip().lower()
+    if media == protobuf.MEDIA_TYPE:
+        return protobuf.decode(body)
     if media in _YAML_TYPES and not body.lstrip().startswith((b"{", b"[")):
         return _decode_yaml(body)
     if media and not media.endswith(("json", "yaml")) and media != "application/octet-stream":

@@ -85,6 +85,18 @@ def _custom_cell(column: Column, document: JsonObject) -> Any:
     return _CELLS.get(column.type, _text_cell)(value)
 
 
+def _integer_cell(value: Any) -> int | None:
+    return int(value) if isinstance(value, int | float) else None
+
+
+def _number_cell(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _boolean_cell(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
 def _text_cell(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
@@ -95,8 +107,8 @@ def _date_cell(value: Any) -> str:
 
 
 _CELLS: dict[str, Callable[[Any], Any]] = {
-    "integer": lambda value: int(value) if isinstance(value, int | float) else None,
-    "number": lambda value: float(value) if isinstance(value, int | float) else None,
-    "boolean": lambda value: value if isinstance(value, bool) else None,
+    "integer": _integer_cell,
+    "number": _number_cell,
+    "boolean": _boolean_cell,
     "date": _date_cell,
 }
