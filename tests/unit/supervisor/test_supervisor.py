@@ -59,7 +59,8 @@ def test_a_process_that_dies_at_its_start_is_told_with_its_last_words(supervisor
         made.up_api_server()
 
 
-def test_a_node_without_a_name_is_refused(tmp_path):
+def test_a_node_without_a_name_is_refused_before_anything_starts(tmp_path):
     made = Supervisor(Settings(tmp_path, tmp_path / "kubeconfig", ("cpu=4",)), lambda _: None)
     with pytest.raises(ClusterError, match="a node needs a name"):
         made.up()
+    assert set(made.alive().values()) == {None}
