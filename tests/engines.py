@@ -30,7 +30,7 @@ class NoOpEngine:
         """Nothing to load."""
 
     async def answer(self, row: Row) -> Answer:
-        """An echo of the custom_id, unless it starts with `bad-` (400), `bug-` (raises) or `die-` (kills the engine)."""
+        """A fixed answer, unless the custom_id starts with `bad-` (400), `bug-` (raises), `die-`."""
         if self.seconds:
             await asyncio.sleep(self.seconds)
         if row.custom_id.startswith("bad-"):

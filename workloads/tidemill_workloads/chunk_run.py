@@ -114,6 +114,10 @@ class ChunkRun:
                 self.feeder.tally.in_flight += 1
                 group.create_task(self._answer(row))
 
+    def _release(self, _: asyncio.Task[None]) -> None:
+        self.feeder.tally.in_flight -= 1
+        self.feeder.slots.release()
+
     async def _answer(self, row: Row) -> None:
         try:
             answer = await self.feeder.engine.answer(row)
@@ -123,9 +127,6 @@ class ChunkRun:
             log.exception("line %d: the engine's code failed on this row", row.line)
             message = "The engine failed on this request; see the worker's log."
             answer = Answer(500, error_body(message, "InternalServerError", 500))
-        finally:
-            self.feeder.tally.in_flight -= 1
-            self.feeder.slots.release()
         self.answered.append(part_line(row, answer))
 
     async def flush(self, last: bool = False) -> None:

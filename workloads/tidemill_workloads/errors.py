@@ -21,7 +21,7 @@ class WorkloadError(Exception):
     """Base of all that is foreseen here."""
 
 
-class JobRefused(WorkloadError):
+class JobRefused(WorkloadError):  # noqa: N818 - named for what happened, as the docstring above reads
     """Something that the user has to mend. `message` is one sentence that names the field and the fix."""
 
     def __init__(self, reason: Reason, message: str, invalid_lines: int = 0) -> None:
@@ -34,11 +34,11 @@ class JobRefused(WorkloadError):
         return f"{self.reason}: {self.message}"
 
 
-class Superseded(WorkloadError):
+class Superseded(WorkloadError):  # noqa: N818 - named for what happened, as the docstring above reads
     """A higher attempt stands in the output folder."""
 
 
-class RowsMissing(WorkloadError):
+class RowsMissing(WorkloadError):  # noqa: N818 - named for what happened, as the docstring above reads
     """`chunks` have `rows` rows without a line."""
 
     def __init__(self, chunks: list[int], rows: int) -> None:
@@ -50,5 +50,5 @@ class RowsMissing(WorkloadError):
         return f"{self.rows} rows in {len(self.chunks)} chunks have no line"
 
 
-class EngineDead(WorkloadError):
+class EngineDead(WorkloadError):  # noqa: N818 - named for what happened, as the docstring above reads
     """The engine can answer no further row."""

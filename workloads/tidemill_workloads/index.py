@@ -130,7 +130,7 @@ def write_index(folder: Folder, index: Index) -> None:
 
 
 def read_index(folder: Folder) -> Index | None:
-    """The index in the folder, or None. Raises ValueError for a file that is not whole, which no writer of ours makes."""
+    """The index in the folder, or None. Raises ValueError for a file that is not whole."""
     data = folder.read(INDEX_FILE)
     if data is None:
         return None

@@ -8,10 +8,12 @@ it becomes that row's error line.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"

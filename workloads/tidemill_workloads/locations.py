@@ -15,7 +15,8 @@ from urllib.parse import unquote, urlsplit
 
 from tidemill_api.conditions import Reason
 from tidemill_workloads.errors import JobRefused
-from tidemill_workloads.storage import TEMPORARY_PREFIX, LocalFolder, LocalInput
+from tidemill_workloads.local_storage import LocalFolder, LocalInput
+from tidemill_workloads.storage import TEMPORARY_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +83,7 @@ def model_folder(source: str, mounts: Sequence[str]) -> Path:
 
 def is_local(source: str) -> bool:
     """Whether a model source is a path; anything else is a hub id."""
-    return source.startswith(("/", "file://"))
+    return source.startswith("/")
 
 
 def _local_path(uri: str, field: str) -> Path:

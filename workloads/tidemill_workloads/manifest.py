@@ -53,6 +53,7 @@ def standing_outcome(folder: Folder) -> Outcome | None:
     manifest = json.loads(data)
     for name in (PARTS, INDEX_FILE.partition("/")[0]):
         folder.delete(name)
+    folder.sweep()
     rows = RowCounts(**manifest["rows"])
     reason, message = verdict(rows, folder)
     return Outcome(

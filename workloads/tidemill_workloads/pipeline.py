@@ -2,7 +2,7 @@
 
 Rows never pass through Ray: an actor reads its byte range from the input and writes parts beside the output. The pool
 has the size that workers may ever reach; actors without a node stay pending and block nothing, so that workers may be
-none at first, join later, vanish and come back.
+none at first, join later, vanish and come back: Ray Data restarts a lost actor and retries its tasks for ever.
 """
 
 from __future__ import annotations
@@ -49,8 +49,6 @@ def run_chunks(chunks: Sequence[Chunk], setup: WorkerSetup, workers_max: int, bo
         num_cpus=0,
         num_gpus=setup.settings.gpus,
         resources={ENGINE_RESOURCE: 1},
-        max_restarts=-1,
-        max_task_retries=-1,
     )
     for _ in dataset.iter_internal_ref_bundles():
         pass
@@ -66,4 +64,5 @@ def _quieten() -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.enable_operator_progress_bars = False
+    context.memory_usage_poll_interval_s = None  # a thread and reads of /proc for every task, for a figure nobody reads
     logging.getLogger("ray.data").setLevel(logging.ERROR)

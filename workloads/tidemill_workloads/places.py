@@ -15,7 +15,7 @@ from tidemill_api.job_contract import CONFIG_VARIABLE, JobConfig
 from tidemill_workloads.locations import open_input, open_output
 
 if TYPE_CHECKING:
-    from tidemill_workloads.storage import LocalFolder, LocalInput
+    from tidemill_workloads.local_storage import LocalFolder, LocalInput
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ def chunk_lines(chunk: Chunk, data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def chunk_rows(chunk: Chunk, data: bytes, skip: set[int]) -> list[Row]:
-    """The rows of a validated chunk, without those whose line numbers are in `skip`. Raises ValueError on a bad line."""
+    """The rows of a validated chunk but for those on the lines in `skip`. Raises ValueError on a bad line."""
     rows = []
     for line, raw in chunk_lines(chunk, data):
         if line not in skip:

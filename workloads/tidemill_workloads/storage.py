@@ -2,32 +2,24 @@
 
 A `Folder` offers few operations on purpose: those that a local file system and an object store can both do
 atomically. Objects appear whole or not at all; `create` never overwrites (that is what ownership, attempts and parts
-rest on). Values are picklable, since engine actors on other nodes use them too. Local paths are built here; object
-stores will be further implementations of the same two protocols.
+rest on). Values are picklable, since engine actors on other nodes use them too. Local paths are built
+(`local_storage`); object stores will be further implementations of the same protocols.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import io
-import os
-import shutil
-import uuid
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from tidemill_api.conditions import Reason
 from tidemill_workloads.errors import JobRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 TEMPORARY_PREFIX = ".tmp-"
 """Names that start so are unfinished writes: never listed, swept when the job's manifest stands."""
-
-BUFFER_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +69,7 @@ class Folder(Protocol):
     def replace(self, name: str, data: bytes) -> None:
         """Writes an object durably in the place of any other."""
 
-    def writing(self, name: str) -> contextlib.AbstractContextManager[Writing]:
+    def writing(self, name: str) -> AbstractContextManager[Writing]:
         """Streams a large object, which replaces any other when the block ends well."""
 
     def read(self, name: str) -> bytes | None:
@@ -95,47 +87,8 @@ class Folder(Protocol):
     def delete(self, name: str) -> None:
         """Removes an object or everything below it; nothing where it does not exist."""
 
-
-@dataclass(frozen=True, slots=True)
-class LocalInput:
-    """An input on a mounted file system."""
-
-    path: Path
-    identity: InputIdentity
-
-    @classmethod
-    def at(cls, path: Path, uri: str) -> Self:
-        """Pins the file as it is now. Raises OSError."""
-        state = path.stat()
-        return cls(path, InputIdentity(uri, state.st_size, state.st_mtime_ns))
-
-    def open(self) -> BinaryIO:
-        file = self.path.open("rb", buffering=BUFFER_BYTES)
-        try:
-            self._check(file)
-        except JobRefused:
-            file.close()
-            raise
-        return file
-
-    def read_range(self, offset: int, length: int) -> bytes:
-        with self.path.open("rb", buffering=0) as file:
-            self._check(file)
-            file.seek(offset)
-            data = bytearray()
-            while len(data) < length and (piece := file.read(length - len(data))):
-                data += piece
-            if len(data) < length:
-                raise self._changed()
-            return bytes(data)
-
-    def _check(self, file: io.IOBase | BinaryIO) -> None:
-        state = os.fstat(file.fileno())
-        if (state.st_size, state.st_mtime_ns) != (self.identity.size, self.identity.mtime_ns):
-            raise self._changed()
-
-    def _changed(self) -> JobRefused:
-        return input_changed(self.identity.uri)
+    def sweep(self) -> None:
+        """Removes unfinished writes that killed attempts left behind. Only where nobody writes any more."""
 
 
 def input_changed(uri: str) -> JobRefused:
@@ -145,118 +98,3 @@ def input_changed(uri: str) -> JobRefused:
         "create a job with another output folder for the new file, or put the old file back"
     )
     return JobRefused(Reason.INPUT_CHANGED, message)
-
-
-@dataclass(slots=True)
-class _LocalWriting:
-    file: BinaryIO
-    digest: hashlib._Hash
-    size: int = 0
-
-    def write(self, data: bytes) -> None:
-        self.file.write(data)
-        self.digest.update(data)
-        self.size += len(data)
-
-    def sha256(self) -> str:
-        return self.digest.hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class LocalFolder:
-    """An output folder on a mounted file system, local or shared.
-
-    Create-only by link(2), which fails where the name exists, on NFS too.
-    """
-
-    root: Path
-    base_uri: str
-
-    def uri(self, name: str) -> str:
-        return self.base_uri.rstrip("/") + "/" + name
-
-    def create(self, name: str, data: bytes) -> bool:
-        with self._temporary(name, data) as (temporary, target):
-            try:
-                os.link(temporary, target)
-            except FileExistsError:
-                return False
-            _sync_folder(target.parent)
-            return True
-
-    def replace(self, name: str, data: bytes) -> None:
-        with self._temporary(name, data) as (temporary, target):
-            temporary.replace(target)
-            _sync_folder(target.parent)
-
-    @contextlib.contextmanager
-    def writing(self, name: str) -> Iterator[Writing]:
-        target = self.root / name
-        temporary = _beside(target)
-        try:
-            with temporary.open("xb", buffering=BUFFER_BYTES) as file:
-                yield _LocalWriting(file, hashlib.sha256())
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
-            _sync_folder(target.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-    def read(self, name: str) -> bytes | None:
-        try:
-            return (self.root / name).read_bytes()
-        except FileNotFoundError:
-            return None
-
-    def lines(self, name: str) -> Iterator[bytes]:
-        try:
-            file = (self.root / name).open("rb", buffering=BUFFER_BYTES)
-        except FileNotFoundError:
-            return
-        with file:
-            yield from file
-
-    def exists(self, name: str) -> bool:
-        return (self.root / name).exists()
-
-    def names(self, prefix: str) -> list[str]:
-        try:
-            names = [entry.name for entry in (self.root / prefix).iterdir()]
-        except FileNotFoundError:
-            return []
-        return sorted(name for name in names if not name.startswith(TEMPORARY_PREFIX))
-
-    def delete(self, name: str) -> None:
-        target = self.root / name
-        if target.is_dir():
-            shutil.rmtree(target, ignore_errors=True)  # another attempt may be removing the same tree
-        else:
-            target.unlink(missing_ok=True)
-
-    @contextlib.contextmanager
-    def _temporary(self, name: str, data: bytes) -> Iterator[tuple[Path, Path]]:
-        target = self.root / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _beside(target)
-        try:
-            with temporary.open("xb", buffering=0) as file:
-                view = memoryview(data)
-                while view:
-                    view = view[file.write(view) :]
-                os.fsync(file.fileno())
-            yield temporary, target
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-def _beside(target: Path) -> Path:
-    return target.with_name(f"{TEMPORARY_PREFIX}{target.name}-{uuid.uuid4().hex}")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -25,7 +25,7 @@ def engine_arguments(settings: EngineSettings) -> list[str]:
     """The arguments as on vLLM's command line."""
     given = settings.model.engine_args
     options: dict[str, str | int | float | None] = {
-        "--model": settings.model.source.removeprefix("file://"),
+        "--model": settings.model.source,
         "--served-model-name": settings.model.name,
         "--dtype": given.dtype,
         "--max-num-seqs": settings.max_num_seqs,

@@ -110,7 +110,7 @@ class VllmEngine:
 
 
 def parse_arguments(words: list[str]) -> Any:
-    """A namespace with every argument of vLLM's front end and engine. Raises SystemExit on an argument of no meaning."""
+    """Every argument of vLLM's front end and engine. Raises SystemExit on one that vLLM does not know."""
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.entrypoints.launchers.cli_args import BaseFrontendArgs
     from vllm.utils.argparse_utils import FlexibleArgumentParser

@@ -1,0 +1,153 @@
+"""URIs, mounts and models: each mistake is one message that names the field, what was found and the fix."""
+
+from __future__ import annotations
+
+import gzip
+from typing import TYPE_CHECKING
+
+import pytest
+from workload_builders import model_at
+
+from tidemill_api.conditions import Reason
+from tidemill_workloads.errors import JobRefused
+from tidemill_workloads.locations import open_input, open_output
+from tidemill_workloads.model_check import check_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Path:
+    folder = tmp_path / "mount"
+    folder.mkdir()
+    (folder / "in.jsonl").write_text("{}\n")
+    (tmp_path / "outside.jsonl").write_text("{}\n")
+    return folder
+
+
+def refusal(call: object, *arguments: object) -> JobRefused:
+    assert callable(call)
+    with pytest.raises(JobRefused) as caught:
+        call(*arguments)
+    return caught.value
+
+
+@pytest.mark.parametrize("form", ["{mount}/in.jsonl", "file://{mount}/in.jsonl", "{mount}/x/../in.jsonl"])
+def test_an_input_under_a_mount_opens(mount: Path, form: str) -> None:
+    (mount / "x").mkdir()
+    source = open_input(form.format(mount=mount), [str(mount)])
+    assert source.identity.size == 3
+    with source.open() as file:
+        assert file.read() == b"{}\n"
+
+
+def test_a_file_uri_may_hold_escaped_characters(mount: Path) -> None:
+    (mount / "a b.jsonl").write_text("{}\n")
+    assert open_input(f"file://{mount}/a%20b.jsonl", [str(mount)]).identity.size == 3
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason", "says"),
+    [
+        ("{mount}/none.jsonl", Reason.INPUT_NOT_FOUND, "put the file there or mend the mount"),
+        ("{mount}/in.jsonl/deeper", Reason.INPUT_NOT_FOUND, "there is no file"),
+        ("{mount}", Reason.INPUT_NOT_READABLE, "is a folder"),
+        ("{mount}/../outside.jsonl", Reason.INVALID_SPEC, "lies under no mount"),
+        ("/etc/hostname", Reason.INVALID_SPEC, "mounts: {mount}"),
+        ("in.jsonl", Reason.INVALID_SPEC, "not an absolute path"),
+        ("s3://bucket/in.jsonl", Reason.INVALID_SPEC, "s3:// is not supported yet"),
+        ("gs://bucket/in.jsonl", Reason.INVALID_SPEC, "gs:// is not supported yet"),
+        ("https://host/in.jsonl", Reason.INVALID_SPEC, "https:// is not supported yet"),
+        ("file://host/in.jsonl", Reason.INVALID_SPEC, "not an absolute path"),
+        ("{mount}/in.jsonl.gz", Reason.INVALID_SPEC, "compressed"),
+        ("{mount}/\0", Reason.INVALID_SPEC, "not an absolute path"),
+    ],
+)
+def test_an_input_that_cannot_be_used_is_refused(mount: Path, uri: str, reason: Reason, says: str) -> None:
+    found = refusal(open_input, uri.format(mount=mount), [str(mount)])
+    assert found.reason == reason
+    assert found.message.startswith("spec.input.uri: ")
+    assert says.format(mount=mount) in found.message
+
+
+def test_without_any_mount_nothing_local_can_be_named(mount: Path) -> None:
+    assert "mounts: none" in refusal(open_input, str(mount / "in.jsonl"), []).message
+
+
+def test_a_link_out_of_the_mount_is_refused_and_one_within_is_not(mount: Path) -> None:
+    (mount / "out").symlink_to(mount.parent / "outside.jsonl")
+    (mount / "in").symlink_to(mount / "in.jsonl")
+    assert refusal(open_input, str(mount / "out"), [str(mount)]).reason == Reason.INPUT_NOT_READABLE
+    assert open_input(str(mount / "in"), [str(mount)]).identity.size == 3
+
+
+def test_a_mount_that_is_a_link_itself_is_followed(mount: Path) -> None:
+    link = mount.parent / "link"
+    link.symlink_to(mount)
+    assert open_input(str(link / "in.jsonl"), [str(link)]).identity.size == 3
+
+
+def test_compressed_content_under_a_plain_name_is_refused(mount: Path) -> None:
+    (mount / "in.jsonl").write_bytes(gzip.compress(b"{}\n"))
+    found = refusal(open_input, str(mount / "in.jsonl"), [str(mount)])
+    assert found.reason == Reason.INPUT_NOT_READABLE
+    assert "decompress it" in found.message
+
+
+def test_an_output_folder_is_created(mount: Path) -> None:
+    folder = open_output(f"{mount}/a/b/", [str(mount)])
+    assert (mount / "a" / "b").is_dir()
+    assert folder.uri("results.jsonl") == f"{mount}/a/b/results.jsonl"
+    assert list((mount / "a" / "b").iterdir()) == []
+
+
+@pytest.mark.parametrize("uri", ["{mount}/in.jsonl/", "{mount}/in.jsonl/deeper/"])
+def test_an_output_below_a_file_is_refused(mount: Path, uri: str) -> None:
+    found = refusal(open_output, uri.format(mount=mount), [str(mount)])
+    assert found.reason == Reason.OUTPUT_NOT_WRITABLE
+    assert "is a file, not a folder" in found.message
+
+
+def test_an_output_that_takes_no_file_is_refused() -> None:
+    found = refusal(open_output, "/proc/1/", ["/proc"])  # a folder in which even root creates nothing
+    assert found.reason == Reason.OUTPUT_NOT_WRITABLE
+    assert found.message.startswith("spec.output.uri: nothing can be written to /proc/1/")
+
+
+def test_a_model_folder_passes(mount: Path) -> None:
+    check_model(str(model_at(mount / "model")), [str(mount)])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda folder: (folder / "config.json").unlink(), "holds no config.json"),
+        (lambda folder: (folder / "config.json").write_text("{"), "cannot be read"),
+        (lambda folder: (folder / "config.json").write_text("[]"), "no model's config"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "holds no weights"),
+        (lambda folder: folder.rename(folder.with_name("elsewhere")), "there is no folder"),
+    ],
+)
+def test_a_model_folder_that_lacks_something_is_refused(mount: Path, spoil: object, says: str) -> None:
+    folder = model_at(mount / "model")
+    assert callable(spoil)
+    spoil(folder)
+    found = refusal(check_model, str(folder), [str(mount)])
+    assert found.reason == Reason.MODEL_NOT_FOUND
+    assert found.message.startswith("spec.model.source: ")
+    assert says in found.message
+
+
+def test_a_model_outside_of_the_mounts_is_refused(mount: Path) -> None:
+    assert refusal(check_model, "/models/x", [str(mount)]).reason == Reason.INVALID_SPEC
+
+
+@pytest.mark.parametrize("source", ["some-org/some-model", "no/such/id/at all"])
+def test_a_hub_id_that_cannot_be_had_says_so(source: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    found = refusal(check_model, source, [])
+    assert found.reason == Reason.MODEL_NOT_FOUND
+    assert source in found.message
+    assert "\n" not in found.message
