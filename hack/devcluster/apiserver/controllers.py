@@ -8,6 +8,7 @@ import asyncio
 import logging
 
 from devcluster.apiserver import custom_resources, lifecycle
+from devcluster.apiserver.bootstrap import ensure_default_account
 from devcluster.apiserver.cluster import Cluster
 from devcluster.apiserver.deletes import DeleteOptions, delete
 from devcluster.apiserver.errors import StatusError
@@ -89,6 +90,8 @@ class Controllers:
             return
         for step in self._steps(entry):
             self._carry_out(step)
+        if key.storage == lifecycle.NAMESPACES:
+            ensure_default_account(self._cluster, key.name)
 
     def _steps(self, entry: Entry) -> list[Step]:
         store, registry = self._cluster.store, self._cluster.registry

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from devcluster.apiserver.errors import bad_request, unsupported_media_type
+from devcluster.apiserver.errors import StatusError, bad_request, unsupported_media_type
 from devcluster.apiserver.objects import JsonObject
 from devcluster.apiserver.openapi_definitions import DELETE_OPTIONS, definitions
 from devcluster.apiserver.protobuf_fields import fields_of
@@ -92,14 +92,14 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
 def _decode_message(name: str, data: bytes) -> JsonObject:
     fields = fields_of(name)
     if fields is None:
-        if not data:
+        if _is_zero(data):
             return {}
         raise _ask_for_json(name)
     properties = definitions()[name].get("properties") or {}
     document: JsonObject = {}
     for number, raw in _wire_fields(data):
         if number not in fields:
-            if raw in (0, b""):
+            if not raw or (isinstance(raw, bytes) and _is_zero(raw)):
                 continue
             raise _ask_for_json(f"field {number} of {name}")
         field, keeps_zero = fields[number]
@@ -114,6 +114,14 @@ def _decode_message(name: str, data: bytes) -> JsonObject:
             if keeps_zero or value not in ("", 0, False, None, {}):
                 document[field] = value
     return document
+
+
+def _is_zero(data: bytes) -> bool:
+    """Tell whether a message says nothing: Go writes every plain field, also those never set."""
+    try:
+        return all(not raw or (isinstance(raw, bytes) and _is_zero(raw)) for _, raw in _wire_fields(data))
+    except StatusError:
+        return False  # Text, not a message.
 
 
 def _map_entry(schema: JsonObject, data: bytes) -> tuple[str, Any]:

@@ -12,6 +12,7 @@ for JSON.
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 _CORE = "io.k8s.api.core.v1."
 _RBAC = "io.k8s.api.rbac.v1."
+_AUTHENTICATION = "io.k8s.api.authentication.v1."
 _AUTHORIZATION = "io.k8s.api.authorization.v1."
 _BUDGET = "io.k8s.api.policy.v1.PodDisruptionBudget"
 
@@ -81,6 +82,9 @@ _ROWS = {
     _BUDGET + "Spec": "minAvailable? selector maxUnavailable?",
     _BUDGET + "Status": "observedGeneration",
     "io.k8s.api.scheduling.v1.PriorityClass": "metadata value globalDefault description preemptionPolicy",
+    _AUTHENTICATION + "SelfSubjectReview": "metadata status",
+    _AUTHENTICATION + "TokenRequest": "metadata spec status",
+    _AUTHENTICATION + "TokenRequestSpec": "audiences - - expirationSeconds?",
     _AUTHORIZATION + "SelfSubjectAccessReview": "metadata spec status",
     _AUTHORIZATION + "SelfSubjectAccessReviewSpec": "resourceAttributes nonResourceAttributes",
     _AUTHORIZATION + "ResourceAttributes": "namespace verb group version resource subresource name",

@@ -82,7 +82,8 @@ def _custom_cell(column: Column, document: JsonObject) -> Any:
     if not found or found[0] is None:
         return None
     value = found[0]
-    return _CELLS.get(column.type, _text_cell)(value)
+    make: Callable[[Any], Any] = _CELLS.get(column.type, _text_cell)
+    return make(value)
 
 
 def _integer_cell(value: Any) -> int | None:
