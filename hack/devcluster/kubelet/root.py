@@ -60,6 +60,7 @@ def build(plan: RootPlan) -> None:
     staged = [_stage(mount, f"{stage}/{number}") for number, mount in enumerate(plan.mounts)]
     _forget_other_sandboxes(plan.root)
     _bind_host(plan.root)
+    _forget_own_copy(plan.root)
     _bind_layer(plan.root, plan.layer)
     _make_dev(plan.root, plan.devices)
     _make_proc(plan.root)
@@ -111,6 +112,16 @@ def _forget_other_sandboxes(root: str) -> None:
     ]
     for target in sorted(ours, reverse=True):
         calls.unmount(target)
+
+
+def _forget_own_copy(root: str) -> None:
+    """Drop the copy of this very root that came with the host's tree where the state folder is not under /tmp.
+
+    The copy's mounts on the stage would keep the stage's folders busy.
+    """
+    copy = Path(root + root)
+    if copy.is_mount():
+        calls.unmount(str(copy))
 
 
 def unescape(path: str) -> str:
