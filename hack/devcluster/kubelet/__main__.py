@@ -107,6 +107,7 @@ async def run(options: argparse.Namespace) -> None:
             asyncio.get_running_loop().add_signal_handler(number, kubelet.cancel)
         with contextlib.suppress(asyncio.CancelledError):
             await kubelet
+        logging.getLogger(__name__).info("stopped by a signal; the pods run on")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -43,6 +43,7 @@ class Container:
         self.view = ContainerView(spec["name"], spec.get("image", ""))
         self.policy = policy_of(spec, context.pod["spec"], init=init)
         self._context = context
+        self._probed = not init or spec.get("restartPolicy") == "Always"
         self.started = asyncio.Event()
         self._crashes = 0
         self._counted = ""
@@ -76,7 +77,7 @@ class Container:
             ended = await self._live(self._process)
             self._process = None
             self._count(ended)
-            self._show(state=ended, ready=self._done(ended), started=False)
+            self._show(state=ended, ready=not self._probed and ended.exit_code == 0, started=False)
             self._save()
             if not starts_again(self.policy, ended):
                 return
@@ -87,10 +88,6 @@ class Container:
         if self._counted != ended.container_id:
             self._crashes = self._context.settings.back_off.count(self._crashes, ended)
             self._counted = ended.container_id
-
-    def _done(self, ended: Terminated) -> bool:
-        """A completed init container counts as ready."""
-        return ended.exit_code == 0 and self.spec in (self._context.pod["spec"].get("initContainers") or [])
 
     def _show(self, **changes: Any) -> None:
         self.view = replace(self.view, **changes)
@@ -204,6 +201,8 @@ class Container:
         self._show(**changes)
 
     async def _probe(self, probing: Probing, process: ContainerProcess) -> None:
+        if not self._probed:  # an init container has no probes; it is ready when it is done
+            return
         try:
             failed = await probing.until_it_must_die()
         except asyncio.CancelledError:

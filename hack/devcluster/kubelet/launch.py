@@ -191,7 +191,6 @@ def _until_end(descriptor: int) -> bytes:
 def main() -> None:
     """Read the plan, start the container, stay until it ends."""
     plan = LaunchPlan.parse(sys.stdin.read())
-    os.setsid()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     output_read, output_write = os.pipe()

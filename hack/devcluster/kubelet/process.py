@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -80,7 +81,7 @@ class ContainerProcess:
             return Terminated(
                 137,
                 self.started_at,
-                self.started_at,
+                time.time(),
                 self.container_id,
                 reason="ContainerStatusUnknown",
                 message="the process that watched this container is gone, and the container with it",
