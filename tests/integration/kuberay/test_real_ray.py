@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from integration.conftest import KUBECTL, Kubectl
+from cluster_fixtures import KUBECTL, Kubectl
 
 pytestmark = pytest.mark.cluster
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from integration.conftest import Kubectl
+from cluster_fixtures import Kubectl
 
 from devcluster.processes import Processes
 

@@ -1,4 +1,4 @@
-"""Clusters for the integration tests: a quick API server alone, and the whole dev cluster with real pods.
+"""Clusters for integration and end-to-end tests: a quick API server alone, and the whole dev cluster with real pods.
 
 `api_server` needs nothing. `devcluster` needs root, or `$KUBECONFIG_UNDER_TEST` names any cluster that has
 KubeRay and our CRDs, and the tests run unchanged against it. Both live as long as the test session.
@@ -19,7 +19,7 @@ import pytest_asyncio
 from devcluster.client import NAMESPACES, Client, NotFound
 from devcluster.supervisor import Settings, Supervisor
 
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[1]
 KUBECTL = CHECKOUT / ".tidemill" / "bin" / "kubectl"
 
 
