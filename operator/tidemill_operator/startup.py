@@ -87,7 +87,7 @@ class Comparison:
                         found.add(key_of(body))
             except KindMissingError:
                 if kind is Watched.JOBS:
-                    raise
+                    raise KindMissingError("the CRD of BatchInferenceJob is not installed: apply crds/") from None
                 log.warning("KubeRay is not installed: the API server does not know RayCluster (ray.io/v1)")
             for key in before - found:
                 self._feed.vanished(kind, key)
@@ -104,15 +104,21 @@ async def serve(options: Options, settings: Settings) -> None:
         feed = handlers.Feed(cache, queue)
         comparison = Comparison(cluster, cache, feed, options.namespaces)
         try:
-            await comparison.first()
-            log.info("serving %s", ", ".join(options.namespaces) or "all namespaces")
             await _run_together(
-                asyncio.create_task(queue.run(), name="queue"),
-                asyncio.create_task(comparison.forever(settings.resync_seconds), name="comparison"),
+                asyncio.create_task(_decide(comparison, queue, settings.resync_seconds), name="decisions"),
                 asyncio.create_task(_kopf(options, handlers.registry(feed, configuration)), name="kopf"),
             )
         finally:
             await cluster.close()
+
+
+async def _decide(comparison: Comparison, queue: WorkQueue, resync_seconds: float) -> None:
+    """Decides nothing before the cache is full: a cluster that is not known yet would look like one that is lost."""
+    await comparison.first()
+    log.info("the cache is full, jobs are served from now on")
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(queue.run())
+        tasks.create_task(comparison.forever(resync_seconds))
 
 
 async def _kopf(options: Options, registry: kopf.OperatorRegistry) -> None:

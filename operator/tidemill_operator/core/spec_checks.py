@@ -1,4 +1,4 @@
-"""What the CRD's schema cannot say about a spec: how its parts fit together, and what this operator allows.
+"""What neither the CRD nor the types say about a spec: how its URIs fit its mounts, and what this operator allows.
 
 Pure and complete: every problem is named at once, each with its field and what to write instead. Refuses to look at
 files: whether a path exists is found out by the driver, where the path is mounted.
@@ -6,12 +6,12 @@ files: whether a path exists is found out by the driver, where the path is mount
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from tidemill_api import labels
 from tidemill_api.job_contract import CONFIG_VARIABLE
 
 if TYPE_CHECKING:
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from tidemill_api.v1alpha1.batch_inference_job import BatchInferenceJobSpec
     from tidemill_api.v1alpha1.pod_template import PodTemplate, Volume, VolumeMount
 
-OUR_PREFIXES = ("tidemill.dev/", "ray.io/")
-OUR_LABELS = ("app.kubernetes.io/managed-by",)
+OUR_LABELS = (labels.MANAGED_BY,)
 OUR_VOLUMES = ("shared-mem", "ray-logs", "log-volume")
 """Names that KubeRay gives to the volumes it adds."""
 
@@ -38,8 +37,6 @@ OUR_VARIABLES = frozenset(
         "RAY_USAGE_STATS_ENABLED",
     }
 )
-_LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
-_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 
 
 @dataclass(frozen=True)
@@ -74,8 +71,6 @@ def _twice(names: Iterable[str]) -> list[str]:
 
 
 def _volume_problems(template: PodTemplate, policy: SpecPolicy) -> Iterator[str]:
-    for name in _twice(volume.name for volume in template.volumes):
-        yield f"template.volumes: {name} stands twice; give each volume its own name"
     for volume in template.volumes:
         if volume.name in OUR_VOLUMES:
             yield f"template.volumes: the name {volume.name} is taken by KubeRay; choose another"
@@ -87,32 +82,23 @@ def _volume_problems(template: PodTemplate, policy: SpecPolicy) -> Iterator[str]
 
 
 def _mount_problems(template: PodTemplate) -> Iterator[str]:
-    names = {volume.name for volume in template.volumes}
     for path in _twice(str(PurePosixPath(mount.mount_path)) for mount in template.volume_mounts):
         yield f"template.volumeMounts: {path} is mounted twice; give each mount its own mountPath"
     for mount in template.volume_mounts:
-        if mount.name not in names:
-            yield f"template.volumeMounts: {mount.mount_path} names the volume {mount.name}, which is not in volumes"
         if ".." in PurePosixPath(mount.mount_path).parts or ":" in mount.mount_path:
             yield f"template.volumeMounts: mountPath {mount.mount_path} must have neither '..' nor ':'"
-        if mount.sub_path.startswith("/") or ".." in PurePosixPath(mount.sub_path).parts:
-            yield f"template.volumeMounts: subPath {mount.sub_path} must be relative and without '..'"
 
 
 def _variable_problems(template: PodTemplate) -> Iterator[str]:
-    for name in _twice(variable.name for variable in template.env):
-        yield f"template.env: {name} stands twice; set it once"
     for variable in template.env:
         if variable.name in OUR_VARIABLES:
             yield f"template.env: {variable.name} is set by the operator; remove it"
 
 
 def _label_problems(template: PodTemplate) -> Iterator[str]:
-    for key, value in template.labels.items():
-        if key.startswith(OUR_PREFIXES) or key in OUR_LABELS:
-            yield f"template.labels: {key} is set by the operator or KubeRay; choose another key"
-        elif not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
-            yield f"template.labels: {key}={value} is not a valid Kubernetes label"
+    for key in template.labels:
+        if key in OUR_LABELS:
+            yield f"template.labels: {key} is set by the operator; choose another key"
 
 
 def _account_problems(template: PodTemplate, policy: SpecPolicy) -> Iterator[str]:

@@ -1,0 +1,88 @@
+"""Specs whose fields are right one by one and wrong together: each problem names its field and the fix."""
+
+import pytest
+from unit.operator.builders import MINIMAL, make_spec
+
+from tidemill_operator.core.spec_checks import SpecPolicy, problems
+from tidemill_operator.views import read_job
+
+CLAIM = {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}
+MOUNT = {"name": "data", "mountPath": "/data"}
+
+
+def template(**fields):
+    return {"template": {"volumes": [CLAIM], "volumeMounts": [MOUNT], **fields}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        (template(volumes=[{"name": "data", "hostPath": {"path": "/x"}}]), "data is a hostPath"),
+        (template(volumes=[CLAIM, {"name": "shared-mem", "emptyDir": {}}]), "shared-mem is taken by KubeRay"),
+        (template(volumeMounts=[MOUNT, {**MOUNT, "mountPath": "/data/"}]), "/data is mounted twice"),
+        (template(volumeMounts=[MOUNT, {"name": "data", "mountPath": "/a/../b"}]), "must have neither '..'"),
+        (template(env=[{"name": "RAY_AUTH_TOKEN", "value": "x"}]), "RAY_AUTH_TOKEN is set by the operator"),
+        (template(labels={"app.kubernetes.io/managed-by": "me"}), "managed-by is set by the operator"),
+        (template(serviceAccountName="admin"), "admin is not on the operator's list (allowed: reader)"),
+        ({"input": {"uri": "/elsewhere/in.jsonl"}}, "input.uri: /elsewhere/in.jsonl lies under no mount"),
+        ({"input": {"uri": "/data/../etc/passwd"}}, "must not have '..'"),
+        ({"output": {"uri": "/database/"}}, "output.uri: /database/ lies under no mount"),
+        ({"model": {"name": "m", "source": "/models/m"}}, "model.source: /models/m lies under no mount"),
+        (template(volumeMounts=[{**MOUNT, "readOnly": True}]), "lies on data, which is mounted readOnly"),
+        (template(volumes=[{"name": "data", "emptyDir": {}}]), "is an emptyDir and goes with its pod"),
+        (template(volumes=[{"name": "data", "secret": {"secretName": "s"}}]), "is a Secret or ConfigMap"),
+        (
+            template(volumes=[{"name": "data", "persistentVolumeClaim": {"claimName": "c", "readOnly": True}}]),
+            "is claimed readOnly",
+        ),
+    ],
+)
+def test_a_spec_that_cannot_run_is_told_why(fields, said):
+    found = problems(make_spec(**fields), SpecPolicy(service_accounts=("reader",)))
+    assert [problem for problem in found if said in problem], found
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"input": {"uri": "file:///data/in.jsonl"}},
+        {"model": {"name": "m", "source": "org/model"}},
+        template(serviceAccountName="reader"),
+        template(labels={"team": "support", "example.com/cost": ""}),
+        template(env=[{"name": "TIDEMILL_ENGINE", "value": "engines:echo"}]),
+    ],
+)
+def test_a_spec_that_can_run_has_no_problem(fields):
+    assert problems(make_spec(**fields), SpecPolicy(service_accounts=("reader",))) == ()
+
+
+def test_host_paths_are_allowed_by_a_setting_only():
+    spec = make_spec(**template(volumes=[{"name": "data", "hostPath": {"path": "/x"}}]))
+    assert problems(spec, SpecPolicy(allow_host_path=True)) == ()
+
+
+def test_the_innermost_mount_decides_whether_output_can_be_written():
+    inner = {"name": "out", "mountPath": "/data/out"}
+    volumes = [CLAIM, {"name": "out", "emptyDir": {}}]
+    found = problems(make_spec(**template(volumes=volumes, volumeMounts=[MOUNT, inner])), SpecPolicy())
+    assert found == ("output.uri: /data/out/ lies on out, which is an emptyDir and goes with its pod",)
+
+
+def body(spec):
+    metadata = {"namespace": "team", "name": "j", "uid": "u", "creationTimestamp": "2026-01-01T12:00:00Z"}
+    return {"metadata": metadata, "spec": spec}
+
+
+def test_all_problems_are_named_at_once_with_what_can_be_edited():
+    wrong = MINIMAL | {"input": {"uri": "/a.jsonl"}, "output": {"uri": "/b/"}}
+    job = read_job(body(wrong), SpecPolicy())
+    assert job.spec is None
+    assert job.spec_problem.startswith("input.uri: /a.jsonl lies under no mount")
+    assert "; output.uri: /b/ lies under no mount" in job.spec_problem
+    assert "deleting the job first" in job.spec_problem
+
+
+def test_a_field_that_this_operator_does_not_know_is_named():
+    job = read_job(body(MINIMAL | {"priority": 3}), SpecPolicy())
+    assert job.spec_problem.startswith("priority: ")

@@ -1,0 +1,101 @@
+"""Objects of the API server, read into values."""
+
+from unit.operator.builders import T0
+
+from tidemill_operator.cache import Key, WatchCache, Watched
+from tidemill_operator.core.snapshot import WorkerPod
+from tidemill_operator.views import read_cluster, read_workers
+
+
+def cluster(conditions=(), **group):
+    status = {"head": {"podIP": "10.0.0.1"}, "conditions": list(conditions)}
+    return {
+        "metadata": {"namespace": "team", "name": "c", "uid": "u", "ownerReferences": [OWNER]},
+        "spec": {"workerGroupSpecs": [{"groupName": "engines", "replicas": 2, "maxReplicas": 4, **group}]},
+        "status": status,
+    }
+
+
+OWNER = {"apiVersion": "tidemill.dev/v1alpha1", "kind": "BatchInferenceJob", "name": "tickets", "uid": "j"}
+HEAD_READY = {"type": "HeadPodReady", "status": "True", "lastTransitionTime": "2026-01-01T12:00:00Z"}
+
+
+def pod(name, node_type="worker", *, ready=True, ip="10.0.1.1", phase="Running", conditions=(), **status):
+    said = [{"type": "Ready", "status": str(ready)}, *conditions]
+    return {
+        "metadata": {
+            "namespace": "team",
+            "name": name,
+            "uid": name,
+            "labels": {"ray.io/node-type": node_type, "ray.io/cluster": "c"},
+        },
+        "status": {"phase": phase, "podIP": ip, "conditions": said, **status},
+    }
+
+
+def test_a_head_counts_only_once_kuberay_says_it_is_ready():
+    assert read_cluster(cluster(), ()).head_ip == ""
+    ready = read_cluster(cluster([HEAD_READY]), ())
+    assert (ready.head_ready, ready.head_ip, ready.head_ready_since) == (True, "10.0.0.1", T0)
+
+
+def test_the_worker_group_is_read_by_its_name():
+    view = read_cluster(cluster(scaleStrategy={"workersToDelete": ["a"]}), ())
+    assert (view.replicas, view.max_replicas, view.workers_to_delete) == (2, 4, ("a",))
+
+
+def test_a_pod_that_no_node_can_take_says_why():
+    unschedulable = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes: Insufficient nvidia.com/gpu"}
+    view = read_cluster(cluster(), (pod("w", ready=False, phase="Pending", conditions=[unschedulable]),))
+    assert view.worker_problem == "0/3 nodes: Insufficient nvidia.com/gpu"
+    assert view.head_problem == ""
+
+
+def test_an_image_that_cannot_be_pulled_says_why():
+    waiting = [{"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}]
+    view = read_cluster(cluster(), (pod("h", "head", ready=False, containerStatuses=waiting),))
+    assert view.head_problem == "ImagePullBackOff: no such image"
+
+
+def test_pods_that_kuberay_may_not_create_are_said_too():
+    refused = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}
+    view = read_cluster(cluster([refused]), ())
+    assert (view.head_problem, view.worker_problem) == ("exceeded quota", "exceeded quota")
+
+
+def test_workers_are_read_without_the_head_and_without_ended_pods():
+    leaving = pod("c")
+    leaving["metadata"]["deletionTimestamp"] = "2026-01-01T12:00:00Z"
+    pods = (pod("h", "head"), pod("a"), pod("b", phase="Failed"), leaving)
+    assert read_workers(pods) == (WorkerPod("a", "10.0.1.1", True, False), WorkerPod("c", "10.0.1.1", True, True))
+
+
+def test_a_change_wakes_the_job_that_owns_the_object():
+    cache, key = WatchCache(), Key("team", "tickets")
+    worker = pod("w")
+    assert cache.owners(Watched.PODS, worker) == ()  # its cluster is not known yet
+    cache.put(Watched.CLUSTERS, cluster())
+    assert tuple(cache.owners(Watched.PODS, worker)) == (key,)
+    assert tuple(cache.owners(Watched.CLUSTERS, cluster())) == (key,)
+
+
+def test_somebody_elses_cluster_wakes_nobody():
+    foreign = cluster()
+    foreign["metadata"]["ownerReferences"] = [{**OWNER, "apiVersion": "other/v1"}]
+    assert tuple(WatchCache().owners(Watched.CLUSTERS, foreign)) == ()
+
+
+def test_the_same_version_again_is_no_news():
+    cache, body = WatchCache(), pod("w")
+    body["metadata"]["resourceVersion"] = "5"
+    assert (cache.put(Watched.PODS, body), cache.put(Watched.PODS, dict(body))) == (True, False)
+
+
+def test_pods_are_found_by_their_cluster_until_they_are_dropped():
+    cache = WatchCache()
+    for name in ("b", "a"):
+        cache.put(Watched.PODS, pod(name))
+    assert [p["metadata"]["name"] for p in cache.pods("team", "c")] == ["a", "b"]
+    cache.drop(Watched.PODS, Key("team", "a"))
+    cache.drop(Watched.PODS, Key("team", "b"))
+    assert cache.pods("team", "c") == ()
