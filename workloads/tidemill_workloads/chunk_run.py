@@ -112,7 +112,8 @@ class ChunkRun:
                     self.feeder.slots.release()
                     break
                 self.feeder.tally.in_flight += 1
-                group.create_task(self._answer(row))
+                # A callback, not a finally: a task cancelled before its first step runs no finally.
+                group.create_task(self._answer(row)).add_done_callback(self._release)
 
     def _release(self, _: asyncio.Task[None]) -> None:
         self.feeder.tally.in_flight -= 1
