@@ -83,6 +83,7 @@ def lock(state: Path) -> IO[str]:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
+        file.close()
         raise UsageError(f"a kubelet runs on {state}; stop it first") from error
     return file
 

@@ -90,6 +90,10 @@ class Log:
         self._file = self._path.open("ab", buffering=0)
         self._size = self._file.tell()
 
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
     def write(self, data: bytes) -> None:
         """Append; rotation happens between two writes, so no byte is lost."""
         self._file.write(data)
@@ -166,6 +170,7 @@ def supervise(plan: LaunchPlan, child: int, output: int, failure: int) -> None:
             poll.unregister(output)
     while _copy(output, log):
         pass
+    log.close()
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
     outcome = {"exitCode": code if code >= 0 else 128 - code, "signal": -code if code < 0 else 0}
