@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -169,8 +170,9 @@ def _succeeded(job: dict[str, Any]) -> bool:
 
 def _answering_rate(manifest: dict[str, Any], rows: int) -> str:
     """Rows per second between the first and the last answer, where the manifest tells them."""
-    first, last = manifest.get("first_answer_at"), manifest.get("last_answer_at")
-    if not first or not last or last <= first:
+    times = [manifest.get(name) for name in ("firstAnswerTime", "lastAnswerTime")]
+    first, last = (datetime.fromisoformat(time).timestamp() if time else 0.0 for time in times)
+    if last <= first:
         return ""
     return f", {rows / (last - first):.1f} rows/s from first to last answer"
 
