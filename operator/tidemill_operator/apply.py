@@ -93,13 +93,14 @@ class Executor:
 
     async def _create_cluster(self, job: JobView) -> None:
         order = self.order(job)
+        self._heads.forget(job)
         try:
             await self._create_token(order)
-            created = await self._cluster.create(RAY_CLUSTERS, ray_cluster(order))
-        except ConflictError:
-            created = await self._standing(order)
+            created = await self._create_or_find(order)
+        except ObjectMissingError as error:
+            raise ConflictError(f"what stood in the way of RayCluster {order.name} is gone") from error
         except RejectedError as error:
-            message = f"The API server refused the RayCluster: {error}"
+            message = f"The API server refused the RayCluster or its Secret: {error}"
             raise ClusterRefusedError(Rejection(Reason.CLUSTER_REJECTED, message)) from error
         except KindMissingError as error:
             raise ClusterRefusedError(Rejection(Reason.KUBERAY_MISSING, KUBERAY_MISSING)) from error
@@ -112,9 +113,12 @@ class Executor:
             standing = await self._cluster.get(SECRETS, order.namespace, secret_name(order.name))
             _check_ours(standing, order, "Secret")
 
-    async def _standing(self, order: ClusterOrder) -> dict[str, Any]:
-        """The RayCluster that stands already, which a lost answer or a stale cache explains."""
-        standing = await self._cluster.get(RAY_CLUSTERS, order.namespace, order.name)
+    async def _create_or_find(self, order: ClusterOrder) -> dict[str, Any]:
+        """The new RayCluster, or ours that stands already, which a lost answer or a stale cache explains."""
+        try:
+            return await self._cluster.create(RAY_CLUSTERS, ray_cluster(order))
+        except ConflictError:
+            standing = await self._cluster.get(RAY_CLUSTERS, order.namespace, order.name)
         _check_ours(standing, order, "RayCluster")
         return standing
 

@@ -16,12 +16,18 @@ from tidemill_operator.cache import Key, WatchCache, Watched, key_of
 from tidemill_operator.credentials import connection_info
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kubernetes.aio.client import Configuration
 
     from tidemill_operator.workqueue import WorkQueue
 
 OURS = f"{labels.MANAGED_BY}={labels.MANAGED_BY_VALUE}"
 """Selector of our children; the API server sends us no other RayCluster or pod."""
+
+
+PATIENCE = (1, 1, 2, 3, 5, 8, *[15] * 5760)
+"""Seconds between Kopf's tries of one request: an API server may be away for a day before the operator gives up."""
 
 
 class Feed:
@@ -56,20 +62,28 @@ class Feed:
             self._queue.add(owner)
 
 
-def registry(feed: Feed, configuration: Configuration) -> kopf.OperatorRegistry:
-    """Kopf's registry with one watch per kind and the login."""
+def registry(feed: Feed, configuration: Configuration, stop: Callable[[], object]) -> kopf.OperatorRegistry:
+    """Kopf's registry with one watch per kind, the login, and `stop` for when Kopf was told to end.
+
+    Kopf gives every task that it does not know five seconds to end by itself, so ours have to be told first.
+    """
     handlers = kopf.OperatorRegistry()
 
     async def login(**_: object) -> kopf.ConnectionInfo:
         return await connection_info(configuration)
 
+    async def cleanup(**_: object) -> None:
+        stop()
+
     def watch(kind: Watched) -> Any:
-        def on_event(event: dict[str, Any], **_: object) -> None:
+        # Asynchronous on purpose: Kopf runs plain functions in threads, and cache and queue belong to the loop.
+        async def on_event(event: dict[str, Any], **_: object) -> None:
             (feed.gone if event["type"] == "DELETED" else feed.seen)(kind, event["object"])
 
         return on_event
 
     kopf.on.login(registry=handlers)(login)
+    kopf.on.cleanup(registry=handlers)(cleanup)
     kopf.on.event(GROUP, VERSION, PLURAL, id="jobs", registry=handlers)(watch(Watched.JOBS))
     kopf.on.event("ray.io", "v1", "rayclusters", id="clusters", registry=handlers)(watch(Watched.CLUSTERS))
     kopf.on.event("", "v1", "pods", id="pods", registry=handlers)(watch(Watched.PODS))
@@ -84,4 +98,5 @@ def settings() -> kopf.OperatorSettings:
     ours.watching.label_selectors["", "v1", "pods"] = OURS
     ours.watching.chunk_size = 500
     ours.networking.request_timeout = 30
+    ours.networking.error_backoffs = PATIENCE
     return ours

@@ -104,10 +104,9 @@ async def serve(options: Options, settings: Settings) -> None:
         feed = handlers.Feed(cache, queue)
         comparison = Comparison(cluster, cache, feed, options.namespaces)
         try:
-            await _run_together(
-                asyncio.create_task(_decide(comparison, queue, settings.resync_seconds), name="decisions"),
-                asyncio.create_task(_kopf(options, handlers.registry(feed, configuration)), name="kopf"),
-            )
+            decisions = asyncio.create_task(_decide(comparison, queue, settings.resync_seconds), name="decisions")
+            watches = handlers.registry(feed, configuration, decisions.cancel)
+            await _run_together(decisions, asyncio.create_task(_kopf(options, watches), name="kopf"))
         finally:
             await cluster.close()
 

@@ -123,6 +123,14 @@ class World:
         found, _ = await self.client.list(EVENTS, self.namespace)
         return {event["reason"]: event for event in found if event["involvedObject"]["kind"] == "BatchInferenceJob"}
 
+    async def event(self, reason):
+        """The Event of this reason, as soon as there is one: Events follow the status that they speak of."""
+
+        async def written():
+            return (await self.events()).get(reason)
+
+        return await eventually(written)
+
     async def be_kubelet(self):
         """Pods become ready at once and go as soon as they are told to."""
         while True:

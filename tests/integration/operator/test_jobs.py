@@ -1,11 +1,15 @@
 """Whole jobs through the real operator on a real API server."""
 
+import asyncio
 import signal
+from contextlib import suppress
 
 from integration.operator.conftest import JOBS, eventually, job
 
+from devcluster.client import CUSTOM_RESOURCE_DEFINITIONS, RAY_CLUSTERS, NotFound
 from tidemill_api.conditions import Reason
 from tidemill_api.job_contract import Outcome, OutputURIs, RowCounts, TokenCounts
+from tidemill_operator.manifests.names import cluster_name
 
 
 def answered(total, reason=Reason.ALL_ROWS_ANSWERED):
@@ -32,6 +36,12 @@ async def replicas_are(world, count):
     await eventually(equal)
 
 
+async def all_addresses(world, count):
+    """The workers' addresses once so many have one; until then nothing."""
+    found = [pod.get("status", {}).get("podIP") for pod in await world.worker_pods()]
+    return found if len(found) == count and all(found) else []
+
+
 async def test_a_job_goes_from_apply_to_results_and_its_cluster_goes(world):
     await world.apply(job())
     driver = await driver_up(world)
@@ -48,7 +58,7 @@ async def test_a_job_goes_from_apply_to_results_and_its_cluster_goes(world):
     await world.until_condition("Progressing", ("True", "Processing"))
     assert await world.condition("Validated") == ("True", "AllLinesValid")
 
-    busy = [pod["status"]["podIP"] for pod in await world.worker_pods()][:1]
+    busy = (await eventually(lambda: all_addresses(world, 3)))[:1]
     world.head.process(total=25, completed=20, per_worker=10, in_flight={busy[0]: 5})
     await replicas_are(world, 1)
 
@@ -69,9 +79,8 @@ async def test_a_job_goes_from_apply_to_results_and_its_cluster_goes(world):
         return not await world.clusters() and not await world.secrets()
 
     await eventually(nothing_left)
-    assert {"ClusterCreated", "DriverSubmitted", "Scaled", "AllLinesValid", "AllRowsAnswered"} <= set(
-        await world.events()
-    )
+    for reason in ("ClusterCreated", "DriverSubmitted", "Scaled", "AllLinesValid", "AllRowsAnswered"):
+        assert (await world.event(reason))["type"] == "Normal"
 
 
 async def test_kopf_writes_nothing_on_our_objects(world):
@@ -113,7 +122,9 @@ async def test_the_operator_killed_in_the_middle_goes_on_where_it_was(world):
 async def test_sigterm_stops_the_operator_with_exit_code_zero(world, operator_log):
     await world.apply(job())
     await driver_up(world)
+    before = asyncio.get_running_loop().time()
     assert await world.operator.stop() == 0
+    assert asyncio.get_running_loop().time() - before < 4
     assert "Traceback" not in operator_log()
 
 
@@ -160,7 +171,7 @@ async def test_a_head_that_restarts_gets_the_next_attempt(world):
     world.head.forget()
     driver = await driver_up(world)
     assert driver.config.attempt == 2
-    assert (await world.events())["DriverDied"]["type"] == "Warning"
+    assert (await world.event("DriverDied"))["type"] == "Warning"
 
 
 async def test_ray_that_takes_no_job_yet_is_asked_again(world):
@@ -218,3 +229,57 @@ async def test_validation_that_fails_ends_the_job_before_any_worker(world):
     assert await world.condition("Validated") == ("False", "ValidationFailed")
     assert (await world.status())["output"]["validationURI"] == "/data/out/validation.jsonl"
     assert "Scaled" not in await world.events()
+
+
+async def test_a_cluster_that_is_refused_is_said_and_heals_when_the_way_is_free(world):
+    await world.operator.stop()
+    uid = (await world.apply(job()))["metadata"]["uid"]
+    name = cluster_name("tickets", uid)
+    foreign = {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayCluster",
+        "metadata": {"name": name},
+        "spec": {"headGroupSpec": {"rayStartParams": {}, "template": {"spec": {"containers": [{"name": "ray"}]}}}},
+    }
+    await world.client.create(RAY_CLUSTERS, world.namespace, foreign)
+    await world.operator.start()
+    await world.until_condition("Progressing", ("False", "ClusterRejected"))
+    assert f"A RayCluster named {name} stands in the namespace" in await world.message("Progressing")
+    assert (await world.event("ClusterRejected"))["type"] == "Warning"
+    await world.client.delete(RAY_CLUSTERS, world.namespace, name)
+    await driver_up(world)
+
+
+async def test_a_missing_kuberay_is_said_and_heals_when_it_is_installed(world):
+    definition = await world.client.get(CUSTOM_RESOURCE_DEFINITIONS, None, "rayclusters.ray.io")
+    await world.client.delete(CUSTOM_RESOURCE_DEFINITIONS, None, "rayclusters.ray.io")
+    try:
+        await world.apply(job())
+        await world.until_condition("Progressing", ("False", "KubeRayMissing"))
+        assert "Install KubeRay" in await world.message("Progressing")
+    finally:
+        fresh = {**definition, "metadata": {"name": "rayclusters.ray.io"}}
+        fresh.pop("status", None)
+        await eventually(lambda: created(world, fresh))
+    await driver_up(world)
+
+
+async def created(world, definition):
+    with suppress(NotFound):
+        await world.client.get(CUSTOM_RESOURCE_DEFINITIONS, None, definition["metadata"]["name"])
+        return False
+    await world.client.create(CUSTOM_RESOURCE_DEFINITIONS, None, definition)
+    return True
+
+
+async def test_a_cluster_deleted_by_hand_is_made_again_and_the_job_goes_on(world):
+    await world.apply(job())
+    await driver_up(world)
+    world.head.process(total=25, completed=5)
+    await world.until_condition("Progressing", ("True", "Processing"))
+    old = (await world.clusters())[0]["metadata"]
+    await world.client.delete(RAY_CLUSTERS, world.namespace, old["name"])
+    world.head.forget()
+    driver = await driver_up(world)
+    assert driver.config.attempt == 2
+    assert (await world.clusters())[0]["metadata"]["uid"] != old["uid"]
