@@ -141,10 +141,10 @@ class Cluster:
             data = await response.read()  # type: ignore[no-untyped-call]  # the client is untyped
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise ApiUnavailableError(f"{method} {path}: {type(error).__name__}: {error}") from error
-        return _answer(method, path, response.status, data)
+        return read_answer(method, path, response.status, data)
 
 
-def _answer(method: str, path: str, status: int, data: bytes) -> Json:
+def read_answer(method: str, path: str, status: int, data: bytes) -> Json:
     """The body of a good answer; the error that a bad one stands for."""
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
         raise ApiUnavailableError(f"{method} {path}: HTTP {status}")

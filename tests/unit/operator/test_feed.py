@@ -1,0 +1,76 @@
+"""What the watches tell is remembered, and wakes exactly the jobs that it concerns."""
+
+from unit.operator.test_views import OWNER, cluster, pod
+
+from tidemill_operator.cache import Key, WatchCache, Watched
+from tidemill_operator.handlers import Feed
+
+KEY = Key("team", "tickets")
+
+
+class Queue:
+    """Stands for the work queue: notes what was asked of it."""
+
+    def __init__(self):
+        self.added: list[Key] = []
+        self.forgotten: list[Key] = []
+        self.add = self.added.append
+        self.forget = self.forgotten.append
+
+
+def make_feed():
+    cache, queue = WatchCache(), Queue()
+    return Feed(cache, queue), cache, queue
+
+
+def tickets(version="1"):
+    return {"metadata": {"namespace": "team", "name": "tickets", "uid": OWNER["uid"], "resourceVersion": version}}
+
+
+def test_a_new_version_wakes_its_job_and_the_same_version_does_not():
+    feed, cache, queue = make_feed()
+    for version in ("1", "1", "2"):
+        feed.seen(Watched.JOBS, tickets(version))
+    assert queue.added == [KEY, KEY]
+    assert cache.job(KEY)["metadata"]["resourceVersion"] == "2"
+
+
+def test_a_pod_wakes_the_job_of_its_cluster():
+    feed, _, queue = make_feed()
+    feed.seen(Watched.CLUSTERS, cluster())
+    feed.seen(Watched.PODS, pod("w"))
+    feed.gone(Watched.PODS, pod("w"))
+    assert queue.added == [KEY] * 3
+
+
+def test_a_deleted_cluster_wakes_its_job_and_is_forgotten():
+    feed, cache, queue = make_feed()
+    feed.seen(Watched.CLUSTERS, cluster())
+    feed.gone(Watched.CLUSTERS, cluster())
+    assert queue.added == [KEY, KEY]
+    assert cache.cluster("team", "c") is None
+
+
+def test_a_deleted_job_is_forgotten_and_wakes_nobody():
+    feed, cache, queue = make_feed()
+    feed.seen(Watched.JOBS, tickets())
+    feed.gone(Watched.JOBS, tickets())
+    assert (queue.added, queue.forgotten) == ([KEY], [KEY])
+    assert cache.job(KEY) is None
+
+
+def test_what_a_full_comparison_misses_counts_as_deleted():
+    feed, cache, queue = make_feed()
+    feed.seen(Watched.CLUSTERS, cluster())
+    feed.vanished(Watched.CLUSTERS, Key("team", "c"))
+    feed.vanished(Watched.CLUSTERS, Key("team", "never-seen"))
+    assert queue.added == [KEY, KEY]
+    assert cache.cluster("team", "c") is None
+
+
+def test_managed_fields_are_not_kept_in_memory():
+    feed, cache, _ = make_feed()
+    body = tickets()
+    body["metadata"]["managedFields"] = [{"manager": "kubectl"}]
+    feed.seen(Watched.JOBS, body)
+    assert "managedFields" not in cache.job(KEY)["metadata"]
