@@ -188,7 +188,10 @@ class Store:
         while len(self._events) > self._history:
             event = self._events.popleft()
             self.compacted = event.entry.revision
-            if self.get(event.entry.key) is not event.entry:
+            # What the event replaced is now needed by nobody; the event's own state may still be the current one.
+            if event.previous is not None:
+                unneeded.append((event.previous.revision,))
+            if event.type == DELETED:
                 unneeded.append((event.entry.revision,))
         self._database.execute("BEGIN")
         self._database.executemany("DELETE FROM revisions WHERE revision = ?", unneeded)
