@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tidemill_api.conditions import Reason
 from tidemill_workloads.engine.interface import Answer
-from tidemill_workloads.errors import EngineDead
+from tidemill_workloads.errors import EngineDead, JobRefused
 from tidemill_workloads.output_lines import error_body
 
 if TYPE_CHECKING:
@@ -59,3 +60,16 @@ def no_op(settings: EngineSettings) -> NoOpEngine:
 def slow(settings: EngineSettings) -> NoOpEngine:
     """Answers after TIDEMILL_TEST_SECONDS, half a second unless set."""
     return NoOpEngine(float(os.environ.get("TIDEMILL_TEST_SECONDS", "0.5")))
+
+
+class RefusingEngine(NoOpEngine):
+    """Stands for an engine whose arguments do not fit its model."""
+
+    async def start(self) -> None:
+        """Refuses."""
+        raise JobRefused(Reason.INVALID_SPEC, "spec.model.engineArgs: made to be refused")
+
+
+def refusing(settings: EngineSettings) -> RefusingEngine:
+    """Refuses to start."""
+    return RefusingEngine()

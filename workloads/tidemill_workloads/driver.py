@@ -170,7 +170,7 @@ def main() -> int:
     except JobRefused as refusal:
         return _end(refused(refusal, config), EXIT_USER)
     except (Superseded, Stopped) as ended:
-        log.warning("%s", ended or "stopped by SIGTERM; answered rows are kept for the next attempt")
+        log.warning("%s", str(ended) or "stopped by SIGTERM; answered rows are kept for the next attempt")
         return _end(None, EXIT_BUG)
     except Exception:  # the outermost boundary: a bug is logged loudly; leaving by _end cannot hang on Ray's threads
         log.critical("the driver failed", exc_info=True)
@@ -207,9 +207,9 @@ def _start_board() -> Any:
 
 
 def _end(outcome: Outcome | None, code: int) -> int:
-    """Leaves Ray first, so that nothing it says comes after the outcome, and skips what hangs on at exit."""
-    ray.shutdown()
+    """Says the outcome last of all. Leaves at once: a pipeline that was given up must not hold up the exit."""
     if outcome is not None:
+        ray.shutdown()  # the pipeline has ended; what Ray has to say comes before the outcome
         say(outcome)
     sys.stdout.flush()
     sys.stderr.flush()
