@@ -22,6 +22,7 @@ from devcluster.kubelet.context import PodContext
 from devcluster.kubelet.environment import ConfigError
 from devcluster.kubelet.launch import LaunchPlan, write_json
 from devcluster.kubelet.logs import log_file, turn_over
+from devcluster.kubelet.pod_volumes import PodVolumes
 from devcluster.kubelet.probing import Probing, run_hook
 from devcluster.kubelet.process import ContainerProcess, launch
 from devcluster.kubelet.root import Mount, RootPlan
@@ -38,11 +39,12 @@ LOOK_AGAIN_SECONDS = 10.0
 class Container:
     """Runs one container of a Pod. `view` is what the Pod's status says of it; `started` is set once it has been."""
 
-    def __init__(self, context: PodContext, spec: Object, *, init: bool) -> None:
+    def __init__(self, context: PodContext, pod_volumes: PodVolumes, spec: Object, *, init: bool) -> None:
         self.spec = spec
         self.view = ContainerView(spec["name"], spec.get("image", ""))
         self.policy = policy_of(spec, context.pod["spec"], init=init)
         self._context = context
+        self._volumes = pod_volumes
         self._probed = not init or spec.get("restartPolicy") == "Always"
         self.started = asyncio.Event()
         self._crashes = 0
@@ -136,10 +138,7 @@ class Container:
         problem = probes.unsupported(spec)
         if problem:
             raise ConfigError(problem)
-        spoken = context.pod["spec"].get("volumes") or []
-        needed = {*environment.references(spec), *volumes.references(spoken)}
-        facts = context.facts(await context.lookup.data(sandbox.namespace, needed))
-        await asyncio.to_thread(self._make_volumes, facts)
+        facts = await self._volumes.make(environment.references(spec))
         base = environment.base_environment(sandbox.name, context.settings.search_path)
         variables = environment.resolve(spec, context.pod, facts, base | devices.visible(sandbox.devices))
         mounts = volumes.mounts_of(spec, sandbox.volumes, variables)
@@ -164,16 +163,6 @@ class Container:
             environment=variables,
             working_directory=spec.get("workingDir") or variables["HOME"],
         )
-
-    def _make_volumes(self, facts: environment.PodFacts) -> None:
-        sandbox, pod = self._context.sandbox, self._context.pod
-        claims = self._context.settings.state / "volumes" / sandbox.namespace
-        for volume in pod["spec"].get("volumes") or []:
-            try:
-                volumes.make_volume(volume, sandbox.volumes / volume["name"], claims, pod, facts)
-            except ConfigError as error:
-                told = f"MountVolume.SetUp failed for volume {volume['name']!r}: {error}"
-                raise ConfigError(told, reason=error.reason) from error
 
     def _own_files(self, mounts: list[Mount]) -> list[Mount]:
         """The Pod's own hosts, hostname, resolv.conf and /dev/shm, but where a volume takes that place."""

@@ -7,16 +7,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 from devcluster.client import (
     CONFIG_MAPS,
     PERSISTENT_VOLUME_CLAIMS,
     SECRETS,
+    ApiError,
     Cache,
     Client,
     NotFound,
     Resource,
 )
-from devcluster.kubelet.environment import PodFacts, Reference
+from devcluster.kubelet.environment import ConfigError, PodFacts, Reference
 from devcluster.kubelet.events import Event, EventRecorder
 from devcluster.kubelet.sandbox import Sandbox
 from devcluster.kubelet.states import BackOff, seconds_of
@@ -70,10 +73,16 @@ class Lookup:
         return None
 
     async def data(self, namespace: str, references: set[Reference]) -> dict[Reference, Mapping[str, bytes]]:
-        """The decoded contents of those Secrets and ConfigMaps that exist."""
+        """The decoded contents of those Secrets and ConfigMaps that exist.
+
+        Raises `ConfigError` where the API server does not say.
+        """
         found: dict[Reference, Mapping[str, bytes]] = {}
         for kind, name in references:
-            obj = await self.find(RESOURCES[kind], namespace, name)
+            try:
+                obj = await self.find(RESOURCES[kind], namespace, name)
+            except (ApiError, aiohttp.ClientError, TimeoutError) as error:
+                raise ConfigError(f"{kind.lower()} {name!r} cannot be read: {error}") from error
             if obj is not None:
                 found[kind, name] = data_of({"kind": kind, **obj})
         return found

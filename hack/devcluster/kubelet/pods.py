@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
@@ -19,6 +19,7 @@ from devcluster.kubelet import devices, logs, status
 from devcluster.kubelet.containers import Container
 from devcluster.kubelet.context import PodContext
 from devcluster.kubelet.network import NetworkError
+from devcluster.kubelet.pod_volumes import PodVolumes
 from devcluster.kubelet.sandbox import Sandboxes
 from devcluster.kubelet.states import Terminated
 
@@ -26,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 
-RETRY_SECONDS = 5.0
+RETRY_SECONDS = 1.0
 
 
 def refuse_unsupported(pod: Object) -> None:
@@ -53,8 +54,10 @@ class PodWorker:
         self._written: Object = {}
         self._address = ""
         spec = context.pod["spec"]
-        self._init = [Container(context, one, init=True) for one in spec.get("initContainers") or []]
-        self._main = [Container(context, one, init=False) for one in spec["containers"]]
+        self._volumes = PodVolumes(context)
+        first = spec.get("initContainers") or []
+        self._init = [Container(context, self._volumes, one, init=True) for one in first]
+        self._main = [Container(context, self._volumes, one, init=False) for one in spec["containers"]]
         context.changed = self._dirty.set
         self.update(context.pod)
 
@@ -79,7 +82,9 @@ class PodWorker:
         writing = asyncio.create_task(self._write_status_for_ever())
         try:
             self._recall()
-            if status_phase(self.context.pod) not in {"Succeeded", "Failed"} and not self._ending.is_set():
+            if status_phase(self.context.pod) in {"Succeeded", "Failed"}:
+                await self._sandboxes.remove(self.uid)
+            elif not self._ending.is_set():
                 await self._run_until_told_to_end()
             await self._ending.wait()
             await self._end()
@@ -105,7 +110,7 @@ class PodWorker:
             await asyncio.wait([running, ending], return_when=asyncio.FIRST_COMPLETED)
             if running.done():
                 running.result()
-                await self._write_last_status()
+                await self._surely(self._write_status)
                 await self._sandboxes.remove(self.uid)
         finally:
             ending.cancel()
@@ -116,11 +121,11 @@ class PodWorker:
     async def _run_containers(self) -> None:
         """Run all containers; returns when none will start again."""
         await self._make_sandbox()
-        sidecars = []
+        beside = [asyncio.create_task(self._volumes.keep_up_to_date())]
         try:
             for container in self._init:
                 if container.spec.get("restartPolicy") == "Always":
-                    sidecars.append(asyncio.create_task(container.run()))
+                    beside.append(asyncio.create_task(container.run()))
                     await container.started.wait()
                     continue
                 await container.run()
@@ -130,10 +135,11 @@ class PodWorker:
                 for container in self._main:
                     group.create_task(container.run())
         finally:
-            for sidecar in sidecars:
-                sidecar.cancel()
+            for task in beside:
+                task.cancel()
+        until = time.time() + self.context.grace_seconds()
         for container in self._init:
-            await container.stop(lambda: time.time() + self.context.grace_seconds())
+            await container.stop(lambda: until)
 
     async def _make_sandbox(self) -> None:
         while True:
@@ -159,16 +165,15 @@ class PodWorker:
         if wanted.items() <= present.items():
             return
         metadata = self.context.pod["metadata"]
-        with contextlib.suppress(NotFound, Conflict):
-            body = {"metadata": {"uid": self.uid, "annotations": wanted}}
-            await self._client.patch(PODS, metadata["namespace"], metadata["name"], body)
+        body = {"metadata": {"uid": self.uid, "annotations": wanted}}
+        await self._surely(lambda: self._client.patch(PODS, metadata["namespace"], metadata["name"], body))
 
     async def _end(self) -> None:
         """Stop what runs, within the grace period, and write the last status."""
         if self.uid in self._sandboxes.known:
             everyone = [*self._main, *self._init]
             await asyncio.gather(*(container.stop(self._deadline) for container in everyone))
-            await self._write_last_status()
+            await self._surely(self._write_status)
         await self._sandboxes.remove(self.uid)
 
     def _deadline(self) -> float:
@@ -177,14 +182,19 @@ class PodWorker:
     async def _finish(self) -> None:
         """Take the Pod out of the API, now that nothing of it is left on this machine."""
         metadata = self.context.pod["metadata"]
+        where = PODS, metadata["namespace"], metadata["name"]
+        await self._surely(lambda: self._client.delete(*where, grace_seconds=0, uid=self.uid))
+
+    async def _surely(self, request: Callable[[], Awaitable[object]]) -> None:
+        """Make a request about the Pod, however long the API server is away; not about one that has vanished."""
         while not self._vanished:
             try:
-                with contextlib.suppress(NotFound, Conflict):
-                    await self._client.delete(
-                        PODS, metadata["namespace"], metadata["name"], grace_seconds=0, uid=self.uid
-                    )
+                with contextlib.suppress(
+                    NotFound, Conflict
+                ):  # gone, or another Pod of this name: the watch will say so
+                    await request()
             except (ApiError, aiohttp.ClientError, TimeoutError) as error:
-                logger.warning("pod %s: final delete: %s; trying again", metadata["name"], error)
+                logger.warning("pod %s: %s; trying again", self.context.pod["metadata"]["name"], error)
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 return
@@ -203,27 +213,15 @@ class PodWorker:
         while True:
             await self._dirty.wait()
             self._dirty.clear()
-            await self._write_last_status()
-
-    async def _write_last_status(self) -> None:
-        """Write the status, however long the API server is away; not of a Pod that has vanished."""
-        while not self._vanished:
-            try:
-                await self._write_status()
-            except (ApiError, aiohttp.ClientError, TimeoutError) as error:
-                logger.warning("pod %s: status: %s; trying again", self.context.pod["metadata"]["name"], error)
-                await asyncio.sleep(1)
-            else:
-                return
+            await self._surely(self._write_status)
 
     async def _write_status(self) -> None:
         wanted = status.build(self.context.pod, self._view(), time.time(), self._written)
         if wanted == self._written:
             return
         metadata = self.context.pod["metadata"]
-        with contextlib.suppress(NotFound, Conflict):  # gone, or another Pod of this name: the watch will say so
-            body = {"metadata": {"uid": self.uid}, "status": wanted}
-            await self._client.patch(PODS, metadata["namespace"], metadata["name"], body, subresource="status")
+        body = {"metadata": {"uid": self.uid}, "status": wanted}
+        await self._client.patch(PODS, metadata["namespace"], metadata["name"], body, subresource="status")
         self._written = wanted
 
 

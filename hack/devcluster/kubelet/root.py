@@ -2,7 +2,8 @@
 
 There is no image to unpack. The root is a small tmpfs; each top-level directory of the host is bound into it
 read-only, live, so that the checkout and its virtual environment are there. /tmp, /var/tmp, /run and the home
-directory are the container's own and lost with it; /dev is a minimal one; /proc belongs to its PID namespace.
+directory are the container's own and lost with it; /dev is a minimal one; /proc and /sys belong to its own
+namespaces.
 A volume's mountPath that the host lacks never touches the host: where a directory of the host would have to
 take the new name, that directory is rebuilt in a tmpfs out of binds of its entries (`_open_up`).
 
@@ -19,7 +20,7 @@ from devcluster.kubelet import system_calls as calls
 
 MOUNT_SOURCE = "tidemill-devcluster"
 """Written as the source of every tmpfs of ours, so that they can be told from others in mountinfo."""
-NOT_BOUND = frozenset({"proc", "dev", "tmp", "run"})
+NOT_BOUND = frozenset({"proc", "sys", "dev", "tmp", "run"})
 """Top-level directories of the host that a container gets its own of."""
 STAGE = ".stage"
 """Where, below the new root, sources are held while the root is built; gone when it stands."""
@@ -64,6 +65,7 @@ def build(plan: RootPlan) -> None:
     _bind_layer(plan.root, plan.layer)
     _make_dev(plan.root, plan.devices)
     _make_proc(plan.root)
+    _make_sys(plan.root)
     for hidden in plan.hidden:
         _hide(plan.root + hidden)
     by_depth = sorted(zip(plan.mounts, staged, strict=True), key=lambda pair: pair[0].target.count("/"))
@@ -175,6 +177,16 @@ def _make_proc(root: str) -> None:
     proc = f"{root}/proc"
     Path(proc).mkdir()
     calls.mount("proc", proc, "proc", calls.MS_NOSUID | calls.MS_NODEV | calls.MS_NOEXEC)
+
+
+def _make_sys(root: str) -> None:
+    """Show the devices of the container's own network, and the host's cgroups, by which programs size themselves."""
+    target = Path(root, "sys")
+    target.mkdir()
+    calls.mount("sysfs", str(target), "sysfs", calls.MS_NOSUID | calls.MS_NODEV | calls.MS_NOEXEC)
+    if Path("/sys/fs/cgroup").is_dir():
+        calls.bind("/sys/fs/cgroup", str(target / "fs" / "cgroup"))
+    calls.make_read_only(str(target))
 
 
 def _hide(path: str) -> None:

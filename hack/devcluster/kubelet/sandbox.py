@@ -109,6 +109,9 @@ class Sandboxes:
         try:
             namespace = await network.connect_pod(self.subnet, address)
             return self._write(pod, (address, namespace), devices)
+        except BaseException:  # cancelled, too: nobody else knows of this address
+            await network.disconnect_pod(self.subnet, address)
+            raise
         finally:
             self._reserved.discard(address)
 

@@ -54,7 +54,8 @@ def phase_of(pod: Object, view: PodView) -> str:
             return "Failed" if over else "Pending"
     if not _initialized(pod, view):
         return "Failed" if view.stopping else "Pending"
-    states = [container.state for container in view.containers]
+    beside = [container.state for container in view.init if isinstance(container.state, Running)]
+    states = [*(container.state for container in view.containers), *beside]
     if any(isinstance(container.state, Waiting) and container.last is None for container in view.containers):
         return "Failed" if view.stopping else "Pending"
     policy = "Never" if view.stopping else str(spec.get("restartPolicy") or "Always")

@@ -1,0 +1,56 @@
+"""All volumes of one Pod: made before a container starts, and brought up to date while containers run."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+
+from devcluster.kubelet import volumes
+from devcluster.kubelet.context import PodContext
+from devcluster.kubelet.environment import ConfigError, PodFacts, Reference
+
+GATHER_SECONDS = 0.5
+"""Several changes of Secrets and ConfigMaps that come together are shown together."""
+
+
+class PodVolumes:
+    """The volumes of one Pod. Containers that start at the same time wait for each other here."""
+
+    def __init__(self, context: PodContext) -> None:
+        self._context = context
+        self._lock = asyncio.Lock()
+
+    async def make(self, needed: Iterable[Reference]) -> PodFacts:
+        """Make what is missing; returns the facts for resolving a container that needs these references too.
+
+        Raises `ConfigError` naming the volume, or OSError.
+        """
+        context = self._context
+        spoken = context.pod["spec"].get("volumes") or []
+        references = {*needed, *volumes.references(spoken)}
+        facts = context.facts(await context.lookup.data(context.sandbox.namespace, references))
+        async with self._lock:
+            await asyncio.to_thread(self._make, facts)
+        return facts
+
+    def _make(self, facts: PodFacts) -> None:
+        sandbox, pod = self._context.sandbox, self._context.pod
+        claims = self._context.settings.state / "volumes" / sandbox.namespace
+        for volume in pod["spec"].get("volumes") or []:
+            try:
+                volumes.make_volume(volume, sandbox.volumes / volume["name"], claims, pod, facts)
+            except ConfigError as error:
+                told = f"MountVolume.SetUp failed for volume {volume['name']!r}: {error}"
+                raise ConfigError(told, reason=error.reason) from error
+
+    async def keep_up_to_date(self) -> None:
+        """Show changed Secrets and ConfigMaps in the volumes, for ever; one that vanished keeps its last content."""
+        spoken = self._context.pod["spec"].get("volumes") or []
+        if not list(volumes.references(spoken)):
+            return
+        with self._context.lookup.changes() as changed:
+            while True:
+                await changed.wait()
+                await asyncio.sleep(GATHER_SECONDS)
+                changed.clear()
+                with contextlib.suppress(ConfigError, OSError):  # told, with an event, when a container starts
+                    await self.make(())

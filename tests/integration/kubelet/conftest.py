@@ -1,0 +1,40 @@
+"""A kubelet of these tests' own, with an API server that nothing else uses: it would take other tests' pods."""
+
+import os
+import signal
+
+import pytest
+from cluster_fixtures import Cluster
+from kubelet_team import KubeletProcess, Team, traces
+
+from devcluster.supervisor import Settings, Supervisor
+
+
+@pytest.fixture(scope="session")
+def api_server(tmp_path_factory):
+    """An API server for this folder alone."""
+    state = tmp_path_factory.mktemp("kubelet-api-server")
+    supervisor = Supervisor(Settings(state, state / "kubeconfig"))
+    try:
+        supervisor.up_api_server()
+        yield Cluster(state / "kubeconfig", state)
+    finally:
+        supervisor.down()
+
+
+@pytest.fixture(scope="session")
+def kubelet(api_server, tmp_path_factory):
+    """A running kubelet; when the tests are over nothing may be left of it."""
+    if os.geteuid() != 0:
+        pytest.skip("pods need namespaces of their own, which needs root")
+    process = KubeletProcess(api_server.kubeconfig, tmp_path_factory.mktemp("kubelet") / "state")
+    process.start()
+    yield process
+    process.kill(signal.SIGTERM)
+    process.clean_up()
+    assert traces(process.state) == {"mounts": [], "launchers": [], "links": []}
+
+
+@pytest.fixture
+def team(kubelet, client, namespace):
+    return Team(client, namespace, kubelet)
