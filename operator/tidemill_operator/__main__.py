@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _options(given, settings)
         logs.set_up(settings.log_level)
         asyncio.run(serve(options, settings))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)  # it ends already; one more signal must not make that a failure
     except ConfigError as error:
         parser.exit(EXIT_USAGE, f"tidemill-operator: {error}\n")
     except KeyboardInterrupt:

@@ -6,6 +6,7 @@ state on our objects.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import kopf
@@ -62,18 +63,29 @@ class Feed:
             self._queue.add(owner)
 
 
-def registry(feed: Feed, configuration: Configuration, stop: Callable[[], object]) -> kopf.OperatorRegistry:
-    """Kopf's registry with one watch per kind, the login, and `stop` for when Kopf was told to end.
+@dataclass(frozen=True)
+class Hooks:
+    """Called when Kopf has started, and when it was told to end.
 
     Kopf gives every task that it does not know five seconds to end by itself, so ours have to be told first.
     """
+
+    started: Callable[[], object]
+    stopping: Callable[[], object]
+
+
+def registry(feed: Feed, configuration: Configuration, hooks: Hooks) -> kopf.OperatorRegistry:
+    """Kopf's registry with one watch per kind, the login and the hooks."""
     handlers = kopf.OperatorRegistry()
 
     async def login(**_: object) -> kopf.ConnectionInfo:
         return await connection_info(configuration)
 
+    async def startup(**_: object) -> None:
+        hooks.started()
+
     async def cleanup(**_: object) -> None:
-        stop()
+        hooks.stopping()
 
     def watch(kind: Watched) -> Any:
         # Asynchronous on purpose: Kopf runs plain functions in threads, and cache and queue belong to the loop.
@@ -83,6 +95,7 @@ def registry(feed: Feed, configuration: Configuration, stop: Callable[[], object
         return on_event
 
     kopf.on.login(registry=handlers)(login)
+    kopf.on.startup(registry=handlers)(startup)
     kopf.on.cleanup(registry=handlers)(cleanup)
     kopf.on.event(GROUP, VERSION, PLURAL, id="jobs", registry=handlers)(watch(Watched.JOBS))
     kopf.on.event("ray.io", "v1", "rayclusters", id="clusters", registry=handlers)(watch(Watched.CLUSTERS))

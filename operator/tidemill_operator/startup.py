@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -105,8 +106,10 @@ async def serve(options: Options, settings: Settings) -> None:
         comparison = Comparison(cluster, cache, feed, options.namespaces)
         try:
             decisions = asyncio.create_task(_decide(comparison, queue, settings.resync_seconds), name="decisions")
-            watches = handlers.registry(feed, configuration, decisions.cancel)
-            await _run_together(decisions, asyncio.create_task(_kopf(options, watches), name="kopf"))
+            stop = asyncio.Event()
+            hooks = handlers.Hooks(started=lambda: _stop_on_signals(stop), stopping=decisions.cancel)
+            watches = handlers.registry(feed, configuration, hooks)
+            await _run_together(decisions, asyncio.create_task(_kopf(options, watches, stop), name="kopf"))
         finally:
             await cluster.close()
 
@@ -120,8 +123,24 @@ async def _decide(comparison: Comparison, queue: WorkQueue, resync_seconds: floa
         tasks.create_task(comparison.forever(resync_seconds))
 
 
-async def _kopf(options: Options, registry: kopf.OperatorRegistry) -> None:
-    """Kopf's own loop; it also takes SIGTERM and SIGINT, and answers /healthz."""
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    """SIGTERM and SIGINT end the operator in order, however often they come, until its loop has closed.
+
+    Kopf's own handlers fail at the second signal, and handlers of a loop go with it.
+    """
+    loop = asyncio.get_running_loop()
+
+    def on_signal(*_: object) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(stop.set)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.remove_signal_handler(number)
+        signal.signal(number, on_signal)
+
+
+async def _kopf(options: Options, registry: kopf.OperatorRegistry, stop: asyncio.Event) -> None:
+    """Kopf's own loop; it also answers /healthz."""
     health = f"http://0.0.0.0:{options.health_port}/healthz" if options.health_port else None
     await kopf.operator(
         registry=registry,
@@ -130,6 +149,7 @@ async def _kopf(options: Options, registry: kopf.OperatorRegistry) -> None:
         clusterwide=not options.namespaces,
         namespaces=options.namespaces,
         liveness_endpoint=health,
+        stop_flag=stop,
     )
 
 

@@ -66,8 +66,12 @@ class OperatorProcess:
                 *self._command, stdout=log, stderr=log, env={**os.environ, **FAST, **environment}
             )
 
+    def send(self, number) -> None:
+        with suppress(ProcessLookupError):  # it has just ended
+            self._process.send_signal(number)
+
     async def stop(self, by=signal.SIGTERM) -> int:
-        self._process.send_signal(by)
+        self.send(by)
         return await asyncio.wait_for(self._process.wait(), timeout=10)
 
     @property
