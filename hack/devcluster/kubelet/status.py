@@ -49,7 +49,8 @@ def phase_of(pod: Object, view: PodView) -> str:
     """Pending, Running, Succeeded or Failed."""
     spec = pod["spec"]
     for container, spoken in zip(view.init, spec.get("initContainers") or [], strict=True):
-        if isinstance(container.state, Terminated) and container.state.exit_code:
+        sidecar = spoken.get("restartPolicy") == "Always"
+        if not sidecar and isinstance(container.state, Terminated) and container.state.exit_code:
             over = view.stopping or not starts_again(policy_of(spoken, spec, init=True), container.state)
             return "Failed" if over else "Pending"
     if not _initialized(pod, view):
@@ -111,7 +112,7 @@ def _not_initialized(pod: Object, view: PodView) -> list[str]:
 
 def _init_done(container: ContainerView, *, sidecar: bool) -> bool:
     if sidecar:
-        return container.started or container.restarts > 0
+        return container.started or container.restarts > 0 or isinstance(container.state, Terminated)
     return isinstance(container.state, Terminated) and container.state.exit_code == 0
 
 

@@ -59,6 +59,11 @@ def test_a_started_sidecar_lets_the_others_begin():
     assert phase_of(pod_for(seen, init_policy="Always"), seen) == "Running"
 
 
+def test_a_pod_has_ended_when_its_stopped_sidecars_have():
+    seen = view(ENDED_WELL, init=[Terminated(137, 10.0, 20.0, signal=9)])
+    assert phase_of(pod_for(seen, "Never", init_policy="Always"), seen) == "Succeeded"
+
+
 def test_a_pod_has_not_ended_before_its_sidecars():
     seen = view(ENDED_WELL, init=[RUNS])
     assert phase_of(pod_for(seen, "Never", init_policy="Always"), seen) == "Running"
