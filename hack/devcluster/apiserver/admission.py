@@ -74,4 +74,6 @@ def validate(target: Target, new: JsonObject, old: JsonObject | None) -> list[Ca
         return causes
     if target.subresource == "status":
         return []
-    return [cause for cause in causes if not cause.field.split(".")[0].startswith(_NOT_ENFORCED)]
+    # A fault that the stored object has already does not stand against changing something else.
+    known = set(judge(node_of(resource), Spot("", old))) if causes and old is not None else set()
+    return [cause for cause in causes if cause not in known and cause.field.split(".")[0] not in _NOT_ENFORCED]

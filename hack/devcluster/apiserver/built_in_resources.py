@@ -26,9 +26,6 @@ class _Row:
     subresources: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     verbs: tuple[str, ...] = ALL_VERBS
-    singular: str = ""
-    # The package of the type's Go definition, as its OpenAPI name spells it.
-    package: str = ""
 
 
 _ALL = ("all",)
@@ -36,12 +33,12 @@ _RBAC = "rbac.authorization.k8s.io"
 _AUTHORIZATION = "authorization.k8s.io"
 
 _ROWS = (
-    _Row("", "v1", "namespaces", "Namespace", False, ("ns",), True, subresources=("finalize",), verbs=_NO_COLLECTION_DELETE),
+    _Row("", "v1", "namespaces", "Namespace", False, ("ns",), True, None, ("finalize",), verbs=_NO_COLLECTION_DELETE),
     _Row("", "v1", "nodes", "Node", False, ("no",), True),
     _Row("", "v1", "persistentvolumes", "PersistentVolume", False, ("pv",), True),
     _Row("", "v1", "pods", "Pod", True, ("po",), True, subresources=("binding", "eviction", "log"), categories=_ALL),
     _Row("", "v1", "services", "Service", True, ("svc",), True, categories=_ALL),
-    _Row("", "v1", "endpoints", "Endpoints", True, ("ep",), singular="endpoints"),
+    _Row("", "v1", "endpoints", "Endpoints", True, ("ep",)),
     _Row("", "v1", "secrets", "Secret"),
     _Row("", "v1", "configmaps", "ConfigMap", True, ("cm",)),
     _Row("", "v1", "events", "Event", True, ("ev",)),
@@ -57,26 +54,27 @@ _ROWS = (
     _Row("apps", "v1", "controllerrevisions", "ControllerRevision"),
     _Row("batch", "v1", "jobs", "Job", True, (), True, categories=_ALL),
     _Row("batch", "v1", "cronjobs", "CronJob", True, ("cj",), True, categories=_ALL),
-    _Row("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", True, ("hpa",), True, categories=_ALL),
-    _Row(_RBAC, "v1", "roles", "Role", package="rbac"),
-    _Row(_RBAC, "v1", "rolebindings", "RoleBinding", package="rbac"),
-    _Row(_RBAC, "v1", "clusterroles", "ClusterRole", False, package="rbac"),
-    _Row(_RBAC, "v1", "clusterrolebindings", "ClusterRoleBinding", False, package="rbac"),
-    _Row("coordination.k8s.io", "v1", "leases", "Lease", package="coordination"),
-    _Row("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", True, ("netpol",), package="networking", singular="networkpolicy"),
-    _Row("networking.k8s.io", "v1", "ingresses", "Ingress", True, ("ing",), True, package="networking", singular="ingress"),
+    _Row("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", True, ("hpa",), True, None,
+         categories=_ALL),
+    _Row(_RBAC, "v1", "roles", "Role"),
+    _Row(_RBAC, "v1", "rolebindings", "RoleBinding"),
+    _Row(_RBAC, "v1", "clusterroles", "ClusterRole", False),
+    _Row(_RBAC, "v1", "clusterrolebindings", "ClusterRoleBinding", False),
+    _Row("coordination.k8s.io", "v1", "leases", "Lease"),
+    _Row("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", True, ("netpol",)),
+    _Row("networking.k8s.io", "v1", "ingresses", "Ingress", True, ("ing",), True),
     _Row("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", True, ("pdb",), True),
-    _Row("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", False, ("pc",), package="scheduling", singular="priorityclass"),
-    _Row("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", package="discovery"),
-    _Row("storage.k8s.io", "v1", "storageclasses", "StorageClass", False, ("sc",), package="storage", singular="storageclass"),
-    _Row("events.k8s.io", "v1", "events", "Event", True, ("ev",), package="events"),
-    _Row("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", False, ("crd", "crds"), True,
-         categories=("api-extensions",), package="apiextensions-apiserver"),
-    _Row(_AUTHORIZATION, "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", False, verbs=_CREATE_ONLY, package="authorization"),
-    _Row(_AUTHORIZATION, "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview", False, verbs=_CREATE_ONLY, package="authorization"),
-    _Row(_AUTHORIZATION, "v1", "subjectaccessreviews", "SubjectAccessReview", False, verbs=_CREATE_ONLY, package="authorization"),
-    _Row(_AUTHORIZATION, "v1", "localsubjectaccessreviews", "LocalSubjectAccessReview", verbs=_CREATE_ONLY, package="authorization"),
-    _Row("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", False, verbs=_CREATE_ONLY, package="authentication"),
+    _Row("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", False, ("pc",)),
+    _Row("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice"),
+    _Row("storage.k8s.io", "v1", "storageclasses", "StorageClass", False, ("sc",)),
+    _Row("events.k8s.io", "v1", "events", "Event", True, ("ev",)),
+    _Row("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", False,
+         ("crd", "crds"), True, categories=("api-extensions",)),
+    _Row(_AUTHORIZATION, "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", False, verbs=_CREATE_ONLY),
+    _Row(_AUTHORIZATION, "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview", False, verbs=_CREATE_ONLY),
+    _Row(_AUTHORIZATION, "v1", "subjectaccessreviews", "SubjectAccessReview", False, verbs=_CREATE_ONLY),
+    _Row(_AUTHORIZATION, "v1", "localsubjectaccessreviews", "LocalSubjectAccessReview", verbs=_CREATE_ONLY),
+    _Row("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", False, verbs=_CREATE_ONLY),
 )  # fmt: skip
 
 # Events of both groups are one set of objects, kept as v1.
@@ -86,7 +84,7 @@ _SHARED_STORAGE = {("events.k8s.io", "events"): ("/events", "v1")}
 def _schema_name(row: _Row) -> str:
     if row.group == "apiextensions.k8s.io":
         return f"io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.{row.version}.{row.kind}"
-    return f"io.k8s.api.{row.package or row.group or 'core'}.{row.version}.{row.kind}"
+    return f"io.k8s.api.{row.group.partition('.')[0] or 'core'}.{row.version}.{row.kind}"
 
 
 def built_in_resources() -> tuple[Resource, ...]:
@@ -101,7 +99,7 @@ def _resource(row: _Row) -> Resource:
         group=row.group,
         version=row.version,
         plural=row.plural,
-        singular=row.singular or row.kind.lower(),
+        singular=row.kind.lower(),
         kind=row.kind,
         namespaced=row.namespaced,
         storage=storage,

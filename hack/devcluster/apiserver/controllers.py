@@ -58,6 +58,9 @@ class Controllers:
             resource = self._cluster.registry.of_kind(group, version, owner.get("kind", ""))
             if resource is not None:
                 self._queue(resource.key(entry.key.namespace, owner.get("name", "")))
+        if entry.key.storage == lifecycle.NODES:
+            for pod in self._cluster.store.list(lifecycle.PODS):
+                self._queue(pod.key)
         if entry.key.namespace:
             self._queue(Key(lifecycle.NAMESPACES, "", entry.key.namespace))
         group, _, plural = entry.key.storage.partition("/")
@@ -101,6 +104,8 @@ class Controllers:
             steps += inside
             if empty and not metadata(entry.document).get("finalizers"):
                 store.delete(entry.key)
+        elif entry.key.storage == lifecycle.PODS:
+            steps += lifecycle.steps_for_pod(entry, store)
         elif entry.key.storage == lifecycle.DEFINITIONS:
             inside, empty = lifecycle.steps_for_definition(entry, store)
             steps += inside + ([lifecycle.release_definition(entry)] if empty else [])
@@ -122,7 +127,9 @@ class Controllers:
         elif resource is not None:
             policy = "Foreground" if step.foreground else ""
             target = Target(resource, step.key.namespace, step.key.name)
+            grace = 0 if step.force else None
+            options = DeleteOptions(grace, propagation=policy, uid=metadata(entry.document)["uid"])
             try:
-                delete(self._cluster, target, DeleteOptions(propagation=policy, uid=metadata(entry.document)["uid"]))
+                delete(self._cluster, target, options)
             except StatusError as error:
                 _LOG.warning("garbage collection of %s: %s", step.key, error)

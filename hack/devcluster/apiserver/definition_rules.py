@@ -82,7 +82,8 @@ def _list_causes(schema: JsonObject, path: str) -> Iterator[Cause]:
     for key in keys or ():
         required = key in (items.get("required") or ()) or "default" in (items.get("properties") or {}).get(key, {})
         if not required:
-            message = f'Required value: this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property: "{key}"'
+            rule = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"
+            message = f'Required value: {rule}: "{key}"'
             yield Cause("FieldValueRequired", f"{path}.items.properties[{key}].default", message)
 
 

@@ -14,11 +14,12 @@ from devcluster.apiserver.store import DELETED, Entry, Event, Key, Store
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to do: `delete` the object (`foreground` or not), or write it with this `metadata`."""
+    """One thing to do: `delete` the object (`foreground`, or by `force` without grace), or write this `metadata`."""
 
     key: Key
     delete: bool = False
     foreground: bool = False
+    force: bool = False
     metadata: JsonObject | None = None
 
 

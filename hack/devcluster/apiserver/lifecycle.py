@@ -1,16 +1,20 @@
-"""What ends with a Namespace or a CustomResourceDefinition: pure decisions about the objects in them.
+"""What ends with a Namespace, a CustomResourceDefinition or a Node: pure decisions about the objects in them.
 
-A terminating Namespace is emptied and then released; a terminating definition takes its objects with it.
+A terminating Namespace is emptied and then released; a terminating definition takes its objects with it; a terminating
+Pod whose Node does not exist has no kubelet to end it, and goes at once (Kubernetes' pod garbage collector).
 """
 
-from devcluster.apiserver.custom_resources import STORAGE as DEFINITIONS
+from devcluster.apiserver import custom_resources
 from devcluster.apiserver.deletes import CRD_FINALIZER
 from devcluster.apiserver.garbage_collection import Step
 from devcluster.apiserver.objects import is_terminating, metadata
 from devcluster.apiserver.registry import Registry
-from devcluster.apiserver.store import Entry, Store
+from devcluster.apiserver.store import Entry, Key, Store
 
+DEFINITIONS = custom_resources.STORAGE
 NAMESPACES = "/namespaces"
+NODES = "/nodes"
+PODS = "/pods"
 
 
 def steps_for_namespace(entry: Entry, store: Store, registry: Registry) -> tuple[list[Step], bool]:
@@ -35,6 +39,14 @@ def steps_for_definition(entry: Entry, store: Store) -> tuple[list[Step], bool]:
     return _deletions(left), not left
 
 
+def steps_for_pod(entry: Entry, store: Store) -> list[Step]:
+    """Return the final delete of a terminating Pod that no kubelet will make."""
+    node = entry.document.get("spec", {}).get("nodeName")
+    if not is_terminating(entry.document) or store.get(Key(NODES, "", node or "")) is not None:
+        return []
+    return [Step(entry.key, delete=True, force=True)]
+
+
 def release_definition(entry: Entry) -> Step:
     """Return the step that lets an emptied definition go."""
     meta = dict(metadata(entry.document))
@@ -44,6 +56,3 @@ def release_definition(entry: Entry) -> Step:
 
 def _deletions(entries: list[Entry]) -> list[Step]:
     return [Step(entry.key, delete=True) for entry in entries if not is_terminating(entry.document)]
-
-
-__all__ = ["DEFINITIONS", "NAMESPACES", "release_definition", "steps_for_definition", "steps_for_namespace"]

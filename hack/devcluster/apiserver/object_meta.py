@@ -57,7 +57,8 @@ def check_type(target: Target, document: JsonObject) -> None:
     if given != (resource.api_version, resource.kind):
         raise bad_request(
             f"the object provided is unrecognized (must be of type {resource.kind}): "
-            f'got apiVersion "{given[0] or ""}" and kind "{given[1] or ""}", want "{resource.api_version}" and "{resource.kind}"'
+            f'got apiVersion "{given[0] or ""}" and kind "{given[1] or ""}", '
+            f'want "{resource.api_version}" and "{resource.kind}"'
         )
 
 

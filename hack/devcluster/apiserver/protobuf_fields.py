@@ -1,12 +1,12 @@
 """The field numbers of the messages that clients send as protobuf.
 
-kubectl's generators (`kubectl create secret ...`), helm's release storage and Go programs write built-in kinds as protobuf,
-without asking. The numbers are part of the Kubernetes API (the `protobuf` tags of k8s.io/api); what a field is (text,
-number, message, list or map) is taken from its published schema.
+kubectl's generators (`kubectl create secret ...`), helm's release storage and Go programs write built-in kinds as
+protobuf, without asking. The numbers are part of the Kubernetes API (`protobuf` tags of k8s.io/api); what a field is
+(text, number, message, list or map) is taken from its published schema.
 
 A row lists a message's fields from number 1 on: `-` is a number not in use, `?` marks a field whose zero value means
-something (a pointer in Go). Messages and fields that no such client writes are left out; meeting one is an error that asks
-for JSON.
+something (a pointer in Go). Messages and fields that no such client writes are left out; meeting one is an error that
+asks for JSON.
 """
 
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
@@ -76,7 +76,8 @@ _ROWS = {
     _RBAC + "RoleRef": "apiGroup kind name",
     _RBAC + "Subject": "kind apiGroup name namespace",
     "io.k8s.api.coordination.v1.Lease": "metadata spec",
-    "io.k8s.api.coordination.v1.LeaseSpec": "holderIdentity? leaseDurationSeconds? acquireTime renewTime leaseTransitions?",
+    "io.k8s.api.coordination.v1.LeaseSpec": "holderIdentity? leaseDurationSeconds? acquireTime renewTime "
+    "leaseTransitions?",
     "io.k8s.api.policy.v1.Eviction": "metadata deleteOptions",
     _BUDGET: "metadata spec status",
     _BUDGET + "Spec": "minAvailable? selector maxUnavailable?",

@@ -35,7 +35,8 @@ class WriteOptions:
     """How a write is to be made.
 
     `field_manager` owns the fields the write sets; `field_validation` is Strict, Warn or Ignore; `force` takes
-    fields over from other managers in a server-side apply, which `apply` says it is. `warnings` gathers what the client is to be told.
+    fields over from other managers in a server-side apply, which `apply` says it is. `warnings` gathers what the client
+    is to be told.
     """
 
     dry_run: bool = False

@@ -1,7 +1,7 @@
 """Server-side apply: merges what a manager wants into an object, field by field.
 
-After sigs.k8s.io/structured-merge-diff (merge/update.go, typed/merge.go). A field that another manager owns with another
-value is a conflict unless forced; a field the manager applied before and no longer does is removed when
+After sigs.k8s.io/structured-merge-diff (merge/update.go, typed/merge.go). A field that another manager owns with
+another value is a conflict unless forced; a field the manager applied before and no longer does is removed when
 nobody else owns it. Pure.
 """
 

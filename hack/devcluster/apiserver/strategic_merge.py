@@ -1,6 +1,7 @@
 """Strategic merge patch: a merge patch that knows which lists are merged by key.
 
-After k8s.io/apimachinery/pkg/util/strategicpatch. Merge keys and strategies come from the kind's published schema. Pure.
+After k8s.io/apimachinery/pkg/util/strategicpatch. Merge keys and strategies come from the kind's published schema.
+Pure.
 """
 
 from typing import Any

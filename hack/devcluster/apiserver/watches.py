@@ -52,9 +52,10 @@ class Scope:
 
 @dataclass(eq=False)
 class Subscription:
-    """A watch's place in line: events wait in `backlog` until the client takes them."""
+    """A watch's place in line: events later than `after` wait in `backlog` until the client takes them."""
 
     scope: Scope
+    after: int = 0
     backlog: asyncio.Queue[Event] = field(default_factory=lambda: asyncio.Queue(MAX_BACKLOG))
     overrun: bool = False
 
@@ -69,7 +70,7 @@ class Watches:
 
     def subscribe(self, scope: Scope, revision: int | None) -> Subscription:
         """Open a watch that starts after `revision`, or now. Raises `CompactedError`."""
-        subscription = Subscription(scope)
+        subscription = Subscription(scope, revision or 0)
         if revision is not None:
             for event in self._store.events_after(revision):
                 if event.entry.key.storage == scope.resource.storage:
@@ -90,7 +91,7 @@ class Watches:
             self._offer(subscription, event)
 
     def _offer(self, subscription: Subscription, event: Event) -> None:
-        if not subscription.scope.seen_type(event):
+        if event.entry.revision <= subscription.after or not subscription.scope.seen_type(event):
             return
         try:
             subscription.backlog.put_nowait(event)

@@ -17,7 +17,8 @@ def deployment(document: JsonObject) -> list[Any]:
     spec, status = document.get("spec", {}), document.get("status", {})
     return [
         f"{status.get('readyReplicas', 0)}/{spec.get('replicas', 1)}", status.get("updatedReplicas", 0),
-        status.get("availableReplicas", 0), age_of(document), *_containers(document), selector_text(spec.get("selector")),
+        status.get("availableReplicas", 0), age_of(document), *_containers(document),
+        selector_text(spec.get("selector")),
     ]  # fmt: skip
 
 

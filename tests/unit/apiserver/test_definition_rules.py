@@ -48,7 +48,11 @@ SPEC = f"{ROOT}.properties[spec]"
         (definition({"name": "v1", "served": True, "storage": True}), ROOT, "schemas are required"),
         (definition(version(schema=spec_schema(properties={}))), f"{SPEC}.type", "must not be empty"),
         (definition(version(schema=spec_schema(type="array"))), f"{SPEC}.items", "must be specified"),
-        (definition(version(schema=spec_schema(type="string", pattern="("))), f"{SPEC}.pattern", "valid regular expression"),
+        (
+            definition(version(schema=spec_schema(type="string", pattern="("))),
+            f"{SPEC}.pattern",
+            "valid regular expression",
+        ),
         (definition(version(schema=spec_schema(type="object", **{"$ref": "#/x"}))), f"{SPEC}.$ref", "Forbidden"),
         (
             definition(version(schema=spec_schema(type="string", **{"x-kubernetes-validations": [{"rule": "slef"}]}))),
@@ -56,20 +60,31 @@ SPEC = f"{ROOT}.properties[spec]"
             "compilation failed: undeclared reference to 'slef'",
         ),
         (
-            definition(version(schema=spec_schema(
-                type="array", items={"type": "object", "properties": {"n": {"type": "string"}}},
-                **{"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["n"]},
-            ))),
+            definition(
+                version(
+                    schema=spec_schema(
+                        type="array",
+                        items={"type": "object", "properties": {"n": {"type": "string"}}},
+                        **{"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["n"]},
+                    )
+                )
+            ),
             f"{SPEC}.items.properties[n].default",
             "must have a default or be a required property",
         ),
         (
-            definition(version(schema=spec_schema(type="object", properties={"a": {"type": "string"}}, additionalProperties={"type": "string"}))),
+            definition(
+                version(
+                    schema=spec_schema(
+                        type="object", properties={"a": {"type": "string"}}, additionalProperties={"type": "string"}
+                    )
+                )
+            ),
             f"{SPEC}.additionalProperties",
             "mutual exclusive",
         ),
     ],
-)  # fmt: skip
+)
 def test_a_broken_definition_is_refused(broken, field, message):
     found = {cause.field: cause.message for cause in definition_causes(broken)}
     assert message in found[field]
@@ -96,8 +111,20 @@ def test_a_condition_keeps_its_time_until_it_flips():
 
 
 def test_each_served_version_is_a_resource_over_the_same_objects():
-    made = definition(version("v1", storage=False), version("v2", subresources={"status": {}, "scale": {
-        "specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas", "labelSelectorPath": ".status.selector"}}))  # fmt: skip
+    made = definition(
+        version("v1", storage=False),
+        version(
+            "v2",
+            subresources={
+                "status": {},
+                "scale": {
+                    "specReplicasPath": ".spec.replicas",
+                    "statusReplicasPath": ".status.replicas",
+                    "labelSelectorPath": ".status.selector",
+                },
+            },
+        ),
+    )
     made["spec"]["versions"].append({**version("v0", storage=False), "served": False})
     old, new = resources_of(made)
     assert (old.storage, new.storage) == ("example.com/things", "example.com/things")

@@ -120,7 +120,12 @@ def pod(**spec):
         ),
         pytest.param(
             pod(containers=[{"name": "a"}, {"name": "b"}]),
-            {"spec": {"$setElementOrder/containers": [{"name": "c"}, {"name": "b"}, {"name": "a"}], "containers": [{"name": "c"}]}},
+            {
+                "spec": {
+                    "$setElementOrder/containers": [{"name": "c"}, {"name": "b"}, {"name": "a"}],
+                    "containers": [{"name": "c"}],
+                }
+            },
             pod(containers=[{"name": "c"}, {"name": "b"}, {"name": "a"}]),
             id="the given order is kept",
         ),
@@ -149,10 +154,13 @@ def pod(**spec):
             id="an object is replaced by directive",
         ),
         pytest.param(
-            pod(nodeSelector={"a": "1", "b": "2"}), pod(nodeSelector={"a": None}), pod(nodeSelector={"b": "2"}), id="null removes"
+            pod(nodeSelector={"a": "1", "b": "2"}),
+            pod(nodeSelector={"a": None}),
+            pod(nodeSelector={"b": "2"}),
+            id="null removes",
         ),
     ],
-)  # fmt: skip
+)
 def test_a_strategic_merge_patch_of_a_pod(target, patch, expected):
     assert strategic("core.v1.Pod", target, patch) == expected
 

@@ -54,11 +54,25 @@ def test_a_json_path_that_is_none_is_refused():
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (-5, "<invalid>"), (0, "0s"), (119, "119s"), (120, "2m"), (125, "2m5s"), (600, "10m"), (10_799, "179m"),
-        (10_800, "3h"), (11_100, "3h5m"), (28_800, "8h"), (172_799, "47h"), (172_800, "2d"), (180_000, "2d2h"),
-        (700_000, "8d"), (86_400 * 400, "400d"), (86_400 * 800, "2y70d"), (86_400 * 365 * 9, "9y"),
+        (-5, "<invalid>"),
+        (0, "0s"),
+        (119, "119s"),
+        (120, "2m"),
+        (125, "2m5s"),
+        (600, "10m"),
+        (10_799, "179m"),
+        (10_800, "3h"),
+        (11_100, "3h5m"),
+        (28_800, "8h"),
+        (172_799, "47h"),
+        (172_800, "2d"),
+        (180_000, "2d2h"),
+        (700_000, "8d"),
+        (86_400 * 400, "400d"),
+        (86_400 * 800, "2y70d"),
+        (86_400 * 365 * 9, "9y"),
     ],
-)  # fmt: skip
+)
 def test_a_duration_is_written_as_kubectl_does(seconds, text):
     assert human_duration(seconds) == text
 
@@ -102,15 +116,27 @@ def pod(*containers, phase="Running", initial=(), deleting=False, spec_initial=(
         (pod(container()), "1/1", "Running"),
         (pod(container(), container("d", ready=False)), "1/2", "Running"),
         (pod(container(ready=False, waiting={"reason": "CrashLoopBackOff"})), "0/1", "CrashLoopBackOff"),
-        (pod(container(ready=False, waiting={"reason": "ContainerCreating"}), phase="Pending"), "0/1", "ContainerCreating"),
-        (pod(container(ready=False, terminated={"exitCode": 0, "reason": "Completed"}), phase="Succeeded"), "0/1", "Completed"),
+        (
+            pod(container(ready=False, waiting={"reason": "ContainerCreating"}), phase="Pending"),
+            "0/1",
+            "ContainerCreating",
+        ),
+        (
+            pod(container(ready=False, terminated={"exitCode": 0, "reason": "Completed"}), phase="Succeeded"),
+            "0/1",
+            "Completed",
+        ),
         (pod(container(ready=False, terminated={"exitCode": 137}), phase="Failed"), "0/1", "ExitCode:137"),
         (pod(container(ready=False, terminated={"signal": 9}), phase="Failed"), "0/1", "Signal:9"),
         (pod(container(), deleting=True), "1/1", "Terminating"),
         (pod(phase="Failed", reason="Evicted"), "0/1", "Evicted"),
         (pod(phase="Pending", spec_initial=[{"name": "i"}], initial=[container("i", ready=False)]), "0/1", "Init:0/1"),
         (
-            pod(phase="Pending", spec_initial=[{"name": "i"}], initial=[container("i", ready=False, terminated={"exitCode": 1, "reason": "Error"})]),
+            pod(
+                phase="Pending",
+                spec_initial=[{"name": "i"}],
+                initial=[container("i", ready=False, terminated={"exitCode": 1, "reason": "Error"})],
+            ),
             "0/1",
             "Init:Error",
         ),
@@ -120,7 +146,7 @@ def pod(*containers, phase="Running", initial=(), deleting=False, spec_initial=(
             "Running",
         ),
     ],
-)  # fmt: skip
+)
 def test_a_pods_row(document, ready, status):
     assert pod_rows.cells(document)[:2] == [ready, status]
 
@@ -145,9 +171,12 @@ def test_every_table_belongs_to_a_resource():
 
 def definition(*columns):
     version = {
-        "name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}},
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": {"type": "object"}},
         "additionalPrinterColumns": list(columns),
-    }  # fmt: skip
+    }
     names = {"plural": "things", "kind": "Thing"}
     return {"spec": {"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]}}
 

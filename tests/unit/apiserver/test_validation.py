@@ -41,27 +41,51 @@ KEYED = {
         ({"type": "object"}, [], 'Invalid value: "array": spec.x in body must be of type object: "array"'),
         ({**INTEGER, "minimum": 1}, 0, "Invalid value: 0: spec.x in body should be greater than or equal to 1"),
         ({**INTEGER, "maximum": 10}, 11, "Invalid value: 11: spec.x in body should be less than or equal to 10"),
-        ({**INTEGER, "maximum": 10, "exclusiveMaximum": True}, 10, "Invalid value: 10: spec.x in body should be less than 10"),
+        (
+            {**INTEGER, "maximum": 10, "exclusiveMaximum": True},
+            10,
+            "Invalid value: 10: spec.x in body should be less than 10",
+        ),
         ({**INTEGER, "multipleOf": 2}, 3, "Invalid value: 3: spec.x in body should be a multiple of 2"),
-        ({**INTEGER, "format": "int32"}, 2**31, f"Invalid value: {2**31}: spec.x in body must be of type int32: {2**31}"),
+        (
+            {**INTEGER, "format": "int32"},
+            2**31,
+            f"Invalid value: {2**31}: spec.x in body must be of type int32: {2**31}",
+        ),
         ({**STRING, "enum": ["A", "B"]}, "C", 'Unsupported value: "C": supported values: "A", "B"'),
         ({**STRING, "maxLength": 3}, "abcd", "Too long: may not be more than 3 bytes"),
         ({**STRING, "minLength": 1}, "", 'Invalid value: "": spec.x in body should be at least 1 chars long'),
         ({**STRING, "pattern": "^a+$"}, "b", "Invalid value: \"b\": spec.x in body should match '^a+$'"),
-        ({**STRING, "format": "date-time"}, "never", 'Invalid value: "never": spec.x in body must be of type date-time: "never"'),
+        (
+            {**STRING, "format": "date-time"},
+            "never",
+            'Invalid value: "never": spec.x in body must be of type date-time: "never"',
+        ),
         ({**STRING, "format": "date-time"}, "2026-01-01T00:00:00Z", None),
         ({**STRING, "format": "made-up"}, "anything", None),
         ({"type": "array", "items": INTEGER, "maxItems": 1}, [1, 2], "Too many: 2: must have at most 1 items"),
-        ({"type": "object", "additionalProperties": STRING, "minProperties": 1}, {}, "Invalid value: 0: spec.x in body should have at least 1 properties"),
+        (
+            {"type": "object", "additionalProperties": STRING, "minProperties": 1},
+            {},
+            "Invalid value: 0: spec.x in body should have at least 1 properties",
+        ),
         (INT_OR_STRING, 3, None),
         (INT_OR_STRING, "50%", None),
         (INT_OR_STRING, 1.5, 'Invalid value: "": "spec.x" must validate at least one schema (anyOf)'),
-        ({**INTEGER, "oneOf": [{"minimum": 1}, {"maximum": 5}]}, 3, 'Invalid value: "": "spec.x" must validate one and only one schema (oneOf)'),
+        (
+            {**INTEGER, "oneOf": [{"minimum": 1}, {"maximum": 5}]},
+            3,
+            'Invalid value: "": "spec.x" must validate one and only one schema (oneOf)',
+        ),
         ({**INTEGER, "not": {"enum": [3]}}, 3, 'Invalid value: "": "spec.x" must not validate the schema (not)'),
-        ({**INTEGER, "allOf": [{"minimum": 5}]}, 3, "Invalid value: 3: spec.x in body should be greater than or equal to 5"),
+        (
+            {**INTEGER, "allOf": [{"minimum": 5}]},
+            3,
+            "Invalid value: 3: spec.x in body should be greater than or equal to 5",
+        ),
         ({"x-kubernetes-preserve-unknown-fields": True}, {"any": [1, None]}, None),
     ],
-)  # fmt: skip
+)
 def test_a_value_is_judged(schema, value, expected):
     assert causes(schema, value) == ([f"spec.x: {expected}"] if expected else [])
 
@@ -117,9 +141,17 @@ def ruled(*rules, **properties):
 def test_a_rule_is_evaluated(rule, value, holds):
     anything = {"type": "array", "items": fields(name=STRING, v=INTEGER)}
     schema = ruled(
-        rule, min=INTEGER, max=INTEGER, text=STRING, ratio={"type": "number"}, namespace=STRING,
-        when={**STRING, "format": "date-time"}, items=anything, missing=INTEGER, **{"a-b": INTEGER},
-    )  # fmt: skip
+        rule,
+        min=INTEGER,
+        max=INTEGER,
+        text=STRING,
+        ratio={"type": "number"},
+        namespace=STRING,
+        when={**STRING, "format": "date-time"},
+        items=anything,
+        missing=INTEGER,
+        **{"a-b": INTEGER},
+    )
     assert (causes(schema, value) == []) is holds
 
 
@@ -225,8 +257,13 @@ def test_unknown_fields_are_pruned_and_named():
     }
     pruned = prune(node, document, "", unknown)
     assert unknown == [
-        "metadata.nonsense", "spec.lost", "spec.open.deep.lost", "spec.items[1].b", "spec.map.k.b", "spec.embedded.spec.b",
-    ]  # fmt: skip
+        "metadata.nonsense",
+        "spec.lost",
+        "spec.open.deep.lost",
+        "spec.items[1].b",
+        "spec.map.k.b",
+        "spec.embedded.spec.b",
+    ]
     assert pruned["spec"]["open"] == {"kept": 1, "deep": {}}
     assert pruned["spec"]["embedded"]["metadata"] == {"labels": {"a": "b"}}
     assert pruned["spec"]["items"] == [{"a": 1}, {}]
@@ -245,8 +282,12 @@ def test_defaults_are_filled_in_from_the_outside_in():
     value = {"nulls": None, "kept": None, "items": [{}, {"a": 9}], "map": {"k": {}}}
     apply_defaults(Compiler().compile(schema), value)
     assert value == {
-        "inner": {"a": 1}, "nulls": "d", "kept": None, "items": [{"a": 2}, {"a": 9}], "map": {"k": {"a": 3}},
-    }  # fmt: skip
+        "inner": {"a": 1},
+        "nulls": "d",
+        "kept": None,
+        "items": [{"a": 2}, {"a": 9}],
+        "map": {"k": {"a": 3}},
+    }
 
 
 def test_a_default_is_not_shared_between_objects():
