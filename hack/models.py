@@ -74,6 +74,8 @@ def main() -> None:
         print(f"model {name}: downloading and converting ...", flush=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=f".{name}-") as scratch:
             make(Path(scratch) / name)
+            for file in (Path(scratch) / name).rglob("*"):
+                file.chmod(0o755 if file.is_dir() else 0o644)  # a pod that is not root reads them too
             (Path(scratch) / name).rename(folder / name)
 
 
