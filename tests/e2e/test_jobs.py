@@ -37,6 +37,7 @@ def test_every_row_is_answered_in_input_order_and_nothing_is_left_running(jobs):
     jobs.wait_until(lambda: not jobs.children(), what="an empty namespace")
 
 
+@pytest.mark.all
 def test_failed_rows_cost_only_themselves(jobs):
     jobs.write_rows(20)
     with (jobs.folder / "input" / "rows.jsonl").open("a") as rows:
@@ -80,7 +81,9 @@ def mend_output(jobs):
     ("reason", "spec", "mend"),
     [
         ("InputNotFound", {}, mend_input),
-        ("OutputNotWritable", {"output": {"uri": "/data/output/taken/"}}, mend_output),
+        pytest.param(
+            "OutputNotWritable", {"output": {"uri": "/data/output/taken/"}}, mend_output, marks=pytest.mark.all
+        ),
     ],
 )
 def test_what_is_missing_is_waited_for_without_a_worker_and_heals(jobs, reason, spec, mend):
@@ -99,6 +102,7 @@ def test_what_is_missing_is_waited_for_without_a_worker_and_heals(jobs, reason, 
     assert jobs.wait_finished()["reason"] == "AllRowsAnswered"
 
 
+@pytest.mark.all
 def test_a_model_that_does_not_exist_is_named_and_waited_for(jobs):
     jobs.write_rows(5)
     jobs.apply(jobs.manifest(model={"name": "smollm2", "source": "/models/no-such-model"}))
@@ -109,6 +113,7 @@ def test_a_model_that_does_not_exist_is_named_and_waited_for(jobs):
     assert jobs.condition("Finished")["status"] == "False"
 
 
+@pytest.mark.all
 def test_the_output_folder_of_another_job_is_not_touched(jobs):
     jobs.write_rows(5)
     jobs.apply(jobs.manifest("first"))
@@ -120,6 +125,7 @@ def test_the_output_folder_of_another_job_is_not_touched(jobs):
     assert {path.name: path.read_bytes() for path in jobs.output.iterdir() if path.is_file()} == before
 
 
+@pytest.mark.all
 def test_the_same_job_applied_again_runs_nothing(jobs):
     jobs.write_rows(5)
     manifest = jobs.manifest()
@@ -154,6 +160,7 @@ def test_a_deleted_job_stops_its_work_and_leaves_nothing(jobs):
     jobs.wait_until(lambda: not jobs.children() and not processes_with(jobs.namespace), what="an empty namespace")
 
 
+@pytest.mark.all
 def test_the_operator_killed_and_started_again_goes_on(jobs, operator):
     ids = slow_job(jobs)
     jobs.wait_rows(10)
@@ -164,6 +171,7 @@ def test_the_operator_killed_and_started_again_goes_on(jobs, operator):
     once_each(jobs, ids)
 
 
+@pytest.mark.all
 def test_two_operators_do_no_harm(jobs, operator):
     operator.start()
     ids = slow_job(jobs, rows=200)
@@ -190,6 +198,7 @@ def environ(pid):
         return b""
 
 
+@pytest.mark.all
 def test_a_lost_worker_costs_no_row(jobs):
     ids = slow_job(jobs)
     jobs.wait_rows(10)
@@ -200,6 +209,7 @@ def test_a_lost_worker_costs_no_row(jobs):
     once_each(jobs, ids)
 
 
+@pytest.mark.all
 def test_a_lost_head_starts_the_driver_again_in_the_same_folder(jobs):
     ids = slow_job(jobs)
     jobs.wait_rows(10)
@@ -209,6 +219,7 @@ def test_a_lost_head_starts_the_driver_again_in_the_same_folder(jobs):
     once_each(jobs, ids)
 
 
+@pytest.mark.all
 def test_a_finished_job_goes_after_its_time_to_live_and_its_files_stay(jobs):
     ids = jobs.write_rows(5)
     jobs.apply(jobs.manifest(ttlSecondsAfterFinished=3))
