@@ -13,6 +13,8 @@ from devcluster.apiserver.validation import validate as judge
 
 # Required in the published definitions, but filled with a zero value by Go clients and accepted without.
 _NOT_ENFORCED = ("status", "endpoints")
+# Left out of metadata when empty, as Go's encoder does.
+_OMITTED_EMPTY = ("labels", "annotations", "finalizers", "ownerReferences")
 
 
 def admit(resource: Resource, document: JsonObject, options: WriteOptions) -> JsonObject:
@@ -26,12 +28,9 @@ def admit(resource: Resource, document: JsonObject, options: WriteOptions) -> Js
         document = {**document, "metadata": without_nulls(metadata(document))}
     else:
         document = without_nulls(document)
-    unknown: list[str] = []
-    pruned: JsonObject = prune(node, document, "", unknown)
-    if unknown and options.field_validation == "Strict":
-        raise bad_request(_not_handled(resource, _strict(unknown)))
-    if options.field_validation == "Warn":
-        options.warnings.extend(f'unknown field "{path}"' for path in unknown)
+    pruned = _pruned(resource, document, options)
+    meta = pruned["metadata"]
+    pruned["metadata"] = {name: value for name, value in meta.items() if name not in _OMITTED_EMPTY or value}
     if resource.custom:
         apply_defaults(node, pruned)
     else:
@@ -41,18 +40,18 @@ def admit(resource: Resource, document: JsonObject, options: WriteOptions) -> Js
 
 def admit_config(resource: Resource, config: JsonObject, options: WriteOptions) -> JsonObject:
     """Return what a manager applies, without unknown fields and without nulls. Raises `StatusError` 400."""
-    config = without_nulls(config)
+    return _pruned(resource, without_nulls(config), options)
+
+
+def _pruned(resource: Resource, document: JsonObject, options: WriteOptions) -> JsonObject:
     unknown: list[str] = []
-    pruned: JsonObject = prune(node_of(resource), config, "", unknown)
-    if unknown and options.field_validation == "Strict":
-        raise bad_request(_not_handled(resource, _strict(unknown)))
+    pruned: JsonObject = prune(node_of(resource), document, "", unknown)
+    named = [f'unknown field "{path}"' for path in unknown]
+    if named and options.field_validation == "Strict":
+        raise bad_request(_not_handled(resource, f"strict decoding error: {', '.join(named)}"))
     if options.field_validation == "Warn":
-        options.warnings.extend(f'unknown field "{path}"' for path in unknown)
+        options.warnings.extend(named)
     return pruned
-
-
-def _strict(unknown: list[str]) -> str:
-    return "strict decoding error: " + ", ".join(f'unknown field "{path}"' for path in unknown)
 
 
 def _not_handled(resource: Resource, why: str) -> str:

@@ -51,8 +51,15 @@ _DNS_1035_RULE = (
 
 
 def check_type(target: Target, document: JsonObject) -> None:
-    """Refuse a document of another kind or apiVersion than the path's. Raises `StatusError` 400."""
+    """Refuse a document of another kind or apiVersion than the path's. Raises `StatusError` 400.
+
+    A built-in kind's document need not name them; they are filled in.
+    """
     resource = target.resource
+    if not resource.custom:
+        # Typed clients leave out what the path says already; Go's decoder fills it in for the kinds it knows.
+        document["apiVersion"] = document.get("apiVersion") or resource.api_version
+        document["kind"] = document.get("kind") or resource.kind
     given = (document.get("apiVersion"), document.get("kind"))
     if given != (resource.api_version, resource.kind):
         raise bad_request(

@@ -5,14 +5,18 @@ another value is a conflict unless forced; a field the manager applied before an
 nobody else owns it. Pure.
 """
 
+import json
 from dataclasses import dataclass, replace
 from typing import Any
 
 from devcluster.apiserver.errors import Cause, StatusError, Subject, apply_conflict
-from devcluster.apiserver.field_sets import FieldSet, field_set, item_step, path_text
+from devcluster.apiserver.field_sets import FieldSet, field_set, item_step, leaves, path_text
 from devcluster.apiserver.managed_fields import UPDATE, Ownership, Writer, compare, read, write, write_if_different
-from devcluster.apiserver.objects import JsonObject, clone, now_timestamp
+from devcluster.apiserver.objects import JsonObject, clone, metadata, now_timestamp
 from devcluster.apiserver.schema import ANY, Node
+
+_KUBECTL = "kubectl"
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 @dataclass(frozen=True)
@@ -63,10 +67,27 @@ def _settle_conflicts(
 ) -> list[Ownership]:
     """Return the other owners without what is taken from them by force. Raises `StatusError` 409."""
     changed = compare(node, live, merged).changed
-    conflicts = [(owner, sorted(owner.fields & changed)) for owner in others if owner.fields & changed]
+    disputed = changed - _applied_by_client(node, live) if applied.writer.manager == _KUBECTL else changed
+    conflicts = [(owner, sorted(owner.fields & disputed)) for owner in others if owner.fields & disputed]
     if conflicts and not applied.force:
         raise _conflict(applied.subject, conflicts)
     return [replace(owner, fields=owner.fields - changed) for owner in others]
+
+
+def _applied_by_client(node: Node, live: JsonObject) -> FieldSet:
+    """Return the fields that kubectl applied from its side and nobody has changed since.
+
+    kubectl's server-side apply takes these over without a conflict (managedfields/internal/lastappliedmanager.go).
+    """
+    annotations = metadata(live).get("annotations") or {}
+    try:
+        config = json.loads(annotations.get(_LAST_APPLIED, ""))
+    except ValueError:
+        return frozenset()
+    if not isinstance(config, dict):
+        return frozenset()
+    current = leaves(node, live)
+    return frozenset(path for path, value in leaves(node, config).items() if current.get(path) == value)
 
 
 def _conflict(subject: Subject, conflicts: list[tuple[Ownership, list[tuple[str, ...]]]]) -> StatusError:
