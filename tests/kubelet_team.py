@@ -38,8 +38,9 @@ class KubeletProcess:
         )
 
     def kill(self, number=signal.SIGKILL):
-        self.process.send_signal(number)
-        self.process.wait(10)
+        if self.process is not None:
+            self.process.send_signal(number)
+            self.process.wait(10)
 
     def clean_up(self):
         done = self._command("cleanup", stderr=subprocess.PIPE)

@@ -45,7 +45,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     run.add_argument("--nodes-file", type=Path, help="YAML with a list of {name, capacity, labels, taints}")
     run.add_argument("--restart-back-off", type=float, default=10.0, help="seconds before a second restart in a row")
     run.add_argument("--log-bytes", type=int, default=10 << 20, help="bound of one container's log file")
-    cleanup = commands.add_parser("cleanup", help="remove every process, mount, namespace and bridge of a state folder")
+    cleanup = commands.add_parser("cleanup", help="remove every process, mount, namespace and link of a state folder")
     cleanup.add_argument("--state", type=Path, required=True, help="the folder that `run` was given")
     return parser.parse_args(arguments)
 

@@ -1,4 +1,4 @@
-"""Removes every trace of one dev cluster's pods from this machine: processes, mounts, namespaces, bridge."""
+"""Removes every trace of one dev cluster's pods from this machine: processes, mounts, namespaces, links."""
 
 import contextlib
 import os

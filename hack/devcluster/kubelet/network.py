@@ -1,10 +1,13 @@
-"""The pods' network: one bridge on this machine, a network namespace and an address for each pod.
+"""The pods' network: a switch of its own for each dev cluster, a network namespace and an address for each pod.
 
-Each dev cluster takes a /24 of 10.77.0.0/16 and remembers it in its state folder. The name of the bridge holds
-the third byte of the addresses, so that making the bridge is what claims the /24: two clusters that start at
-once cannot both succeed. The host has the .1 address and reaches every pod; pods reach the host and each other,
-and nothing else: there is no forwarding, and the default route only exists so that programs find out their own
-address by it. An address that cannot be reached is refused within a second.
+Each dev cluster takes a /24 of 10.77.0.0/16 and remembers it in its state folder. The name of its link on the
+host holds the third byte of the addresses, so that making the link is what claims the /24: two clusters that
+start at once cannot both succeed. The host has the .1 address and reaches every pod; pods reach the host and
+each other, and nothing else: there is no forwarding, and the default route only exists so that programs find out
+their own address by it. An address that cannot be reached is refused within seconds.
+
+The bridge stands in a namespace of its own, cabled to the host, and not on the host: there, the firewall rules of
+a container engine would drop what one pod sends another.
 """
 
 import asyncio
@@ -17,6 +20,8 @@ from pathlib import Path
 
 FIRST_TWO_BYTES = "10.77"
 NAMESPACES = Path("/run/netns")
+SWITCH = "switch"
+"""The bridge's name inside the switch's namespace."""
 POD_SYSCTLS = {"net/ipv4/neigh/eth0/retrans_time_ms": "250", "net/ipv4/ip_unprivileged_port_start": "0"}
 
 
@@ -45,8 +50,8 @@ class Subnet:
     third: int
 
     @property
-    def bridge(self) -> str:
-        """The bridge's name, which is also the claim to the /24."""
+    def name(self) -> str:
+        """The name of the host's link, which is the claim to the /24, and of the switch's network namespace."""
         return f"tmd{self.third}"
 
     @property
@@ -58,17 +63,13 @@ class Subnet:
         """The pod address with that last byte."""
         return f"{FIRST_TWO_BYTES}.{self.third}.{last}"
 
-    def link(self, address: str) -> str:
-        """The host's end of the cable to the pod of that address."""
-        return f"tmd{self.third}-{address.rpartition('.')[2]}"
-
     def namespace(self, address: str) -> str:
         """The name of the network namespace of the pod of that address, as `ip netns` shows it."""
-        return self.link(address)
+        return f"{self.name}-{address.rpartition('.')[2]}"
 
 
 async def claim_subnet(state: Path) -> Subnet:
-    """The /24 of the cluster that lives in `state`: the one it has, or a free one, its bridge up.
+    """The /24 of the cluster that lives in `state`: the one it has, or a free one, its switch up.
 
     Raises `NetworkError` where network namespaces are not to be had or every /24 is taken.
     """
@@ -78,9 +79,12 @@ async def claim_subnet(state: Path) -> Subnet:
     preferred = remembered if remembered is not None else zlib.crc32(owner.encode()) % 256
     for third in ((preferred + step) % 256 for step in range(256)):
         subnet = Subnet(third)
-        if _owned(subnet, state):
+        owned = _owned(subnet, state)
+        if owned and _namespace_file(subnet.name).exists():
             return _remember(state, subnet)
-        if third not in taken and await _create_bridge(subnet, owner):
+        if owned:  # an earlier kubelet was killed while it made the switch
+            await run_command("ip", "link", "delete", subnet.name)
+        if (owned or third not in taken) and await _create_switch(subnet, owner):
             return _remember(state, subnet)
     raise NetworkError(f"every /24 of {FIRST_TWO_BYTES}.0.0/16 is taken on this machine")
 
@@ -97,12 +101,12 @@ def _remember(state: Path, subnet: Subnet) -> Subnet:
 
 
 def _owner(state: Path) -> str:
-    """What the bridge's alias says, so that a cluster knows its own again."""
+    """What the alias of the host's link says, so that a cluster knows its own again."""
     return f"devcluster {state.resolve()}"[-255:]
 
 
 def _owned(subnet: Subnet, state: Path) -> bool:
-    alias = Path("/sys/class/net", subnet.bridge, "ifalias")
+    alias = Path("/sys/class/net", subnet.name, "ifalias")
     return alias.exists() and alias.read_text().strip() == _owner(state)
 
 
@@ -117,63 +121,74 @@ def _taken(links: list[dict[str, list[dict[str, str]]]]) -> set[int]:
     return taken
 
 
-async def _create_bridge(subnet: Subnet, owner: str) -> bool:
+async def _create_switch(subnet: Subnet, owner: str) -> bool:
+    """Make the switch and cable it to the host; False where another cluster holds this /24."""
+    name, uplink = subnet.name, f"{subnet.name}up"
     try:
-        await run_command("ip", "link", "add", subnet.bridge, "type", "bridge", "stp_state", "0", "forward_delay", "0")
+        await run_command("ip", "link", "add", name, "type", "veth", "peer", "name", uplink)
     except NetworkError as error:
         if "File exists" in str(error):
             return False
         raise
-    await run_command("ip", "link", "set", subnet.bridge, "alias", owner)
-    await run_command("ip", "address", "add", f"{subnet.host_address}/24", "dev", subnet.bridge)
-    await run_command("ip", "link", "set", subnet.bridge, "up")
+    await run_command("ip", "link", "set", name, "alias", owner)
+    await _delete_namespace(name)
+    await run_command("ip", "netns", "add", name)
+    on_the_host = (
+        f"link set {uplink} netns {name}\naddress add {subnet.host_address}/24 dev {name}\nlink set {name} up\n"
+    )
+    inside = f"link add {SWITCH} type bridge\nlink set {uplink} master {SWITCH} up\nlink set {SWITCH} up\n"
+    await run_command("ip", "-batch", "-", stdin=on_the_host)
+    await run_command("ip", "-n", name, "-batch", "-", stdin=inside)
     return True
 
 
 async def connect_pod(subnet: Subnet, address: str) -> str:
-    """Make the network namespace of a pod and cable it to the bridge; returns the namespace's file."""
-    name, link = subnet.namespace(address), subnet.link(address)
+    """Make the network namespace of a pod and cable it to the switch; returns the namespace's file."""
+    name, port = subnet.namespace(address), _port(address)
     await disconnect_pod(subnet, address)
     await run_command("ip", "netns", "add", name)
-    outside = f"link add {link} type veth peer name eth0 netns {name}\nlink set {link} master {subnet.bridge} up\n"
+    at_the_switch = f"link add {port} type veth peer name eth0 netns {name}\nlink set {port} master {SWITCH} up\n"
     inside = f"link set lo up\naddress add {address}/24 dev eth0\nlink set eth0 up\nroute add default dev eth0\n"
-    await run_command("ip", "-batch", "-", stdin=outside)
+    await run_command("ip", "-n", subnet.name, "-batch", "-", stdin=at_the_switch)
     await run_command("ip", "-n", name, "-batch", "-", stdin=inside)
     settings = "; ".join(f"echo {value} > /proc/sys/{key}" for key, value in POD_SYSCTLS.items())
     with contextlib.suppress(NetworkError):  # settings of comfort: an older kernel may lack one
         await run_command("ip", "netns", "exec", name, "sh", "-c", settings)
-    return str(NAMESPACES / name)
+    return str(_namespace_file(name))
 
 
 async def disconnect_pod(subnet: Subnet, address: str) -> None:
     """Remove a pod's network namespace and cable, if there."""
-    namespace, link = _namespace_file(subnet, address), _link_folder(subnet, address)
-    if namespace.exists():
-        with contextlib.suppress(NetworkError):
-            await run_command("ip", "netns", "delete", namespace.name)
-    if link.exists():
-        with contextlib.suppress(NetworkError):  # it goes by itself when the namespace ends, which may be now
-            await run_command("ip", "link", "delete", link.name)
+    if _namespace_file(subnet.name).exists():
+        with contextlib.suppress(NetworkError):  # there is no such cable
+            await run_command("ip", "-n", subnet.name, "link", "delete", _port(address))
+    await _delete_namespace(subnet.namespace(address))
 
 
-def _namespace_file(subnet: Subnet, address: str) -> Path:
-    return NAMESPACES / subnet.namespace(address)
+async def _delete_namespace(name: str) -> None:
+    if _namespace_file(name).exists():
+        with contextlib.suppress(NetworkError):  # another is just doing the same
+            await run_command("ip", "netns", "delete", name)
 
 
-def _link_folder(subnet: Subnet, address: str) -> Path:
-    return Path("/sys/class/net", subnet.link(address))
+def _port(address: str) -> str:
+    """The switch's end of the cable to the pod of that address."""
+    return f"pod{address.rpartition('.')[2]}"
+
+
+def _namespace_file(name: str) -> Path:
+    return NAMESPACES / name
 
 
 def connected(subnet: Subnet, address: str) -> bool:
-    """Whether the pod's namespace and cable are still there (a reboot takes both)."""
-    return (NAMESPACES / subnet.namespace(address)).exists() and Path("/sys/class/net", subnet.link(address)).exists()
+    """Whether the pod's namespace and the switch are still there (a reboot takes both)."""
+    return all(_namespace_file(name).exists() for name in (subnet.name, subnet.namespace(address)))
 
 
 def pod_addresses(subnet: Subnet) -> set[str]:
-    """The addresses for which a namespace or a cable of this cluster exists."""
-    prefix = f"{subnet.bridge}-"
-    folders = (folder for folder in (NAMESPACES, Path("/sys/class/net")) if folder.is_dir())
-    names = {path.name for folder in folders for path in folder.iterdir()}
+    """The addresses for which a namespace of this cluster exists."""
+    prefix = f"{subnet.name}-"
+    names = [path.name for path in NAMESPACES.iterdir()] if NAMESPACES.is_dir() else []
     return {subnet.address(int(name.removeprefix(prefix))) for name in names if name.startswith(prefix)}
 
 
@@ -186,11 +201,13 @@ def subnet_of(state: Path) -> Subnet | None:
 
 
 async def remove_subnet(state: Path) -> None:
-    """Remove every namespace, cable and the bridge of the cluster that lives in `state`."""
+    """Remove every namespace, cable and the switch of the cluster that lives in `state`."""
     subnet = subnet_of(state)
     if subnet is None:
         return
     for address in pod_addresses(subnet):
         await disconnect_pod(subnet, address)
-    await run_command("ip", "link", "delete", subnet.bridge)
+    await _delete_namespace(subnet.name)
+    with contextlib.suppress(NetworkError):  # it goes with its other end, which may be now
+        await run_command("ip", "link", "delete", subnet.name)
     (state / "subnet").unlink(missing_ok=True)

@@ -84,6 +84,7 @@ class Sandboxes:
     def __init__(self, state: Path, subnet: Subnet) -> None:
         self.folder = state / "pods"
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
         self.subnet = subnet
         self.known = {sandbox.uid: sandbox for sandbox in _sandboxes(self.folder)}
         self._last = 1

@@ -113,7 +113,7 @@ class Kubelet:
         await self._client.patch(NODES, None, spec.name, {"status": status}, subresource="status")
 
     async def _beat(self) -> None:
-        """Renew the Nodes' heartbeat now and then."""
+        """Renew the Nodes' heartbeat now and then; a Node that was deleted, to lose it, comes back by this too."""
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
             for spec in self._specs.values():

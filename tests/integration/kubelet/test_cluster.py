@@ -5,7 +5,7 @@ import os
 import signal
 
 import pytest
-from kubelet_team import KubeletProcess, alive, eventually, main, phase, ready, traces, until_no_file
+from kubelet_team import KubeletProcess, Team, alive, eventually, main, phase, ready, traces, until_no_file
 
 from devcluster.client import PERSISTENT_VOLUME_CLAIMS, PODS, SERVICES, Client
 from devcluster.supervisor import Settings, Supervisor
@@ -151,6 +151,32 @@ async def test_a_killed_kubelet_takes_its_pods_up_again(team):
     assert await team.process("stays") == before["stays"]
     await until_no_file(team.kubelet.state / "pods" / forgotten)
     assert not alive(before["forgotten"])
+
+
+async def test_a_kubelet_and_its_pods_outlive_the_api_server(kubelet, tmp_path):
+    supervisor = Supervisor(Settings(tmp_path, tmp_path / "kubeconfig"))
+    other = KubeletProcess(tmp_path / "kubeconfig", tmp_path / "state")
+    try:
+        await asyncio.to_thread(supervisor.up_api_server)
+        other.start()
+        async with Client.from_kubeconfig(tmp_path / "kubeconfig") as client:
+            theirs = Team(client, "default", other)
+            await theirs.run("web", "sleep", "1000")
+            before = await theirs.until("web", ready)
+            process = await theirs.process("web")
+            await asyncio.to_thread(supervisor.down)
+            os.kill(process["pid"], signal.SIGKILL)
+            await asyncio.sleep(1)
+            assert not alive(process)
+            await asyncio.to_thread(supervisor.up_api_server)
+            after = await theirs.until("web", lambda status: main(status).get("restartCount") == 1 and ready(status))
+            assert after["podIP"] == before["podIP"]
+            await theirs.delete("web")
+            await theirs.until_gone("web")
+    finally:
+        other.kill()
+        other.clean_up()
+        await asyncio.to_thread(supervisor.down)
 
 
 async def test_a_node_that_is_deleted_takes_its_pods_with_it(team):

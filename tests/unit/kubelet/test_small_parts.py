@@ -8,7 +8,7 @@ from dataclasses import asdict
 import pytest
 from pod_builders import asking, pod
 
-from devcluster.kubelet.__main__ import UsageError, declared_nodes, lock, parse_arguments
+from devcluster.kubelet.__main__ import UsageError, check_machine, declared_nodes, lock, parse_arguments
 from devcluster.kubelet.devices import allocate, visible
 from devcluster.kubelet.launch import LaunchPlan, Log, start_time
 from devcluster.kubelet.logs import KEPT_AFTER_DELETION, annotations, remove_old, turn_over
@@ -92,16 +92,29 @@ def test_a_process_is_known_by_its_start_time_until_it_ends():
     assert start_time(child.pid) is None
 
 
-def test_names_of_interfaces_fit_into_the_kernels_fifteen_letters():
+def test_names_of_links_fit_into_the_kernels_fifteen_letters():
     subnet = Subnet(255)
     assert subnet.address(254) == "10.77.255.254"
-    assert len(subnet.link(subnet.address(254))) <= 15
+    assert len(f"{subnet.name}up") <= 15
 
 
 def test_a_second_kubelet_on_one_state_folder_is_refused(tmp_path):
     with lock(tmp_path), pytest.raises(UsageError, match="stop it first"):
         lock(tmp_path)
     lock(tmp_path).close()
+
+
+def test_without_root_one_message_says_what_is_needed(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(UsageError, match="needs Linux and root: run it with sudo"):
+        check_machine()
+
+
+def test_missing_tools_are_named_with_their_package(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(UsageError, match=r"missing: ip \(Debian package iproute2\), nsenter"):
+        check_machine()
 
 
 def test_nodes_are_declared_by_flags_and_file(tmp_path):
