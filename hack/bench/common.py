@@ -119,7 +119,7 @@ def clean_environment() -> dict[str, str]:
     """The environment of both sides: the engine's variables, nothing reported, no hub."""
     base = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "TIDEMILL_", "VLLM_"))}
     base |= engine_environment(settings(), base)
-    return base | {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+    return base | {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
 
 
 def run_job(source: Path, scratch: Path, rows: int) -> Run:
