@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from tidemill_api.conditions import ConditionType, Reason
 from tidemill_operator.core.attempts import MAX_FAILURES, open_attempt, wait_longer
 from tidemill_operator.core.decision import Case, Claim, Decision
-from tidemill_operator.core.plan import CreateCluster, Event, ScaleCluster, StopDriver, SubmitDriver
-from tidemill_operator.core.scaling import scale_to
+from tidemill_operator.core.plan import CreateCluster, Event, StopDriver, SubmitDriver
 from tidemill_operator.core.snapshot import AttemptState
+from tidemill_operator.core.worker_group import scale_actions
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -165,18 +165,3 @@ def pool_outgrown(case: Case) -> Decision | None:
     claim = Claim(ConditionType.PROGRESSING, "True", Reason.AWAITING_WORKERS, message)
     stop = StopDriver(case.seen.cluster.head_ip, case.driver.attempt)
     return Decision(actions=(stop,), claims=(claim,), recheck_after=case.seen.tuning.start_poll)
-
-
-def scale_actions(case: Case, wanted: int, in_flight: dict[str, int]) -> tuple[ScaleCluster, ...]:
-    """The patch of the worker group, or nothing where it is as wanted. Names that have gone leave workersToDelete."""
-    cluster = case.seen.cluster
-    if cluster is None:
-        return ()
-    scale = scale_to(wanted, cluster.replicas, case.seen.workers, in_flight)
-    existing = {worker.name for worker in case.seen.workers}
-    leaving = {name for name in cluster.workers_to_delete if name in existing}
-    named = tuple(sorted(leaving | set(scale.victims)))
-    most = max(case.spec.workers.max, scale.replicas)
-    if (scale.replicas, most, named) == (cluster.replicas, cluster.max_replicas, cluster.workers_to_delete):
-        return ()
-    return (ScaleCluster(cluster.name, scale.replicas, most, named),)

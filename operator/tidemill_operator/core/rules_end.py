@@ -11,6 +11,7 @@ from tidemill_operator.core.attempts import open_attempt
 from tidemill_operator.core.decision import Case, Claim, Decision
 from tidemill_operator.core.plan import Action, DeleteCluster, DeleteJob, StopDriver
 from tidemill_operator.core.snapshot import AttemptState
+from tidemill_operator.core.worker_group import scale_actions
 
 if TYPE_CHECKING:
     from tidemill_api.job_contract import Outcome
@@ -24,6 +25,9 @@ STOP_GRACE = timedelta(seconds=120)
 """How long a driver may take to stop once the window ended (Ray kills it after 60 s); then the cluster goes anyway."""
 
 STOP_POLL = timedelta(seconds=1)
+
+LEAVE_GRACE = timedelta(seconds=60)
+"""How long the workers of a finished job may take to leave before the cluster goes with them: as long as a drain."""
 
 JOIN_GRACE = timedelta(hours=1)
 """How long after the window the results of rows that were all answered within it may still be put in order."""
@@ -44,13 +48,28 @@ def finished(case: Case) -> Decision | None:
         return None
     if succeeded.reason == Reason.INVALID_SPEC and succeeded.message != case.seen.job.spec_problem:
         return None
-    actions: tuple[Action, ...] = ()
-    if case.seen.cluster is not None and not case.seen.cluster.deleting:
-        actions = (DeleteCluster(case.seen.cluster.name, case.seen.cluster.uid),)
     left = _time_to_live(case)
     if left is not None and left <= timedelta(0):
-        return Decision(actions=(*actions, DeleteJob()))
-    return Decision(actions=actions, recheck_after=left)
+        return Decision(actions=(*_remove_cluster(case), DeleteJob()))
+    if _workers_leaving(case):
+        return Decision(actions=scale_actions(case, wanted=0, in_flight={}), recheck_after=STOP_POLL)
+    return Decision(actions=_remove_cluster(case), recheck_after=left)
+
+
+def _remove_cluster(case: Case) -> tuple[Action, ...]:
+    cluster = case.seen.cluster
+    return (DeleteCluster(cluster.name, cluster.uid),) if cluster is not None and not cluster.deleting else ()
+
+
+def _workers_leaving(case: Case) -> bool:
+    """Whether the head has to stay for its workers' sake: without it they would hold their devices for the whole drain.
+
+    A worker that is told to go asks the head to drain it, and leaves in seconds once its driver has ended.
+    """
+    cluster, completed = case.seen.cluster, case.status.completion_time
+    if cluster is None or cluster.deleting or case.seen.job.spec is None or completed is None:
+        return False
+    return bool(cluster.replicas or case.seen.workers) and case.seen.now < completed + LEAVE_GRACE
 
 
 def _time_to_live(case: Case) -> timedelta | None:

@@ -9,8 +9,8 @@ from tidemill_api.v1alpha1.batch_inference_job_status import RowsStatus, TokensS
 from tidemill_operator.core.attempts import failing
 from tidemill_operator.core.decision import Case, Claim, Decision
 from tidemill_operator.core.plan import Event
-from tidemill_operator.core.rules_cluster import scale_actions
 from tidemill_operator.core.scaling import Demand, workers_wanted
+from tidemill_operator.core.worker_group import scale_actions
 
 if TYPE_CHECKING:
     from tidemill_operator.core.snapshot import DriverMetrics

@@ -322,6 +322,20 @@ def test_a_final_outcome_ends_the_job_in_its_own_words(reason, succeeded, valida
     assert gone.events == ()
 
 
+def test_the_head_stays_until_the_workers_of_a_finished_job_have_left():
+    over = look(status=running_status(), cluster=make_cluster(replicas=2), **ended(Reason.ALL_ROWS_ANSWERED)).status
+    seen = {"status": over, "workers": make_workers(2)}
+    leaving = look(cluster=make_cluster(replicas=2), **seen)
+    assert leaving.actions == (ScaleCluster("tickets-abc", 0, 4, ("w1", "w2")),)
+    told = make_cluster(workers_to_delete=("w1", "w2"))
+    waiting = look(status=over, cluster=told, workers=make_workers(2, deleting=True))
+    assert (waiting.actions, waiting.recheck_after) == ((), timedelta(seconds=1))
+    gone = look(status=over, cluster=told)
+    assert gone.actions == (DeleteCluster("tickets-abc", "cluster-1"),)
+    stuck = look(after=timedelta(minutes=2), cluster=told, **seen)
+    assert stuck.actions == (DeleteCluster("tickets-abc", "cluster-1"),)
+
+
 def test_a_finished_job_without_a_cluster_asks_for_nothing_more():
     over = look(status=running_status(), **ended(Reason.ALL_ROWS_ANSWERED)).status
     idle = look(after=timedelta(days=3), status=over)

@@ -1,0 +1,26 @@
+"""From a number of workers to the patch of the RayCluster's worker group, for every rule that sets one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tidemill_operator.core.plan import ScaleCluster
+from tidemill_operator.core.scaling import scale_to
+
+if TYPE_CHECKING:
+    from tidemill_operator.core.decision import Case
+
+
+def scale_actions(case: Case, wanted: int, in_flight: dict[str, int]) -> tuple[ScaleCluster, ...]:
+    """The patch of the worker group, or nothing where it is as wanted. Names that have gone leave workersToDelete."""
+    cluster = case.seen.cluster
+    if cluster is None:
+        return ()
+    scale = scale_to(wanted, cluster.replicas, case.seen.workers, in_flight)
+    existing = {worker.name for worker in case.seen.workers}
+    leaving = {name for name in cluster.workers_to_delete if name in existing}
+    named = tuple(sorted(leaving | set(scale.victims)))
+    most = max(case.spec.workers.max, scale.replicas)
+    if (scale.replicas, most, named) == (cluster.replicas, cluster.max_replicas, cluster.workers_to_delete):
+        return ()
+    return (ScaleCluster(cluster.name, scale.replicas, most, named),)
