@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 DRAIN_SECONDS = 60
 """How long a worker that is told to go may finish its rows: no new task comes, the running ones end."""
 
-TERMINATION_GRACE_SECONDS = 90
+WORKER_GRACE_SECONDS = 90
 """Longer than the drain, or the kubelet kills Ray while it drains."""
+
+HEAD_GRACE_SECONDS = 30
+"""A head ends at once: its driver cannot move to another one, so a drain would only hold the cluster's end up."""
 
 JOB_STOP_SECONDS = 60
 """How long a stopped driver may flush its rows; Ray's own default of 3 s kills it before."""
@@ -29,10 +32,10 @@ COMMON_ENV = {
     "PYTHONSAFEPATH": "1",  # a folder named like a standard module never shadows it
     "PYTHONUNBUFFERED": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": str(DRAIN_SECONDS),
     "RAY_metrics_report_interval_ms": "1000",
 }
-HEAD_ENV = {"RAY_JOB_STOP_WAIT_TIME_S": str(JOB_STOP_SECONDS)}
+HEAD_ENV = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0", "RAY_JOB_STOP_WAIT_TIME_S": str(JOB_STOP_SECONDS)}
+WORKER_ENV = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": str(DRAIN_SECONDS)}
 
 HEAD_PORTS = {"gcs": 6379, "dashboard": 8265, "client": 10001, "metrics": 8080, "job-metrics": METRICS_PORT}
 WORKER_PORTS = {"metrics": 8080}
@@ -40,18 +43,19 @@ WORKER_PORTS = {"metrics": 8080}
 
 @dataclass(frozen=True)
 class PodRole:
-    """What tells a head from a worker: its name as role, its share of resources, ports and environment."""
+    """What tells a head from a worker: its name as role, its share of resources, ports, environment, time to end."""
 
     name: str
     resources: dict[str, Any]
     ports: dict[str, int]
     env: dict[str, str]
     scheduling: dict[str, Any]
+    grace_seconds: int
 
 
 def head_role(spec: BatchInferenceJobSpec) -> PodRole:
     """The head: validates, drives and joins. It stays off the GPU nodes' selector and tolerations."""
-    return PodRole("head", _resources(spec.head.cpu, spec.head.memory), HEAD_PORTS, HEAD_ENV, {})
+    return PodRole("head", _resources(spec.head.cpu, spec.head.memory), HEAD_PORTS, HEAD_ENV, {}, HEAD_GRACE_SECONDS)
 
 
 def worker_role(spec: BatchInferenceJobSpec) -> PodRole:
@@ -65,7 +69,7 @@ def worker_role(spec: BatchInferenceJobSpec) -> PodRole:
         scheduling["nodeSelector"] = dict(spec.template.node_selector)
     if spec.template.tolerations:
         scheduling["tolerations"] = [_filled(toleration) for toleration in spec.template.tolerations]
-    return PodRole("worker", resources, WORKER_PORTS, {}, scheduling)
+    return PodRole("worker", resources, WORKER_PORTS, WORKER_ENV, scheduling, WORKER_GRACE_SECONDS)
 
 
 def _resources(cpu: str, memory: str) -> dict[str, Any]:
@@ -78,7 +82,7 @@ def pod_template(spec: BatchInferenceJobSpec, owner: str, image: str, role: PodR
     template = spec.template
     pod: dict[str, Any] = {
         "automountServiceAccountToken": False,
-        "terminationGracePeriodSeconds": TERMINATION_GRACE_SECONDS,
+        "terminationGracePeriodSeconds": role.grace_seconds,
         "securityContext": {
             "runAsNonRoot": True,
             "fsGroup": FILE_GROUP,
