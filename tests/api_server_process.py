@@ -13,6 +13,8 @@ from pathlib import Path
 import aiohttp
 
 CHECKOUT = Path(__file__).parents[1]
+# KubeRay's own definition lies beside the checkout on the project's machines.
+KUBERAY = CHECKOUT.parent / "shared" / "kuberay" / "v1.7.0" / "ray.io_rayclusters.yaml.gz"
 
 THING = {
     "type": "object",

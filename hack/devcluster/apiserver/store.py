@@ -75,16 +75,22 @@ CREATE TABLE IF NOT EXISTS settings (key TEXT PRIMARY KEY, value INTEGER NOT NUL
 """
 
 
+# Past events are kept up to so much JSON: a parsed document takes several times its text in memory.
+_HISTORY_BYTES = 32 * 1024 * 1024
+
+
 class Store:
     """Objects, their revisions and the latest events.
 
-    `history` is the number of events kept. Raises `sqlite3.Error` when the file cannot be written.
+    `history` is the number of events kept, fewer where they are large (`_HISTORY_BYTES`).
+    Raises `sqlite3.Error` when the file cannot be written.
     """
 
     def __init__(self, path: Path, history: int = 20_000) -> None:
         self._history = history
         self._objects: dict[str, dict[tuple[str, str], Entry]] = {}
         self._events: deque[Event] = deque()
+        self._event_bytes = 0
         self._listeners: list[Callable[[Event], None]] = []
         self._database = sqlite3.connect(path, isolation_level=None)
         self._database.execute("PRAGMA journal_mode=WAL")
@@ -167,7 +173,7 @@ class Store:
         self.revision = revision
         event = Event(kind, entry, previous)
         self._remember(event)
-        if len(self._events) > self._history * 1.1:
+        if len(self._events) > self._history * 1.1 or self._event_bytes > _HISTORY_BYTES * 1.1:
             self._compact()
         for listener in self._listeners:
             listener(event)
@@ -181,12 +187,18 @@ class Store:
         else:
             objects[key.namespace, key.name] = event.entry
         self._events.append(event)
+        self._event_bytes += len(event.entry.body)
+
+    def _forget_oldest(self) -> Event:
+        event = self._events.popleft()
+        self._event_bytes -= len(event.entry.body)
+        return event
 
     def _compact(self) -> None:
         """Forget the oldest events, and the rows that only they needed."""
         unneeded: list[tuple[int]] = []
-        while len(self._events) > self._history:
-            event = self._events.popleft()
+        while len(self._events) > self._history or self._event_bytes > _HISTORY_BYTES:
+            event = self._forget_oldest()
             self.compacted = event.entry.revision
             # What the event replaced is now needed by nobody; the event's own state may still be the current one.
             if event.previous is not None:
@@ -213,4 +225,4 @@ class Store:
             self.revision = revision
         # Rows older than the compaction mark are the last state of quiet objects, not events.
         while self._events and self._events[0].entry.revision <= self.compacted:
-            self._events.popleft()
+            self._forget_oldest()

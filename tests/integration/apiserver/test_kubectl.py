@@ -4,13 +4,13 @@ import gzip
 import os
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
-from api_server_process import thing
+from api_server_process import KUBERAY, thing
 from cluster_fixtures import KUBECTL
 
-KUBERAY = Path(__file__).parents[4] / "shared" / "kuberay" / "v1.7.0" / "ray.io_rayclusters.yaml.gz"
+# Another group may have things too: the full name is never ambiguous.
+THINGS = "things.example.com"
 
 
 def pod(name="p", **spec):
@@ -88,13 +88,13 @@ def test_strict_validation_names_the_unknown_field(k, things):
 
 def test_a_custom_resource_is_listed_described_scaled_and_explained(k, things):
     k("create", "-f", "-", given=thing())
-    k("patch", "thing", "t", "--subresource=status", "--type=merge", "-p", '{"status": {"replicas": 1}}')
-    assert k("get", "th").splitlines()[0].split() == ["NAME", "READY", "AGE"]
+    k("patch", THINGS, "t", "--subresource=status", "--type=merge", "-p", '{"status": {"replicas": 1}}')
+    assert k("get", THINGS).splitlines()[0].split() == ["NAME", "READY", "AGE"]
     assert "thing.example.com/t" in k("get", "all")
-    assert k("scale", "thing", "t", "--replicas=3") == "thing.example.com/t scaled\n"
-    assert k.json("get", "thing", "t")["spec"]["replicas"] == 3
-    assert "Kind:         Thing" in k("describe", "thing", "t")
-    assert "text\t<string> -required-" in k("explain", "thing.spec")
+    assert k("scale", THINGS, "t", "--replicas=3") == "thing.example.com/t scaled\n"
+    assert k.json("get", THINGS, "t")["spec"]["replicas"] == 3
+    assert "Kind:         Thing" in k("describe", THINGS, "t")
+    assert "text\t<string> -required-" in k("explain", "things.spec", "--api-version=example.com/v1")
     assert "things" in k("api-resources", "--api-group=example.com")
 
 

@@ -75,6 +75,15 @@ def test_a_revision_that_is_no_longer_kept_is_refused(store):
     assert list(store.events_after(store.compacted))
 
 
+def test_large_objects_shorten_the_past(path):
+    store = Store(path, history=1000)
+    store.create(KEY, document(a="x" * 1_000_000))
+    for _ in range(50):
+        store.update(KEY, document(a="x" * 1_000_000))
+    assert 20 <= len(list(store.events_after(store.compacted))) <= 40
+    store.close()
+
+
 def test_listeners_hear_of_a_write_once_it_is_durable(store, path):
     seen = []
 
