@@ -13,18 +13,20 @@ from typing import TYPE_CHECKING
 
 from tidemill_api.job_contract import EXIT_OK, EXIT_USER, JobConfig
 from tidemill_workloads.errors import JobRefused
-from tidemill_workloads.identity import Claim, own_folder
+from tidemill_workloads.identity import Claim, belongs_to, own_folder
 from tidemill_workloads.index import read_index, write_index
+from tidemill_workloads.locations import open_input, open_output
 from tidemill_workloads.logs import set_up_logging
 from tidemill_workloads.manifest import standing_outcome
 from tidemill_workloads.metrics import LiveMetrics
 from tidemill_workloads.model_check import check_model
 from tidemill_workloads.outcomes import refused, say
-from tidemill_workloads.places import Places, open_places, read_config
+from tidemill_workloads.settings import read_config
 from tidemill_workloads.validation import validate
 
 if TYPE_CHECKING:
     from tidemill_api.job_contract import Outcome
+    from tidemill_workloads.storage import Folder, Input
 
 log = logging.getLogger("tidemill_workloads")
 
@@ -51,27 +53,31 @@ def prepare(config: JobConfig) -> Claim | Outcome:
     Raises JobRefused for everything that the user has to mend.
     """
     log.info("job %s/%s, attempt %d", config.namespace, config.name, config.attempt)
-    places = open_places(config)
-    own_folder(places.folder, config, places.source.identity)
-    if (outcome := standing_outcome(places.folder)) is not None:
+    folder = open_output(config.output_uri, config.mounts)
+    if config.attempt > 1 and belongs_to(folder, config) and (outcome := standing_outcome(folder)) is not None:
+        log.info("the manifest stands: an earlier attempt of this job has finished it")
+        return outcome  # whatever became of the input since
+    source = open_input(config.input_uri, config.mounts)
+    own_folder(folder, config, source.identity)
+    if (outcome := standing_outcome(folder)) is not None:
         log.info("the manifest stands: nothing to run")
         return outcome
     check_model(config.model.source, config.mounts)
-    claim = Claim.next(places.folder)
+    claim = Claim.next(folder)
     log.info("attempt %d of the output folder %s", claim.number, config.output_uri)
-    if read_index(places.folder) is None:
-        _validate(config, places)
+    if read_index(folder) is None:
+        _validate(config, source, folder)
     return claim
 
 
-def _validate(config: JobConfig, places: Places) -> None:
+def _validate(config: JobConfig, source: Input, folder: Folder) -> None:
     metrics = LiveMetrics(config)
     metrics.phase("validating")
     metrics.validated(0)
     metrics.serve()
-    log.info("validating %s (%d bytes)", config.input_uri, places.source.identity.size)
-    index = validate(places.source, places.folder, config.model.name, config.workers_max, metrics.validated)
-    write_index(places.folder, index)
+    log.info("validating %s (%d bytes)", config.input_uri, source.identity.size)
+    index = validate(source, folder, config.model.name, config.workers_max, metrics.validated)
+    write_index(folder, index)
     log.info("%d rows in %d chunks, all valid", index.rows, len(index.chunks))
 
 

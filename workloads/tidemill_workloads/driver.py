@@ -24,14 +24,15 @@ from tidemill_workloads.engine.interface import EngineSettings
 from tidemill_workloads.errors import JobRefused, RowsMissing, Superseded
 from tidemill_workloads.identity import Claim
 from tidemill_workloads.index import Chunk, Index, read_index
-from tidemill_workloads.join import Totals, survey
+from tidemill_workloads.join import Survey, Totals, survey
+from tidemill_workloads.locations import open_input, open_output
 from tidemill_workloads.logs import set_up_logging
 from tidemill_workloads.manifest import finalise
 from tidemill_workloads.metrics import LiveMetrics
 from tidemill_workloads.outcomes import refused, say
 from tidemill_workloads.pipeline import run_chunks
-from tidemill_workloads.places import open_places, read_config
 from tidemill_workloads.progress import BoardActor, Snapshot
+from tidemill_workloads.settings import read_config
 from tidemill_workloads.storage import input_changed
 from tidemill_workloads.worker import WorkerSetup
 
@@ -48,7 +49,7 @@ LOG_SECONDS = 30.0
 STOP_SECONDS = 20.0
 """How long a stop waits for the workers to make their answers durable; Ray kills a job 60 s after its SIGTERM."""
 
-MAX_ROUNDS = 3
+MAX_IDLE_ROUNDS = 3
 """Passes over chunks that lack a line without one new row among them: more would be a bug running in circles."""
 
 
@@ -70,22 +71,32 @@ class Driver:
 
     def run(self) -> Outcome:
         """Answers, joins and finalises. Raises JobRefused, Superseded, Stopped."""
+        found = self._survey()
         idle_rounds = 0
-        while True:
-            found = survey(self.setup.claim.folder, self.setup.source, self.index)
-            idle_rounds = idle_rounds + 1 if found.totals.rows == self.base.rows else 0
-            self.base = found.totals
-            if found.unfinished:
-                if idle_rounds >= MAX_ROUNDS:
-                    raise RowsMissing([chunk.number for chunk in found.unfinished], self.index.rows - found.totals.rows)
-                log.info("%d of %d rows have a line", found.totals.rows, self.index.rows)
-                self._process(found.unfinished)
-                self._show(Snapshot())
-                continue
-            self.metrics.phase("finalising")
-            self._show(Snapshot())
-            log.info("all rows have a line; writing the results")
-            return finalise(self.config, self.setup.claim, self.setup.source, self.index)
+        while found.unfinished:
+            self._process(found.unfinished)
+            try:
+                return self._finalise()
+            except RowsMissing as missing:
+                log.warning("%s; running them again", missing)
+                before, found = found.totals.rows, self._survey()
+                idle_rounds = idle_rounds + 1 if found.totals.rows == before else 0
+                if idle_rounds == MAX_IDLE_ROUNDS:
+                    raise
+        return self._finalise()
+
+    def _survey(self) -> Survey:
+        found = survey(self.setup.claim.folder, self.setup.source, self.index)
+        log.info("%d of %d rows have a line", found.totals.rows, self.index.rows)
+        self.base = found.totals
+        ray.get(self.board.restart.remote())
+        self._show(Snapshot())
+        return found
+
+    def _finalise(self) -> Outcome:
+        self.metrics.phase("finalising")
+        log.info("every chunk was run; writing the results")
+        return finalise(self.config, self.setup.claim, self.setup.source, self.index)
 
     def _process(self, chunks: Sequence[Chunk]) -> None:
         self.metrics.phase("processing")
@@ -100,9 +111,9 @@ class Driver:
             finally:
                 done.set()
 
-        ray.get(self.board.restart.remote())
         threading.Thread(target=pipeline, name="pipeline", daemon=True).start()
         self._watch(done)
+        self._show(ray.get(self.board.snapshot.remote()))
         if failure:
             self._raise_known_cause()
             raise failure[0]
@@ -180,20 +191,20 @@ def main() -> int:
 
 def prepare(config: JobConfig, attempt: int) -> Driver:
     """Connects to the cluster that this process runs in. Raises JobRefused."""
-    places = open_places(config)
-    index = read_index(places.folder)
+    folder = open_output(config.output_uri, config.mounts)
+    source = open_input(config.input_uri, config.mounts)
+    index = read_index(folder)
     if index is None:
         raise SystemExit("there is no chunk index: start `python -m tidemill_workloads`, which validates first")
-    identity = places.source.identity
     settings = EngineSettings(config.model, config.gpus_per_worker)
-    setup = WorkerSetup(settings, places.source, Claim(places.folder, attempt))
+    setup = WorkerSetup(settings, source, Claim(folder, attempt))
     metrics = LiveMetrics(config)
     metrics.phase("processing")
     metrics.validated(index.rows)
     metrics.known(index.rows, setup.rows_in_flight)
     metrics.serve()
-    if (identity.size, identity.mtime_ns) != (index.size, index.mtime_ns):
-        raise input_changed(identity.uri)
+    if (source.identity.size, source.identity.mtime_ns) != (index.size, index.mtime_ns):
+        raise input_changed(config.input_uri)
     ray.init(address="auto", log_to_driver=False, logging_level=logging.WARNING)
     driver = Driver(config, setup, index, metrics, _start_board())
     signal.signal(signal.SIGTERM, lambda *_: driver.stop_asked.set())  # after ray.init, which sets its own

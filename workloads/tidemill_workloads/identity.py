@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from tidemill_api.conditions import Reason
 from tidemill_workloads.errors import JobRefused, Superseded
-from tidemill_workloads.storage import input_changed
+from tidemill_workloads.storage import InputIdentity, input_changed
 
 if TYPE_CHECKING:
     from tidemill_api.job_contract import JobConfig
-    from tidemill_workloads.storage import Folder, InputIdentity
+    from tidemill_workloads.storage import Folder
 
 JOB_FILE = "job.json"
 ATTEMPTS = "attempts"
@@ -61,6 +61,14 @@ def own_folder(folder: Folder, config: JobConfig, identity: InputIdentity) -> No
         if folder.exists("index") or folder.exists("manifest.json"):
             raise input_changed(identity.uri)
         folder.replace(JOB_FILE, data)
+
+
+def belongs_to(folder: Folder, config: JobConfig) -> bool:
+    """Whether the folder was made this job's by an earlier attempt, whatever became of the input since."""
+    if not folder.exists(JOB_FILE):
+        return False
+    ours = describe(config, InputIdentity(config.input_uri, 0, 0))
+    return _without_input_state(_read(folder)) == _without_input_state(ours)
 
 
 def _refuse_foreign_files(folder: Folder) -> None:

@@ -84,7 +84,7 @@ class EngineWorker:
         run = ChunkRun(self._feeder, chunk, ChunkParts(self._feeder.claim.folder, chunk.number))
         self._runs[chunk.number] = run
         try:
-            return await run.run()
+            rows = await run.run()
         except EngineDead:
             log.exception("the engine is dead; this worker ends, and Ray starts another")
             await self._flush_all()
@@ -95,6 +95,8 @@ class EngineWorker:
             raise
         finally:
             del self._runs[chunk.number]
+        await self._tell(self._report_of_now())  # so that the board is complete when the last chunk is
+        return rows
 
     async def _keep_flushing(self) -> None:
         while True:
@@ -115,13 +117,17 @@ class EngineWorker:
         while said is None or not said.stopped:
             report = self._report_of_now()
             if report != said or report.in_flight:
-                stop = await asyncio.wrap_future(self._board.report.remote(report).future())
+                stop = await self._tell(report)
                 said = report
                 if stop and not self._feeder.stopping:
                     self._feeder.stopping = True
                     await self._flush_all()
                     continue
             await asyncio.sleep(REPORT_SECONDS)
+
+    async def _tell(self, report: Report) -> bool:
+        stop: bool = await asyncio.wrap_future(self._board.report.remote(report).future())
+        return stop
 
     def _report_of_now(self) -> Report:
         tally = self._feeder.tally

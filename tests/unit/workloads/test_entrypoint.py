@@ -161,3 +161,21 @@ def test_each_wrong_spec_has_its_reason(tmp_path: Path, changes: dict[str, objec
     with pytest.raises(entrypoint.JobRefused) as caught:
         entrypoint.prepare(job(tmp_path, **filled))
     assert caught.value.reason == reason
+
+
+def test_a_retry_of_a_finished_job_says_its_outcome_even_if_the_input_is_gone(tmp_path: Path) -> None:
+    finish(tmp_path)
+    (tmp_path / "input.jsonl").unlink()
+    code, outcome, _ = run(job(tmp_path, attempt=2))
+    assert code == EXIT_OK
+    assert outcome is not None
+    assert outcome.rows.total == 3
+
+
+def test_a_finished_folder_is_not_passed_off_as_the_result_of_another_input(tmp_path: Path) -> None:
+    finish(tmp_path)
+    write_lines(tmp_path / "input.jsonl", [request("new")])
+    code, outcome, _ = run(job(tmp_path, attempt=1))
+    assert code == EXIT_USER
+    assert outcome is not None
+    assert outcome.reason == Reason.INPUT_CHANGED
