@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
@@ -22,6 +23,8 @@ from devcluster.kubelet.service import Kubelet
 from devcluster.kubelet.states import BackOff
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+LAUNCHES_AT_ONCE = 64
+"""Starts and removals of containers that wait in threads; the default of a small machine would queue them."""
 TOOLS = {"ip": "iproute2", "nsenter": "util-linux"}
 
 
@@ -91,6 +94,7 @@ def lock(state: Path) -> IO[str]:
 async def run(options: argparse.Namespace) -> None:
     """Run the kubelet until SIGTERM or SIGINT."""
     nodes = declared_nodes(options)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(LAUNCHES_AT_ONCE))
     subnet = await claim_subnet(options.state)
     settings = Settings(
         state=options.state,
@@ -114,7 +118,7 @@ async def run(options: argparse.Namespace) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     options = parse_arguments(sys.argv[1:] if arguments is None else arguments)
-    options.state = options.state.absolute()
+    options.state = options.state.resolve()  # as mountinfo names it
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         check_machine()

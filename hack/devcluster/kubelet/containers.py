@@ -124,8 +124,8 @@ class Container:
 
     def _tell_started(self, process: ContainerProcess) -> None:
         name, image = self.spec["name"], self.view.image
-        where = "the dev cluster pulls no image: commands run from the checkout"
-        self._context.tell("Normal", "Pulled", f"Container image {image!r} is not pulled: {where}", name)
+        told = f"Container image {image!r} is not used: the dev cluster runs commands from the checkout"
+        self._context.tell("Normal", "Pulled", told, name)
         self._context.tell("Normal", "Created", f"Created container {name}", name)
         failure = "" if process.running() else process.start_failure()
         if failure:

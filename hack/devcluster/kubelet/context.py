@@ -135,7 +135,9 @@ class PodContext:
         return 30.0 if seconds is None else float(seconds)
 
     def deadline(self) -> float:
-        """When a Pod being deleted has to be gone, in seconds since 1970; it may be moved forward meanwhile."""
-        metadata = self.pod["metadata"]
-        stamp = metadata.get("deletionTimestamp")
-        return seconds_of(stamp) if stamp else 0.0
+        """When a Pod being deleted has to be gone, in seconds since 1970; it may be moved forward meanwhile.
+
+        The API cuts fractions of a second off, and no Pod is to get less than its grace: hence one second more.
+        """
+        stamp = self.pod["metadata"].get("deletionTimestamp")
+        return seconds_of(stamp) + 1 if stamp else 0.0

@@ -95,9 +95,10 @@ class Log:
         self._file.close()
 
     def write(self, data: bytes) -> None:
-        """Append; rotation happens between two writes, so no byte is lost."""
-        self._file.write(data)
-        self._size += len(data)
+        """Append; rotation happens between two writes, so no byte is lost, but where the disk is full."""
+        with contextlib.suppress(OSError):  # a full disk must not end the container
+            self._file.write(data)
+            self._size += len(data)
         if self._size > self._bound:
             self._file.close()
             self._path.replace(self._path.with_name(self._path.name + ".1"))

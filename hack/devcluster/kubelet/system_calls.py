@@ -6,6 +6,7 @@ raises OSError with the call's arguments in its message. No policy lives here.
 
 import ctypes
 import os
+from pathlib import Path
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
@@ -109,13 +110,8 @@ def set_parent_death_signal(number: int) -> None:
 
 def drop_capabilities(keep: frozenset[int]) -> None:
     """Take every capability but `keep` out of the bounding set, so that the next exec loses them."""
-    last = int(_read("/proc/sys/kernel/cap_last_cap"))
+    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
     for capability in range(last + 1):
         if capability not in keep:
             result = _libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0)
             _check(result, f"prctl PR_CAPBSET_DROP {capability}")
-
-
-def _read(path: str) -> str:
-    with open(path, encoding="ascii") as file:  # noqa: PTH123 - pathlib costs the launcher start-up time
-        return file.read()

@@ -175,11 +175,20 @@ async def test_probes_decide_about_readiness_and_life(team):
         "-c",
         "touch /tmp/alive; exec sleep 1000",
         container={
-            "startupProbe": {"exec": {"command": ["test", "-e", "/tmp/alive"]}, "periodSeconds": 1},
-            "readinessProbe": {"exec": {"command": ["test", "-e", "/tmp/ready"]}, "periodSeconds": 1},
+            "startupProbe": {
+                "exec": {"command": ["test", "-e", "/tmp/alive"]},
+                "periodSeconds": 1,
+                "timeoutSeconds": 10,
+            },
+            "readinessProbe": {
+                "exec": {"command": ["test", "-e", "/tmp/ready"]},
+                "periodSeconds": 1,
+                "timeoutSeconds": 10,
+            },
             "livenessProbe": {
                 "exec": {"command": ["test", "-e", "/tmp/alive"]},
                 "periodSeconds": 1,
+                "timeoutSeconds": 10,
                 "failureThreshold": 1,
             },
         },
@@ -238,7 +247,7 @@ async def test_a_pod_that_does_not_listen_is_killed_after_its_grace(team):
     began = time.monotonic()
     await team.delete("deaf")
     await team.until_gone("deaf")
-    assert 0.5 < time.monotonic() - began < 5
+    assert 1 <= time.monotonic() - began < 5
 
 
 async def test_a_pod_deleted_by_force_is_killed_at_once(team):
