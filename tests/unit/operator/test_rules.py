@@ -1,4 +1,4 @@
-"""The rules about cluster, work and attempts, as sentences. A snapshot goes in; actions, conditions and the next look come out."""
+"""The rules about cluster, work and attempts, as sentences. A snapshot goes in, a plan comes out."""
 
 from dataclasses import replace
 from datetime import timedelta

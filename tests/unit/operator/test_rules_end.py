@@ -1,4 +1,4 @@
-"""The rules about the end, the spec and the status, as sentences. A snapshot goes in; actions, conditions and the next look come out."""
+"""The rules about the end, the spec and the status, as sentences. A snapshot goes in, a plan comes out."""
 
 from dataclasses import replace
 from datetime import timedelta
