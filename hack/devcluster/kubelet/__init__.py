@@ -4,6 +4,11 @@ It only speaks HTTP to an API server. One process plays every declared node. Wha
 bring is not there: commands run from the checkout and see the host's file system read-only (see `root`).
 It is a development tool for Linux, run as root; nothing here isolates one tenant from another.
 
+Where it differs from a real one, on purpose: every container runs as root with a container's usual capabilities,
+whatever `securityContext` says; CPU and memory limits decide where a Pod may go and are not enforced; declared
+GPUs are counted, and only real ones are handed out (`devices`); NetworkPolicies are not enforced;
+`activeDeadlineSeconds`, readiness gates, `kubectl exec` and NoExecute evictions are not offered.
+
 From pure to I/O: `nodes`, `scheduling`, `environment`, `hosts`, `status`, `probes` (tally), then `network`,
 `volumes`, `sandbox`, `process`, `containers`, `pods`, and `service`, which ties them to the API server.
 """
