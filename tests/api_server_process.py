@@ -1,5 +1,6 @@
 """API servers that tests may kill, plain HTTP to look at their answers, and a custom resource with everything in it."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -15,6 +16,10 @@ import aiohttp
 CHECKOUT = Path(__file__).parents[1]
 # KubeRay's own definition lies beside the checkout on the project's machines.
 KUBERAY = CHECKOUT.parent / "shared" / "kuberay" / "v1.7.0" / "ray.io_rayclusters.yaml.gz"
+
+MERGE, JSON_PATCH, STRATEGIC = (
+    f"application/{kind}+json" for kind in ("merge-patch", "json-patch", "strategic-merge-patch")
+)
 
 THING = {
     "type": "object",
@@ -147,3 +152,28 @@ class Http:
                 assert response.status == code, document
                 return document
             return response.status, document
+
+
+def config_map(name="c", **data):
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+
+
+def pod(name="p", **spec):
+    containers = [{"name": "c", "image": "i"}]
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"containers": containers, **spec}}
+
+
+async def until(check, seconds=10.0):
+    """Wait until an asynchronous check holds, and return what it returned."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not (found := await check()):
+        assert asyncio.get_running_loop().time() < deadline, f"not so within {seconds} s"
+        await asyncio.sleep(0.02)
+    return found
+
+
+async def gone(http, path):
+    async def missing():
+        return (await http("GET", path))[0] == 404
+
+    await until(missing)

@@ -41,3 +41,19 @@ async def things(http):
     """The definition of `things.example.com`, made once for the session."""
     await http("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", thing_definition())
     return "/apis/example.com/v1"
+
+
+@pytest.fixture
+def maps(namespace):
+    return f"/api/v1/namespaces/{namespace}/configmaps"
+
+
+@pytest.fixture
+def pods(namespace):
+    return f"/api/v1/namespaces/{namespace}/pods"
+
+
+@pytest.fixture
+def mine(things, namespace):
+    """The things of this test's namespace."""
+    return f"{things}/namespaces/{namespace}/things"

@@ -5,18 +5,11 @@ import contextlib
 import json
 
 import pytest
-from api_server_process import Http
-
-MERGE = "application/merge-patch+json"
+from api_server_process import MERGE, Http
 
 
 def config_map(name="c", **labels):
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": labels}, "data": {"a": "1"}}
-
-
-@pytest.fixture
-def maps(namespace):
-    return f"/api/v1/namespaces/{namespace}/configmaps"
 
 
 @contextlib.asynccontextmanager
