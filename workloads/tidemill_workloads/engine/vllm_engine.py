@@ -62,6 +62,7 @@ class VllmEngine:
         self._settings = settings
         self._open = AsyncExitStack()
         self._routes: Mapping[str, _Route] = {}
+        self._client: Any = None
 
     async def start(self) -> None:
         """Loads the model, which takes a minute or more. Raises JobRefused(InvalidSpec) for unfit engine arguments."""
@@ -107,6 +108,7 @@ class VllmEngine:
     async def close(self) -> None:
         """Ends the engine's processes."""
         await self._open.aclose()
+        self._routes, self._client = {}, None  # else vLLM's finaliser runs when the interpreter is half gone
 
 
 def parse_arguments(words: list[str]) -> Any:
