@@ -1,5 +1,8 @@
 """From a client's document to a valid object: unknown fields, pruning, defaults and the schema's rules."""
 
+from collections.abc import Iterable
+
+from devcluster.apiserver import openapi_definitions
 from devcluster.apiserver.defaulting import apply_defaults
 from devcluster.apiserver.errors import Cause, bad_request
 from devcluster.apiserver.objects import JsonObject, metadata, without_nulls
@@ -58,9 +61,20 @@ def _not_handled(resource: Resource, why: str) -> str:
     return f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: {why}'
 
 
+def check_metadata(resource: Resource, document: JsonObject) -> None:
+    """Refuse metadata of the wrong shape, for every kind. Raises `StatusError` 400."""
+    meta = document.get("metadata") or {}
+    node = openapi_definitions.compiled(openapi_definitions.OBJECT_META)
+    _refuse_wrong_types(resource, judge(node, Spot("metadata", without_nulls(meta))))
+
+
 def _check_types(resource: Resource, document: JsonObject) -> None:
     """Refuse what Go could not decode into the kind's struct."""
-    for cause in judge(node_of(resource), Spot("", document)):
+    _refuse_wrong_types(resource, judge(node_of(resource), Spot("", document)))
+
+
+def _refuse_wrong_types(resource: Resource, causes: Iterable[Cause]) -> None:
+    for cause in causes:
         if cause.reason == "FieldValueTypeInvalid" or "must be of type" in cause.message:
             raise bad_request(_not_handled(resource, f"json: cannot unmarshal {cause.field}: {cause.message}"))
 

@@ -1,13 +1,11 @@
 """The bounds a schema puts on numbers, text, lists and maps, with Kubernetes' wording."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from devcluster.apiserver.errors import Cause
 from devcluster.apiserver.schema import Node
-
-_Phrase = Callable[[Any], str]
 
 
 def bound_causes(node: Node, path: str, value: Any) -> Iterator[Cause]:

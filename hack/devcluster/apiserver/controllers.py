@@ -83,7 +83,10 @@ class Controllers:
             self._wake.clear()
             pending, self._pending = self._pending, {}
             for count, key in enumerate(pending):
-                self._visit(key)
+                try:
+                    self._visit(key)
+                except Exception:  # The boundary: a bug met at one object is logged, and the others are still served.
+                    _LOG.exception("the controllers failed at %s", key)
                 if count % 50 == 49:
                     await asyncio.sleep(0)
 

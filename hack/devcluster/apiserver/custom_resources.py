@@ -5,7 +5,6 @@ the same way.
 """
 
 from devcluster.apiserver.objects import JsonObject, metadata, now_timestamp
-from devcluster.apiserver.registry import version_priority
 from devcluster.apiserver.resources import Column, Resource, ScalePaths
 
 STORAGE = "apiextensions.k8s.io/customresourcedefinitions"
@@ -141,8 +140,3 @@ def names_taken(definitions: list[JsonObject], group: str) -> dict[str, str]:
             if name:
                 taken[name] = metadata(definition)["name"]
     return taken
-
-
-def served_versions(definition: JsonObject) -> list[str]:
-    """Return the names of the served versions, best first."""
-    return sorted((v["name"] for v in definition["spec"]["versions"] if v.get("served")), key=version_priority)

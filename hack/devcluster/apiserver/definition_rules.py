@@ -6,13 +6,15 @@ After k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation, the part
 import re
 from collections.abc import Iterator
 
+from devcluster.apiserver import json_path, openapi_definitions
 from devcluster.apiserver.cel_rules import compile_rules
 from devcluster.apiserver.errors import Cause
 from devcluster.apiserver.objects import JsonObject, metadata
 from devcluster.apiserver.schema import compile_pattern
+from devcluster.apiserver.validation import Spot, validate
 
+_SCHEMA_PROPS = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps"
 _FORBIDDEN = ("$ref", "definitions", "dependencies", "patternProperties", "additionalItems", "deprecated", "readOnly")
-_UNTYPED_IN_CHECKS = ("anyOf", "allOf", "oneOf")
 
 
 def definition_causes(definition: JsonObject) -> list[Cause]:
@@ -38,6 +40,12 @@ def definition_causes(definition: JsonObject) -> list[Cause]:
 
 
 def _version_causes(version: JsonObject, path: str) -> Iterator[Cause]:
+    for index, column in enumerate(version.get("additionalPrinterColumns") or ()):
+        try:
+            json_path.parse(column["jsonPath"])
+        except ValueError as error:
+            message = f'Invalid value: "{column["jsonPath"]}": {error}'
+            yield Cause("FieldValueInvalid", f"{path}.additionalPrinterColumns[{index}].jsonPath", message)
     schema = (version.get("schema") or {}).get("openAPIV3Schema")
     path += ".schema.openAPIV3Schema"
     if schema is None:
@@ -65,8 +73,13 @@ def _schema_causes(schema: JsonObject, path: str) -> Iterator[Cause]:
     for name, sub in (schema.get("properties") or {}).items():
         yield from _schema_causes(sub, f"{path}.properties[{name}]")
     for name in ("items", "additionalProperties"):
-        if isinstance(schema.get(name), dict):
-            yield from _schema_causes(schema[name], f"{path}.{name}")
+        sub = schema.get(name)
+        if isinstance(sub, dict):
+            # Published as "anything": their shape has not been judged with the definition's own schema.
+            faults = list(validate(openapi_definitions.compiled(_SCHEMA_PROPS), Spot(f"{path}.{name}", sub)))
+            yield from faults or _schema_causes(sub, f"{path}.{name}")
+        elif sub is not None and (name == "items" or not isinstance(sub, bool)):
+            yield Cause("FieldValueForbidden", f"{path}.{name}", "Forbidden: must be one schema")
 
 
 def _list_causes(schema: JsonObject, path: str) -> Iterator[Cause]:
@@ -78,7 +91,8 @@ def _list_causes(schema: JsonObject, path: str) -> Iterator[Cause]:
     if not keys:
         message = "Required value: must not be empty if x-kubernetes-list-type is map"
         yield Cause("FieldValueRequired", f"{path}.x-kubernetes-list-map-keys", message)
-    items = schema.get("items") or {}
+    items = schema.get("items")
+    items = items if isinstance(items, dict) else {}
     for key in keys or ():
         required = key in (items.get("required") or ()) or "default" in (items.get("properties") or {}).get(key, {})
         if not required:

@@ -61,10 +61,6 @@ class Registry:
         found = [r for r in self._resources.values() if (r.group, r.version) == (group, version)]
         return sorted(found, key=lambda resource: resource.plural)
 
-    def custom_of(self, definition: str) -> tuple[Resource, ...]:
-        """Return the resources that a CustomResourceDefinition of this name has brought."""
-        return self._custom.get(definition, ())
-
     def set_custom(self, definition: str, resources: Iterable[Resource]) -> None:
         """Serve exactly these resources for a CustomResourceDefinition; none takes it away."""
         for old in self._custom.pop(definition, ()):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from devcluster.apiserver.cluster import Cluster
-from devcluster.apiserver.errors import StatusError, expired
+from devcluster.apiserver.errors import expired
 from devcluster.apiserver.negotiation import choose_transform, content_type_of
 from devcluster.apiserver.objects import encode
 from devcluster.apiserver.reads import parse_scope, rendering_of, select, wants_initial_events
@@ -61,7 +61,7 @@ async def serve_watch(request: web.Request, cluster: Cluster, watches: Watches, 
     """Answer a watch. Raises `StatusError` 400 before the stream begins; later errors are ERROR events."""
     accept = request.headers.get("Accept", "")
     wanted = _parse(target, request.query, accept)
-    response = web.StreamResponse(headers={"Content-Type": f"{content_type_of(choose_transform(accept))}"})
+    response = web.StreamResponse(headers={"Content-Type": content_type_of(choose_transform(accept))})
     # What is there and what follows are taken in one go: nothing can be written between the two.
     present = select(cluster, wanted.scope) if wanted.revision is None else []
     start = cluster.store.revision
@@ -118,6 +118,3 @@ async def _follow(response: web.StreamResponse, cluster: Cluster, wanted: _Wante
 
 async def _send(response: web.StreamResponse, data: bytes) -> None:
     await response.write(data)
-
-
-__all__ = ["StatusError", "serve_watch"]

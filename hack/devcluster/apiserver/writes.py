@@ -33,6 +33,7 @@ def create(cluster: Cluster, target: Target, document: JsonObject, options: Writ
     """Store a new object and return it as shown to the client. Raises `StatusError`."""
     resource = target.resource
     object_meta.check_type(target, document)
+    admission.check_metadata(resource, document)
     object_meta.check_place(target, document)
     object_meta.fill_new(target, document)
     if resource.status and resource.custom:
@@ -76,6 +77,7 @@ def apply(cluster: Cluster, target: Target, config: JsonObject, options: WriteOp
     """Apply a manager's config server-side; returns the object and whether it is new. Raises `StatusError`."""
     resource = target.resource
     object_meta.check_type(target, config)
+    admission.check_metadata(resource, config)
     object_meta.check_place(target, config)
     if metadata(config).get("managedFields"):
         raise bad_request("metadata.managedFields must be nil")
@@ -124,6 +126,7 @@ def modify(cluster: Cluster, target: Target, change: Change, options: WriteOptio
     old = to_version(resource, entry.document)
     new = change(clone(old))
     object_meta.check_type(target, new)
+    admission.check_metadata(resource, new)
     object_meta.check_place(target, new)
     object_meta.check_preconditions(target, old, new)
     new = _only_what_may_change(target, old, new)
