@@ -299,3 +299,19 @@ def test_a_default_is_not_shared_between_objects():
     first["a"]["b"].append(2)
     apply_defaults(node, second)
     assert second == {"a": {"b": [1]}}
+
+
+def test_a_rule_at_the_root_sees_the_objects_name():
+    rule = {"rule": "self.metadata.name.size() <= 5", "message": "the name is too long"}
+    node = custom_node({**fields(spec=fields(a=INTEGER)), "x-kubernetes-validations": [rule]})
+    long_name, short_name = ({"metadata": {"name": name}, "spec": {}} for name in ("abcdef", "abcde"))
+    assert [str(cause) for cause in validate(node, Spot("", long_name))] == [
+        '<nil>: Invalid value: "object": the name is too long'
+    ]
+    assert list(validate(node, Spot("", short_name))) == []
+
+
+def test_a_definition_can_bound_the_name_of_its_objects():
+    node = custom_node(fields(metadata=fields(name={**STRING, "maxLength": 3})))
+    (cause,) = validate(node, Spot("", {"metadata": {"name": "abcd", "labels": {"a": "b"}}}))
+    assert str(cause) == "metadata.name: Too long: may not be more than 3 bytes"
