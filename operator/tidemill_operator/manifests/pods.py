@@ -33,7 +33,7 @@ COMMON_ENV = {
     "PYTHONUNBUFFERED": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_metrics_report_interval_ms": "1000",
-    "RAY_worker_niceness": "0",  # Ray's default of 15 lets its own agents go before the engine, which is what is paid for
+    "RAY_worker_niceness": "0",  # with Ray's default of 15 its own agents go before the engine
 }
 HEAD_ENV = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0", "RAY_JOB_STOP_WAIT_TIME_S": str(JOB_STOP_SECONDS)}
 WORKER_ENV = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": str(DRAIN_SECONDS)}
