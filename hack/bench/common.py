@@ -49,8 +49,10 @@ def write_rows(path: Path, count: int, tokens: int) -> None:
         for number in range(count):
             ticket = json.loads(json.dumps(tickets[number % len(tickets)]))
             ticket["custom_id"] = f"row-{number:05d}"
-            ticket["body"]["messages"][-1]["content"] += f" (reference {number})"
-            ticket["body"] |= {"max_tokens": tokens, "temperature": 0, "ignore_eos": True}
+            messages = ticket["body"]["messages"]
+            messages[-1]["content"] += f" (reference {number})"
+            ticket["body"] = {"model": "smollm2", "messages": messages, "temperature": 0}
+            ticket["body"] |= {"max_tokens": tokens, "ignore_eos": True}  # no grammar: answers of one length
             file.write(json.dumps(ticket) + "\n")
 
 
