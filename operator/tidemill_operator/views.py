@@ -24,11 +24,6 @@ NODE_TYPE_LABEL = "ray.io/node-type"
 MAX_PROBLEMS = 2000
 """Characters of the message about a wrong spec: the first problems, not a page of them."""
 
-FIX_HINT = (
-    " Fix the manifest and apply it again; all but workers, completionWindow and ttlSecondsAfterFinished can only be"
-    " changed by deleting the job first."
-)
-
 
 def read_job(body: Json, policy: SpecPolicy) -> JobView:
     """A job as a value; a spec that does not hold is None with its problems in words.
@@ -54,9 +49,9 @@ def _read_spec(raw: Json, policy: SpecPolicy) -> tuple[BatchInferenceJobSpec | N
     try:
         spec = BatchInferenceJobSpec.model_validate(raw)
     except ValidationError as error:
-        return None, _hinted(_fault(fault["loc"], fault["msg"]) for fault in error.errors())
+        return None, _listed(_fault(fault["loc"], fault["msg"]) for fault in error.errors())
     found = problems(spec, policy)
-    return (None, _hinted(found)) if found else (spec, "")
+    return (None, _listed(found)) if found else (spec, "")
 
 
 def _fault(location: tuple[int | str, ...], message: str) -> str:
@@ -65,8 +60,8 @@ def _fault(location: tuple[int | str, ...], message: str) -> str:
     return f"{field}: {text}" if field else text
 
 
-def _hinted(found: Iterable[str]) -> str:
-    return f"{'; '.join(found)[:MAX_PROBLEMS]}.{FIX_HINT}"
+def _listed(found: Iterable[str]) -> str:
+    return f"{'; '.join(found)[:MAX_PROBLEMS]}."
 
 
 def read_cluster(body: Json, pods: tuple[Json, ...]) -> ClusterView:

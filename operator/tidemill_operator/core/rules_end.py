@@ -21,6 +21,12 @@ SUCCESS = frozenset({Reason.ALL_ROWS_ANSWERED, Reason.SOME_ROWS_FAILED})
 WITH_LOG = frozenset({Reason.ALL_ROWS_FAILED, Reason.EXPIRED})
 """Ends whose cause may stand in the driver's log only; the others say all in their message."""
 
+FIX_HINT = (
+    " Fix the manifest and apply it again; all but workers, completionWindow and ttlSecondsAfterFinished can only be"
+    " changed by deleting the job first."
+)
+"""Ends the message of a spec that the operator refused, and of no other: by it that end is known as one that heals."""
+
 STOP_GRACE = timedelta(seconds=120)
 """How long a driver may take to stop once the window ended (Ray kills it after 60 s); then the cluster goes anyway."""
 
@@ -41,12 +47,15 @@ def being_deleted(case: Case) -> Decision | None:
 def finished(case: Case) -> Decision | None:
     """The end stands: remove the cluster, and the job itself when its time to live is over.
 
-    An invalid spec is an end that heals: where it says something else now, the next rules look at it again.
+    A spec that the operator itself refused is an end that heals: where it says something else now, the next rules
+    look at it again. One that the driver refused (vLLM took its engineArgs for wrong, say) stays: nothing the operator
+    reads would ever be different, and each new try would cost workers.
     """
     succeeded = case.condition(ConditionType.SUCCEEDED)
     if not case.is_true(ConditionType.FINISHED) or succeeded is None:
         return None
-    if succeeded.reason == Reason.INVALID_SPEC and succeeded.message != case.seen.job.spec_problem:
+    refused_by_us = succeeded.reason == Reason.INVALID_SPEC and succeeded.message.endswith(FIX_HINT)
+    if refused_by_us and succeeded.message != _spec_message(case):
         return None
     left = _time_to_live(case)
     if left is not None and left <= timedelta(0):
@@ -84,7 +93,13 @@ def invalid_spec(case: Case) -> Decision | None:
     """The spec is wrong: say so once and wait for an edit; nothing runs and nothing is retried."""
     if case.seen.job.spec is not None:
         return None
-    return end(case, Reason.INVALID_SPEC, case.seen.job.spec_problem)
+    return end(case, Reason.INVALID_SPEC, _spec_message(case))
+
+
+def _spec_message(case: Case) -> str:
+    """What is wrong with the spec and what can be done about it; empty for a spec that can be read."""
+    problem = case.seen.job.spec_problem
+    return f"{problem}{FIX_HINT}" if problem else ""
 
 
 def healed_spec(case: Case) -> Decision | None:

@@ -28,6 +28,7 @@ from tidemill_operator.core.plan import (
     ScaleCluster,
     StopDriver,
 )
+from tidemill_operator.core.rules_end import FIX_HINT
 from tidemill_operator.core.snapshot import AttemptState
 
 PROGRESSING, SUCCEEDED = ConditionType.PROGRESSING, ConditionType.SUCCEEDED
@@ -170,8 +171,8 @@ def test_a_wrong_spec_is_said_once_and_never_retried():
 
 def test_another_mistake_in_a_wrong_spec_is_said_instead():
     wrong = look(job=make_job(problem="one")).status
-    other = look(job=make_job(problem="two", status=wrong, generation=2))
-    assert message(other, SUCCEEDED) == "two"
+    other = look(job=make_job(problem="two.", status=wrong, generation=2))
+    assert message(other, SUCCEEDED) == f"two.{FIX_HINT}"
 
 
 def test_a_mended_spec_opens_the_job_again():
@@ -180,6 +181,22 @@ def test_a_mended_spec_opens_the_job_again():
     assert condition(mended, FINISHED) == ("False", "Running")
     assert mended.status.completion_time is None
     assert look(job=make_job(status=mended.status, generation=2)).actions == (CreateCluster(),)
+
+
+def test_a_spec_that_the_driver_refused_is_never_started_again():
+    refused = look(status=running_status(), cluster=make_cluster(), **ended(Reason.INVALID_SPEC)).status
+    for generation in (1, 2):
+        later = look(job=make_job(status=refused, generation=generation), after=timedelta(minutes=5))
+        assert condition(later, FINISHED) == ("True", "InvalidSpec")
+        assert message(later, SUCCEEDED) == "Said by the driver."
+        assert (later.actions, later.events, later.recheck_after) == ((), (), None)
+
+
+def test_a_spec_that_went_wrong_after_an_attempt_still_heals():
+    ran = running_status(ended_attempt=1)
+    wrong = look(job=make_job(problem="template.volumes: data is a hostPath.", status=ran)).status
+    mended = look(job=make_job(status=wrong))
+    assert condition(mended, FINISHED) == ("False", "Running")
 
 
 def test_a_spec_that_goes_wrong_while_the_job_runs_removes_its_cluster():
