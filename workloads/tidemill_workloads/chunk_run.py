@@ -135,7 +135,11 @@ class ChunkRun:
         async with self.flushing:
             lines, self.answered = self.answered, []
             if lines or last:
-                await asyncio.to_thread(self._write, lines, last)
+                try:
+                    await asyncio.to_thread(self._write, lines, last)
+                except BaseException:
+                    self.answered[:0] = lines  # for the next flush; a line that stands already is counted once
+                    raise
                 self.feeder.tally.add(lines)
 
     def _write(self, lines: list[PartLine], last: bool) -> None:

@@ -113,6 +113,22 @@ async def test_a_flush_in_the_middle_makes_answers_durable(tmp_path: Path) -> No
     assert run.feeder.tally.completed == 30
 
 
+async def test_answers_of_a_flush_that_failed_are_written_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, engine = make_run(tmp_path, [f"r-{i}" for i in range(30)], slots=1)
+    task = asyncio.create_task(run.run())
+    await engine.busy.wait()
+    with monkeypatch.context() as full:
+        full.setattr(ChunkParts, "write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        with pytest.raises(OSError, match="No space left"):
+            await run.flush()
+    assert run.feeder.tally.completed == 0
+    await task
+    assert sorted(run.parts.answered(range(1, 31))) == list(range(1, 31))
+    assert run.feeder.tally.completed == len(engine.asked) == 30
+
+
 async def test_a_superseded_run_writes_nothing_more(tmp_path: Path) -> None:
     run, _ = make_run(tmp_path, ["a", "b"])
     Claim.next(run.feeder.claim.folder)
