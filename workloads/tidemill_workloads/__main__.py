@@ -15,7 +15,7 @@ from tidemill_api.job_contract import EXIT_OK, EXIT_USER, JobConfig
 from tidemill_workloads.errors import JobRefused
 from tidemill_workloads.identity import Claim, belongs_to, own_folder
 from tidemill_workloads.index import read_index, write_index
-from tidemill_workloads.locations import open_input, open_output
+from tidemill_workloads.locations import open_input, open_output, refuse_input_in_own_folders
 from tidemill_workloads.logs import set_up_logging
 from tidemill_workloads.manifest import standing_outcome
 from tidemill_workloads.metrics import LiveMetrics
@@ -58,6 +58,7 @@ def prepare(config: JobConfig) -> Claim | Outcome:
         log.info("the manifest stands: an earlier attempt of this job has finished it")
         return outcome  # whatever became of the input since
     source = open_input(config.input_uri, config.mounts)
+    refuse_input_in_own_folders(source, folder)
     own_folder(folder, config, source.identity)
     if (outcome := standing_outcome(folder)) is not None:
         log.info("the manifest stands: nothing to run")

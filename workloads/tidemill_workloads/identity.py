@@ -24,8 +24,16 @@ if TYPE_CHECKING:
 JOB_FILE = "job.json"
 ATTEMPTS = "attempts"
 FORMAT_VERSION = 1
-FOREIGN_FILES = ("results.jsonl", "errors.jsonl", "manifest.json")
-"""Files that we would overwrite: standing without our job.json they belong to somebody else."""
+FOREIGN_FILES = (
+    "results.jsonl",
+    "errors.jsonl",
+    "manifest.json",
+    "validation.jsonl",
+    "parts",
+    "index",
+    ATTEMPTS,
+)
+"""What we would overwrite or remove: standing without our job.json it belongs to somebody else."""
 
 
 def describe(config: JobConfig, identity: InputIdentity) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import uuid
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BUFFER_BYTES = 1 << 20
+
+_TEMPORARY = re.compile(re.escape(TEMPORARY_PREFIX) + ".+-[0-9a-f]{32}")
+"""The names that `_beside` makes; what only begins like one is somebody else's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +159,10 @@ class LocalFolder:
         else:
             target.unlink(missing_ok=True)
 
-    def sweep(self) -> None:
-        for leftover in self.root.rglob(TEMPORARY_PREFIX + "*"):
-            leftover.unlink(missing_ok=True)
+    def sweep(self, prefix: str) -> None:
+        for leftover in (self.root / prefix).glob(TEMPORARY_PREFIX + "*"):
+            if _TEMPORARY.fullmatch(leftover.name) and leftover.is_file():
+                leftover.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _temporary(self, name: str, data: bytes) -> Iterator[tuple[Path, Path]]:

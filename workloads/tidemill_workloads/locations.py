@@ -15,7 +15,10 @@ from urllib.parse import unquote, urlsplit
 
 from tidemill_api.conditions import Reason
 from tidemill_workloads.errors import JobRefused
+from tidemill_workloads.identity import ATTEMPTS
+from tidemill_workloads.index import INDEX_FILE
 from tidemill_workloads.local_storage import LocalFolder, LocalInput
+from tidemill_workloads.parts import PARTS
 from tidemill_workloads.storage import TEMPORARY_PREFIX
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
 COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".lz4", ".tgz")
 COMPRESSED_MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"PK\x03\x04")
+OWN_FOLDERS = (PARTS, INDEX_FILE.partition("/")[0], ATTEMPTS)
 LATER_SCHEMES = ("s3", "gs", "http", "https")
 
 
@@ -71,6 +75,16 @@ def open_output(uri: str, mounts: Sequence[str]) -> LocalFolder:
         message = f"{field}: nothing can be written to {uri} ({error.strerror}); mount a writable volume there"
         raise JobRefused(Reason.OUTPUT_NOT_WRITABLE, message) from error
     return LocalFolder(path.resolve(), uri)
+
+
+def refuse_input_in_own_folders(source: LocalInput, folder: LocalFolder) -> None:
+    """Raises JobRefused(InvalidSpec) for an input in a folder that is removed, or is not the user's, at the end."""
+    for name in OWN_FOLDERS:
+        if source.path.is_relative_to(folder.root / name):
+            message = (
+                f"spec.input.uri: {source.identity.uri} lies in {folder.uri(name)}, which the job keeps for itself; "
+            )
+            raise JobRefused(Reason.INVALID_SPEC, message + "put the file elsewhere, or name another output folder")
 
 
 def model_folder(source: str, mounts: Sequence[str]) -> Path:

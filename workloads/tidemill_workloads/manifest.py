@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tidemill_api.conditions import Reason
 from tidemill_api.job_contract import Outcome, OutputURIs, RowCounts, TokenCounts
+from tidemill_workloads.identity import ATTEMPTS
 from tidemill_workloads.index import INDEX_FILE
 from tidemill_workloads.join import ERRORS_FILE, RESULTS_FILE, Totals, join
 from tidemill_workloads.parts import PARTS
@@ -53,7 +54,8 @@ def standing_outcome(folder: Folder) -> Outcome | None:
     manifest = json.loads(data)
     for name in (PARTS, INDEX_FILE.partition("/")[0]):
         folder.delete(name)
-    folder.sweep()
+    for prefix in ("", ATTEMPTS):
+        folder.sweep(prefix)
     rows = RowCounts(**manifest["rows"])
     reason, message = verdict(rows, folder)
     return Outcome(

@@ -87,8 +87,8 @@ class Folder(Protocol):
     def delete(self, name: str) -> None:
         """Removes an object or everything below it; nothing where it does not exist."""
 
-    def sweep(self) -> None:
-        """Removes unfinished writes that killed attempts left behind. Only where nobody writes any more."""
+    def sweep(self, prefix: str) -> None:
+        """Removes unfinished writes directly below the folder `prefix`. Only where nobody writes any more."""
 
 
 def input_changed(uri: str) -> JobRefused:

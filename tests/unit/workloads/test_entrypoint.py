@@ -126,6 +126,31 @@ def test_a_finished_folder_holds_four_files_for_the_user_and_no_parts(tmp_path: 
     assert manifest["firstAnswerTime"] < manifest["lastAnswerTime"]
 
 
+def test_the_end_sweeps_our_unfinished_writes_and_nobody_elses(tmp_path: Path) -> None:
+    unfinished = f".tmp-results.jsonl-{'0' * 32}"
+    output = tmp_path / "output"
+    ours = [output / unfinished, output / "attempts" / unfinished]
+    theirs = [output / "other-job" / unfinished, output / ".tmp-notes"]
+    for path in [*ours[:1], *theirs]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    finish(tmp_path)
+    ours[1].write_text("x")
+    standing_outcome(folder_at(output))
+    assert [path.exists() for path in (*ours, *theirs)] == [False, False, True, True]
+
+
+@pytest.mark.parametrize("folder", ["parts", "index", "attempts"])
+def test_an_input_in_a_folder_that_the_job_removes_is_refused(tmp_path: Path, folder: str) -> None:
+    place = tmp_path / "output" / folder / "deeper"
+    place.mkdir(parents=True)
+    write_lines(place / "in.jsonl", [request("a")])
+    with pytest.raises(entrypoint.JobRefused, match=f"spec.input.uri: .* lies in .*/{folder}") as caught:
+        entrypoint.prepare(job(tmp_path, input_uri=str(place / "in.jsonl")))
+    assert caught.value.reason == Reason.INVALID_SPEC
+    assert (place / "in.jsonl").exists()
+
+
 def test_a_failed_validation_may_be_mended_and_the_job_created_again(tmp_path: Path) -> None:
     write_lines(tmp_path / "input.jsonl", [b"{"])
     assert run(job(tmp_path))[0] == EXIT_USER

@@ -89,13 +89,24 @@ def test_an_input_mended_after_a_failed_validation_is_taken(root: Path) -> None:
     own(root, job(root))
 
 
-@pytest.mark.parametrize("name", ["results.jsonl", "errors.jsonl", "manifest.json"])
+@pytest.mark.parametrize("name", ["results.jsonl", "errors.jsonl", "manifest.json", "validation.jsonl"])
 def test_results_of_somebody_else_are_never_overwritten(root: Path, name: str) -> None:
     folder_at(root / "output")
     (root / "output" / name).write_text("precious")
     reason, message = reason_of(root, job(root))
     assert reason == Reason.OUTPUT_IN_USE
     assert name in message
+
+
+@pytest.mark.parametrize("name", ["parts", "index", "attempts"])
+def test_a_users_own_folder_of_a_name_of_ours_is_never_removed(root: Path, name: str) -> None:
+    folder_at(root / "output")
+    (root / "output" / name).mkdir()
+    (root / "output" / name / "precious").write_text("mine")
+    reason, message = reason_of(root, job(root))
+    assert reason == Reason.OUTPUT_IN_USE
+    assert name in message
+    assert (root / "output" / name / "precious").read_text() == "mine"
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"job": "shop/tickets"}'])
