@@ -121,7 +121,11 @@ class ChunkRun:
 
     async def _answer(self, row: Row) -> None:
         try:
-            answer = await self.feeder.engine.answer(row)
+            if row.fault:
+                log.error("line %d: %s", row.line, row.fault)
+                answer = Answer(400, error_body(row.fault, "BadRequestError", 400))
+            else:
+                answer = await self.feeder.engine.answer(row)
         except EngineDead:
             raise
         except Exception:  # a row must never take down its neighbours: the bug is logged loudly, the row fails

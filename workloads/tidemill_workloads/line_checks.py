@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tidemill_workloads.rows import decode
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
@@ -23,8 +25,10 @@ URLS = (CHAT, COMPLETIONS, EMBEDDINGS)
 EMPTY_FILE = "empty_file"
 DUPLICATE = "duplicate_custom_id"
 
+MAX_DEPTH = 100
+"""Levels of objects and lists in a line: no request needs more, and every decoder on the way takes as many."""
+
 _MEDIA_PARTS = ("image_url", "audio_url", "video_url", "file")
-_DECODER = msgspec.json.Decoder()
 _REQUIRED = ("custom_id", "method", "url", "body")
 _CONTROL = re.compile("[\0-\x1f]")
 
@@ -50,12 +54,13 @@ class BadLine(Exception):  # noqa: N818 - a verdict on a line, not an error of t
 def check_line(raw: bytes, model: str) -> tuple[str | None, BadLine | None]:
     """The custom_id of a line, where it has a usable one, and what is wrong with the line, if anything.
 
-    `raw` is the line without byte order mark; it may be any bytes. `model` is the only name rows may ask for.
+    `raw` is what `rows.content` gives; it may be any bytes. `model` is the only name that rows may ask for.
     """
     custom_id = None
     try:
         request = _parse(raw)
         custom_id = _usable_custom_id(request)
+        _check_depth(raw, request)
         _check_request(request, model)
     except BadLine as problem:
         return custom_id, problem
@@ -72,7 +77,7 @@ def custom_id_of(raw: bytes) -> str | None:
 
 def _parse(raw: bytes) -> dict[str, Any]:
     try:
-        request = _DECODER.decode(raw)
+        request = decode(raw)
     except (ValueError, RecursionError):
         raise BadLine("invalid_json_line", "This line is not parseable as valid JSON.") from None
     if not isinstance(request, dict):
@@ -83,6 +88,23 @@ def _parse(raw: bytes) -> dict[str, Any]:
 def _usable_custom_id(request: dict[str, Any]) -> str | None:
     custom_id = request.get("custom_id")
     return custom_id if isinstance(custom_id, str) and custom_id else None
+
+
+def _check_depth(raw: bytes, request: dict[str, Any]) -> None:
+    """Decoders end at some depth that depends on their caller's stack; a line must be far from it for all of them."""
+    if raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH:
+        return  # all but a few lines: no walk
+    level: list[Any] = [request]
+    for _ in range(MAX_DEPTH):
+        level = [child for value in level for child in _children(value)]
+        if not level:
+            return
+    raise BadLine("invalid_request", f"This line nests objects and lists more than {MAX_DEPTH} levels deep.")
+
+
+def _children(value: dict[str, Any] | list[Any]) -> Iterator[dict[str, Any] | list[Any]]:
+    within = value.values() if isinstance(value, dict) else value
+    return (child for child in within if isinstance(child, dict | list))
 
 
 def _check_request(request: dict[str, Any], model: str) -> None:

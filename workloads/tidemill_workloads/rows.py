@@ -26,31 +26,50 @@ class Row(msgspec.Struct, frozen=True):
     custom_id: str
     url: str
     body: dict[str, Any]
+    fault: str = ""
+    """Why the line cannot be read as a request, which is then this row's answer; empty for every other row."""
 
 
-class _Line(msgspec.Struct):
-    custom_id: str
-    url: str
-    body: dict[str, Any]
+_DECODER = msgspec.json.Decoder()
 
 
-_DECODER = msgspec.json.Decoder(_Line)
+def content(raw: bytes, line: int) -> bytes:
+    """A physical line without byte order mark and white space at its ends: what is judged, and what is run."""
+    if line == 1:
+        raw = raw.removeprefix(BYTE_ORDER_MARK)
+    return raw.strip(BLANK)
+
+
+def decode(stripped: bytes) -> Any:
+    """The JSON value of a line's `content`. Raises ValueError or RecursionError.
+
+    Validation and workers both call this one: two decoders would differ on lines such as one with a key twice.
+    """
+    return _DECODER.decode(stripped)
 
 
 def chunk_lines(chunk: Chunk, data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Line number and bytes of each row in `data`, the chunk's byte range; blank lines are counted and left out."""
+    """Line number and content of each row in `data`, the chunk's byte range; blank lines are counted and left out."""
     for line, raw in enumerate(data.split(b"\n"), start=chunk.first_line):
-        if line == 1:
-            raw = raw.removeprefix(BYTE_ORDER_MARK)  # noqa: PLW2901 - the same line without its mark
-        if raw.strip(BLANK):
-            yield line, raw
+        if stripped := content(raw, line):
+            yield line, stripped
 
 
 def chunk_rows(chunk: Chunk, data: bytes, skip: set[int]) -> list[Row]:
-    """The rows of a validated chunk but for those on the lines in `skip`. Raises ValueError on a bad line."""
-    rows = []
-    for line, raw in chunk_lines(chunk, data):
-        if line not in skip:
-            request = _DECODER.decode(raw)
-            rows.append(Row(line, request.custom_id, request.url, request.body))
-    return rows
+    """The rows of a validated chunk but for those on the lines in `skip`.
+
+    A line that validation should have refused is a row with a `fault`: it costs itself, never its chunk.
+    """
+    return [_row(line, stripped) for line, stripped in chunk_lines(chunk, data) if line not in skip]
+
+
+def _row(line: int, stripped: bytes) -> Row:
+    custom_id = ""
+    try:
+        match decode(stripped):
+            case {"custom_id": str(custom_id), "url": str(url), "body": dict(body)}:
+                return Row(line, custom_id, url, body)
+        fault = "custom_id, url or body is missing or of another type"
+    except (ValueError, RecursionError) as error:
+        fault = str(error)
+    return Row(line, custom_id, "", {}, fault=f"Line {line} of the input cannot be read as a request: {fault}")

@@ -20,7 +20,7 @@ from tidemill_workloads.duplicates import CustomIds
 from tidemill_workloads.errors import JobRefused
 from tidemill_workloads.index import ChunkMarks, Index
 from tidemill_workloads.line_checks import DUPLICATE, EMPTY_FILE, Problem, check_line, custom_id_of
-from tidemill_workloads.rows import BLANK, BYTE_ORDER_MARK
+from tidemill_workloads.rows import content
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -85,9 +85,7 @@ def _judge(done: _Pass, raw: bytes | None, model: str) -> None:
     if raw is None:
         _note(done, Problem(done.line, None, "line_too_long", f"This line is longer than {MAX_LINE_BYTES} bytes."))
         return
-    if done.line == 1:
-        raw = raw.removeprefix(BYTE_ORDER_MARK)
-    stripped = raw.strip(BLANK)
+    stripped = content(raw, done.line)
     if not stripped:
         return
     done.marks.row(done.offset, done.line, done.rows)
@@ -129,7 +127,7 @@ def _duplicates(done: _Pass, source: Input) -> Iterator[Problem]:
     with source.open() as file:
         for number, (raw, _) in enumerate(_lines(file), start=1):
             if number == line:
-                custom_id = custom_id_of(raw or b"")
+                custom_id = custom_id_of(content(raw or b"", number))
                 message = f"The custom_id of this line is a duplicate of line {first}; each must be unique in the file."
                 yield Problem(line, custom_id, DUPLICATE, message)
                 line, first = next(duplicates, (0, 0))

@@ -89,6 +89,21 @@ async def test_a_row_that_fails_costs_only_itself(tmp_path: Path, caplog: pytest
     assert run.feeder.tally.failed == 2
 
 
+async def test_a_line_that_cannot_be_decoded_becomes_its_own_error_line(tmp_path: Path) -> None:
+    run, engine = make_run(tmp_path, ["a", "b"])
+    deep = b'{"custom_id":"d","body":' + b"[" * 100_000
+    lines = [request("a"), b'{"custom_id": 1}', deep, b"{", request("b")]
+    source = write_lines(tmp_path / "in.jsonl", lines)
+    run.feeder.source, run.chunk = source, Chunk(0, 0, source.identity.size, 1, 5, 5)
+    assert await run.run() == 5
+    assert sorted(engine.asked) == [1, 5]
+    answers = run.parts.answered(range(1, 6))
+    assert [answers[number].kind for number in range(1, 6)] == [RESULT, ERROR, ERROR, ERROR, RESULT]
+    response = json.loads(answers[2].payload)["response"]
+    assert response["status_code"] == 400
+    assert "Line 2 of the input cannot be read as a request" in response["body"]["error"]["message"]
+
+
 async def test_a_dead_engine_ends_the_run_and_what_was_answered_is_durable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

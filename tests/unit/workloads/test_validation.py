@@ -130,6 +130,61 @@ def test_progress_tells_rows_while_they_are_read(tmp_path: Path, monkeypatch: py
     assert seen == [10, 20, 30, 35]
 
 
+GOOD = json.dumps(request("a")).encode()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        GOOD + b"\f",
+        b"\v" + GOOD + b"\r",
+        b"\xef\xbb\xbf\f" + GOOD + b"\v",
+        b'{"custom_id": 1, "url": [], "body": null, ' + GOOD[1:],
+    ],
+)
+def test_a_line_that_validation_accepts_is_decoded_by_the_worker(tmp_path: Path, line: bytes) -> None:
+    source = write_lines(tmp_path / "in.jsonl", [line])
+    (chunk,) = validate(source, tmp_path / "out").chunks
+    (row,) = chunk_rows(chunk, source.read_range(chunk.offset, chunk.length), set())
+    assert (row.line, row.custom_id, row.fault) == (1, "a", "")
+
+
+def test_a_duplicate_with_white_space_about_it_is_reported_with_its_custom_id(tmp_path: Path) -> None:
+    refusal(write_lines(tmp_path / "in.jsonl", [GOOD, GOOD + b"\f"]), tmp_path / "out")
+    assert [(bad["line"], bad["custom_id"]) for bad in report(tmp_path / "out")] == [(2, "a")]
+
+
+_values = st.none() | st.integers() | st.text(max_size=3) | st.just({}) | st.just([])
+_keys = st.sampled_from(["custom_id", "method", "url", "body", "other"])
+_pairs = st.lists(st.tuples(_keys, _values), max_size=4)
+_blanks = st.text(" \t\r\v\f", max_size=3).map(str.encode)
+
+
+@st.composite
+def _strange_lines(draw: st.DrawFn) -> bytes:
+    """A good request with keys twice, white space about it, deep nesting or a byte order mark."""
+    depth = draw(st.sampled_from([0, 1, 90, 99, 120, 900, 5000]))
+    extra = [b"%b: %b" % (json.dumps(key).encode(), json.dumps(value).encode()) for key, value in draw(_pairs)]
+    good = [GOOD[1:-1], b'"deep": ' + b"[" * depth + b"0" + b"]" * depth]
+    pairs = b", ".join([*extra, *good] if draw(st.booleans()) else [*good, *extra])
+    mark = draw(st.sampled_from([b"", b"\xef\xbb\xbf"]))
+    return mark + draw(_blanks) + b"{" + pairs + b"}" + draw(_blanks)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@given(_strange_lines())
+def test_whatever_validation_accepts_the_worker_decodes(tmp_path: Path, line: bytes) -> None:
+    source = write_lines(tmp_path / "in.jsonl", [line])
+    try:
+        index = validate(source, tmp_path / "out")
+    except JobRefused:
+        return
+    (row,) = chunk_rows(index.chunks[0], source.read_range(0, source.identity.size), set())
+    assert not row.fault
+    assert row.custom_id
+    assert row.body["model"] == MODEL
+
+
 line_kinds = st.sampled_from(["good", "blank", "spaces", "broken", "crlf", "twin"]) | st.binary(max_size=30)
 
 
