@@ -49,10 +49,10 @@ class WatchCache:
         self._pods_of: dict[Key, set[Key]] = {}
 
     def put(self, kind: Watched, body: Json) -> bool:
-        """Remembers the object; False where this very version is known already."""
+        """Remembers the object; False where this very version or a newer one of the same object is known already."""
         key = key_of(body)
         known = self._objects[kind].get(key)
-        if known is not None and _version(known) == _version(body):
+        if known is not None and not _newer(body, known):
             return False
         self._objects[kind][key] = body
         if kind is Watched.PODS:
@@ -118,5 +118,19 @@ def _cluster_key(pod: Json) -> Key:
     return Key(metadata.get("namespace", ""), (metadata.get("labels") or {}).get(RAY_CLUSTER_LABEL, ""))
 
 
-def _version(body: Json) -> tuple[str, str]:
-    return body["metadata"].get("uid", ""), body["metadata"].get("resourceVersion", "")
+def uid_of(body: Json) -> str:
+    """The object's uid: another object of the same name has another."""
+    return str(body["metadata"].get("uid", ""))
+
+
+def _newer(body: Json, known: Json) -> bool:
+    """Whether this is news: answers, lists and watch events of one object arrive in any order.
+
+    Versions are compared as numbers where both are (https://kep.k8s.io/5504); elsewhere another one counts as newer.
+    """
+    if uid_of(body) != uid_of(known):
+        return True
+    ours, theirs = (str(of["metadata"].get("resourceVersion", "")) for of in (known, body))
+    if ours.isdecimal() and theirs.isdecimal():
+        return int(theirs) > int(ours)
+    return theirs != ours

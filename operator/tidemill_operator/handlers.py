@@ -13,7 +13,7 @@ import kopf
 
 from tidemill_api import GROUP, VERSION, labels
 from tidemill_api.v1alpha1.batch_inference_job import PLURAL
-from tidemill_operator.cache import Key, WatchCache, Watched, key_of
+from tidemill_operator.cache import Key, WatchCache, Watched, key_of, uid_of
 from tidemill_operator.credentials import connection_info
 
 if TYPE_CHECKING:
@@ -45,7 +45,10 @@ class Feed:
             self._wake(kind, slim)
 
     def gone(self, kind: Watched, body: dict[str, Any]) -> None:
-        """The object is no more."""
+        """The object is no more. One of the same name that was created since is another object, and stays."""
+        known = self._cache.get(kind, key_of(body))
+        if known is not None and uid_of(known) != uid_of(body):
+            return
         self._cache.drop(kind, key_of(body))
         if kind is Watched.JOBS:
             self._queue.forget(key_of(body))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tidemill_operator.apply import ClusterRefusedError, DriverRefusedError, Executor
 from tidemill_operator.cache import Key, WatchCache, Watched
-from tidemill_operator.cluster import RAY_CLUSTERS, Cluster
+from tidemill_operator.cluster import JOBS, RAY_CLUSTERS, Cluster
 from tidemill_operator.core.attempts import open_attempt
 from tidemill_operator.core.planner import plan
 from tidemill_operator.core.snapshot import AttemptState, AttemptView, JobView, Snapshot, Tuning
@@ -82,6 +82,9 @@ class Reconciler:
                 log.info("the job is gone", extra={"key": str(key)})
                 self._cache.drop(Watched.JOBS, key)
                 return
+            except ConflictError:
+                await self._refresh_job(key)
+                raise
         for event in decided.events:
             await write_event(self._cluster, seen.job, event, seen.now)
 
@@ -123,6 +126,13 @@ class Reconciler:
             return replace(seen, attempt=AttemptView(AttemptState.ACTIVE), metrics=metrics)
         attempt = await self._ray.attempt(head, submission_id(seen.job.uid, number))
         return replace(seen, attempt=attempt, metrics_problem=problem)
+
+    async def _refresh_job(self, key: Key) -> None:
+        """Somebody wrote the job first: the next try starts from what stands there, whether or not a watch tells it."""
+        try:
+            self._cache.put(Watched.JOBS, await self._cluster.get(JOBS, key.namespace, key.name))
+        except (ObjectMissingError, KindMissingError):
+            self._cache.drop(Watched.JOBS, key)
 
     async def _refresh(self, name: str, namespace: str) -> None:
         """Ray is silent: perhaps the cluster is gone and its watch event was missed."""

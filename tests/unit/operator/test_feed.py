@@ -23,8 +23,8 @@ def make_feed():
     return Feed(cache, queue), cache, queue
 
 
-def tickets(version="1"):
-    return {"metadata": {"namespace": "team", "name": "tickets", "uid": OWNER["uid"], "resourceVersion": version}}
+def tickets(version="1", uid=OWNER["uid"]):
+    return {"metadata": {"namespace": "team", "name": "tickets", "uid": uid, "resourceVersion": version}}
 
 
 def test_a_new_version_wakes_its_job_and_the_same_version_does_not():
@@ -57,6 +57,38 @@ def test_a_deleted_job_is_forgotten_and_wakes_nobody():
     feed.gone(Watched.JOBS, tickets())
     assert (queue.added, queue.forgotten) == ([KEY], [KEY])
     assert cache.job(KEY) is None
+
+
+def test_a_late_word_of_an_old_objects_end_leaves_the_new_one_of_the_same_name():
+    feed, cache, queue = make_feed()
+    feed.seen(Watched.JOBS, tickets("1", "old"))
+    feed.seen(Watched.JOBS, tickets("3", "new"))
+    feed.gone(Watched.JOBS, tickets("2", "old"))
+    assert cache.job(KEY)["metadata"]["uid"] == "new"
+    assert queue.forgotten == []
+
+
+def test_an_older_version_that_arrives_late_is_no_news():
+    feed, cache, queue = make_feed()
+    for version in ("10", "9"):
+        feed.seen(Watched.JOBS, tickets(version))
+    assert queue.added == [KEY]
+    assert cache.job(KEY)["metadata"]["resourceVersion"] == "10"
+
+
+def test_a_new_object_of_the_same_name_counts_whatever_its_version():
+    feed, cache, _ = make_feed()
+    feed.seen(Watched.JOBS, tickets("10", "old"))
+    feed.seen(Watched.JOBS, tickets("9", "new"))
+    assert cache.job(KEY)["metadata"]["uid"] == "new"
+
+
+def test_versions_that_are_no_numbers_count_as_newer_when_they_differ():
+    feed, cache, queue = make_feed()
+    for version in ("b", "a", "a"):
+        feed.seen(Watched.JOBS, tickets(version))
+    assert queue.added == [KEY, KEY]
+    assert cache.job(KEY)["metadata"]["resourceVersion"] == "a"
 
 
 def test_what_a_full_comparison_misses_counts_as_deleted():
