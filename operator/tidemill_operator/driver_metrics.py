@@ -11,32 +11,47 @@ from tidemill_api import job_contract as contract
 from tidemill_operator.core.snapshot import DriverMetrics
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from prometheus_client.samples import Sample
 
 
-def read_metrics(text: str, attempt: int) -> tuple[DriverMetrics | None, str]:
-    """The figures of this attempt, or None and why there are none. Samples of other attempts are never read."""
+def read_metrics(text: str, job: str, attempt: int) -> tuple[DriverMetrics | None, str]:
+    """The figures of this attempt of this job (`namespace/name`), or None and why there are none.
+
+    Samples of other attempts are never read, nor those of another job's driver: the address of a head that is gone
+    may be another head's by now.
+    """
     try:
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     except ValueError as error:
         return None, f"they are not Prometheus text ({error})."
     ours: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
-        if sample.labels.get("attempt") == str(attempt):
+        if (sample.labels.get("job"), sample.labels.get("attempt")) == (job, str(attempt)):
             ours[sample.name].append(sample)
     phase = next((s.labels.get("phase", "") for s in ours[contract.METRIC_PHASE] if s.value == 1), "")
     if phase not in get_args(contract.Phase):
         return None, f"attempt {attempt} has published none yet."
+    try:
+        return _figures(cast("contract.Phase", phase), ours), ""
+    except (ValueError, OverflowError) as error:
+        return None, f"one of them is not a number of rows or tokens ({error})."
+
+
+def _figures(phase: contract.Phase, ours: Mapping[str, list[Sample]]) -> DriverMetrics:
+    """Raises ValueError for NaN and OverflowError for an infinity: no count is either."""
     in_flight: dict[str, int] = defaultdict(int)
-    for sample in ours[contract.METRIC_ROWS_IN_FLIGHT]:
-        if sample.value > 0:
-            in_flight[sample.labels.get("node", "")] += int(sample.value)
+    for sample in ours.get(contract.METRIC_ROWS_IN_FLIGHT, ()):
+        if (rows := int(sample.value)) > 0:
+            in_flight[sample.labels.get("node", "")] += rows
 
     def figure(name: str) -> int | None:
-        return int(ours[name][0].value) if ours[name] else None
+        samples = ours.get(name)
+        return int(samples[0].value) if samples else None
 
     return DriverMetrics(
-        phase=cast("contract.Phase", phase),
+        phase=phase,
         rows_total=figure(contract.METRIC_ROWS_TOTAL),
         rows_validated=figure(contract.METRIC_ROWS_VALIDATED) or 0,
         rows_completed=figure(contract.METRIC_ROWS_COMPLETED) or 0,
@@ -45,4 +60,4 @@ def read_metrics(text: str, attempt: int) -> tuple[DriverMetrics | None, str]:
         in_flight=dict(in_flight),
         prompt_tokens=figure(contract.METRIC_PROMPT_TOKENS) or 0,
         completion_tokens=figure(contract.METRIC_COMPLETION_TOKENS) or 0,
-    ), ""
+    )

@@ -81,16 +81,16 @@ class RayApi:
         if self._session is not None:
             await self._session.close()
 
-    async def metrics(self, head: Head, attempt: int) -> tuple[DriverMetrics | None, str]:
-        """The live figures of this attempt, or None and why there are none."""
+    async def metrics(self, head: Head, job: str, attempt: int) -> tuple[DriverMetrics | None, str]:
+        """The live figures of this attempt of the job `namespace/name`, or None and why there are none."""
         try:
             async with self._open().get(head.metrics) as response:
-                text = await response.text()
+                text = await response.text(errors="replace")
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             return None, f"{head.metrics} does not answer ({_say(error)})."
         if response.status != HTTPStatus.OK:
             return None, f"{head.metrics} answered HTTP {response.status}."
-        return read_metrics(text, attempt)
+        return read_metrics(text, job, attempt)
 
     async def attempt(self, head: Head, submission: str) -> AttemptView:
         """What Ray knows of this submission. An end is reported only together with its log."""
@@ -144,7 +144,7 @@ class RayApi:
     ) -> tuple[int, dict[str, Any]]:
         try:
             async with self._open().request(method, head.jobs + path, json=body, headers=_headers(head)) as response:
-                text = await response.text()
+                text = await response.text(errors="replace")
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise RayUnavailableError(f"{head.jobs} does not answer ({_say(error)})") from error
         if response.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):

@@ -121,7 +121,7 @@ class Reconciler:
             head = await self._heads.head(seen.job, head_ip)
         except RayUnavailableError as error:
             return replace(seen, attempt=AttemptView(AttemptState.UNKNOWN, problem=f"{error}."))
-        metrics, problem = await self._ray.metrics(head, number)
+        metrics, problem = await self._ray.metrics(head, f"{seen.job.namespace}/{seen.job.name}", number)
         if metrics is not None:
             return replace(seen, attempt=AttemptView(AttemptState.ACTIVE), metrics=metrics)
         attempt = await self._ray.attempt(head, submission_id(seen.job.uid, number))

@@ -3,14 +3,17 @@
 import json
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill_api.conditions import Reason
 from tidemill_api.job_contract import Outcome
+from tidemill_operator.core.snapshot import AttemptState
 from tidemill_operator.driver_metrics import read_metrics
 from tidemill_operator.errors import RayUnavailableError
-from tidemill_operator.ray_api import TAIL_CHARACTERS, Head, decode_log, log_tail
+from tidemill_operator.ray_api import TAIL_CHARACTERS, Head, RayApi, decode_log, log_tail
 
 OUTCOME = Outcome(reason=Reason.ALL_ROWS_ANSWERED, message="3 rows answered.")
 
@@ -46,6 +49,9 @@ def test_a_head_never_shows_its_token():
     assert "secret-token" not in repr(Head("10.0.0.1", "secret-token"))
 
 
+JOB = "t/j"
+
+
 def figures(attempt, phase="processing", **extra):
     lines = [f'tidemill_batch_phase{{job="t/j",attempt="{attempt}",phase="{p}"}} {int(p == phase)}' for p in PHASES]
     lines += [f'tidemill_batch_{name}{{job="t/j",attempt="{attempt}"}} {value}' for name, value in extra.items()]
@@ -57,12 +63,12 @@ PHASES = ("validating", "processing", "finalising")
 
 def test_only_the_asked_attempts_figures_are_read():
     text = figures(1, rows_total=9, rows_completed=9) + figures(2, rows_total=9, rows_completed=4)
-    read, problem = read_metrics(text, 2)
+    read, problem = read_metrics(text, JOB, 2)
     assert (read.rows_completed, read.rows_total, problem) == (4, 9, "")
 
 
 def test_figures_of_older_attempts_alone_are_missing_figures():
-    read, problem = read_metrics(figures(1, rows_total=9), 2)
+    read, problem = read_metrics(figures(1, rows_total=9), JOB, 2)
     assert read is None
     assert problem == "attempt 2 has published none yet."
 
@@ -72,15 +78,41 @@ def test_rows_in_flight_are_read_by_node_and_idle_nodes_left_out():
         f'tidemill_batch_rows_in_flight{{job="t/j",attempt="1",node="{node}"}} {rows}\n'
         for node, rows in (("10.0.0.1", 5), ("10.0.0.2", 0))
     )
-    assert dict(read_metrics(text, 1)[0].in_flight) == {"10.0.0.1": 5}
+    assert dict(read_metrics(text, JOB, 1)[0].in_flight) == {"10.0.0.1": 5}
 
 
 def test_a_total_that_is_not_known_is_none_and_not_zero():
-    read, _ = read_metrics(figures(1, phase="validating", rows_validated=3), 1)
+    read, _ = read_metrics(figures(1, phase="validating", rows_validated=3), JOB, 1)
     assert (read.rows_total, read.rows_per_worker, read.rows_validated) == (None, None, 3)
 
 
 def test_text_that_is_not_prometheus_is_said():
-    read, problem = read_metrics("<html>", 1)
+    read, problem = read_metrics("<html>", JOB, 1)
     assert read is None
     assert "Prometheus" in problem
+
+
+def test_figures_of_another_jobs_driver_at_the_same_address_are_missing_figures():
+    assert read_metrics(figures(1, rows_total=9), "t/other", 1) == (None, "attempt 1 has published none yet.")
+
+
+@pytest.mark.parametrize("value", ["NaN", "+Inf", "-Inf"])
+@pytest.mark.parametrize("name", ["rows_total", "rows_completed", "rows_in_flight"])
+def test_a_figure_that_is_no_count_is_said_and_never_read(name, value):
+    read, problem = read_metrics(figures(1, **{name: value}), JOB, 1)
+    assert read is None
+    assert problem.startswith("one of them is not a number of rows or tokens")
+
+
+async def test_bytes_that_are_no_text_are_a_problem_and_no_crash():
+    async def garbage(_):
+        return web.Response(body=b"\xff\xfe not text", content_type="text/plain", charset="utf-8")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", garbage)
+    async with TestServer(app) as server, RayApi(5) as ray:
+        head = Head("127.0.0.1", "t", dashboard_port=server.port, metrics_port=server.port)
+        read, problem = await ray.metrics(head, JOB, 1)
+        assert read is None
+        assert "published none" in problem or "Prometheus" in problem
+        assert (await ray.attempt(head, "s")).state is AttemptState.UNKNOWN
