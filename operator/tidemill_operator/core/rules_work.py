@@ -98,12 +98,14 @@ def _wanted(case: Case, metrics: DriverMetrics) -> int | None:
         return None if case.is_true(ConditionType.VALIDATED) else 0
     if metrics.rows_total is None:
         return None
-    in_flight = sum(metrics.in_flight.values())
+    # Rows that a driver still counts on a node that is gone are rows to run again, and no worker holds them.
+    addresses = {worker.ip for worker in case.seen.workers}
+    held = [rows for node, rows in metrics.in_flight.items() if node in addresses and rows > 0]
     demand = Demand(
         validated=True,
-        rows_waiting=metrics.rows_total - metrics.rows_answered - in_flight,
+        rows_waiting=metrics.rows_total - metrics.rows_answered - sum(held),
         rows_per_worker=metrics.rows_per_worker or _rows_per_worker(case),
-        busy_workers=sum(rows > 0 for rows in metrics.in_flight.values()),
+        busy_workers=len(held),
     )
     return workers_wanted(demand, case.spec.workers.min, case.spec.workers.max)
 

@@ -216,6 +216,15 @@ def test_a_lowered_maximum_lets_busy_workers_finish():
     assert lowered.actions == (ScaleCluster("tickets-abc", 2, 2, ("w3", "w4")),)
 
 
+def test_rows_on_a_node_that_is_gone_wait_for_a_worker_and_hold_none():
+    figures = active(phase="processing", rows_total=30, rows_per_worker=10, in_flight={"10.0.1.9": 9, "10.0.1.8": 9})
+    done = {**figures, "metrics": replace(figures["metrics"], rows_completed=20)}
+    seen = {"status": running_status(), "cluster": make_cluster(replicas=1), "workers": make_workers(1)}
+    assert look(**seen, **done).status.workers.desired == 1
+    over = {**figures, "metrics": replace(figures["metrics"], rows_completed=30)}
+    assert look(**seen, **over).actions == (ScaleCluster("tickets-abc", 0, 4, ("w1",)),)
+
+
 # Attempts
 
 
