@@ -11,7 +11,7 @@ import os
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from tidemill_api.conditions import Reason
 from tidemill_workloads.errors import JobRefused
@@ -101,16 +101,19 @@ def is_local(source: str) -> bool:
 
 
 def _local_path(uri: str, field: str) -> Path:
-    parts = urlsplit(uri)
-    if parts.scheme in LATER_SCHEMES:
-        message = f"{field}: {parts.scheme}:// is not supported yet; name a path under a mount of spec.template"
+    """The path of a URI. A plain path is taken as it is written: `%20` is decoded in `file://` only."""
+    scheme, marked, rest = uri.partition("://")
+    if marked and scheme.lower() in LATER_SCHEMES:
+        message = f"{field}: {scheme}:// is not supported yet; name a path under a mount of spec.template"
         raise JobRefused(Reason.INVALID_SPEC, message)
-    if uri.startswith("file://") and parts.netloc in ("", "localhost"):
-        return Path(unquote(parts.path))
-    if not uri.startswith("/") or "\0" in uri:
+    path = uri
+    if marked and scheme.lower() == "file":
+        host, slash, below = rest.partition("/")
+        path = unquote(slash + below) if host in ("", "localhost") else ""
+    if not path.startswith("/") or "\0" in path:
         message = f"{field}: {uri!r} is not an absolute path; name a path under a mount of spec.template"
         raise JobRefused(Reason.INVALID_SPEC, message)
-    return Path(uri)
+    return Path(path)
 
 
 def _require_mount(path: Path, mounts: Sequence[str], field: str, reason_of_link: Reason) -> None:

@@ -62,6 +62,11 @@ def test_a_file_uri_may_hold_escaped_characters(mount: Path) -> None:
         ("file://host/in.jsonl", Reason.INVALID_SPEC, "not an absolute path"),
         ("{mount}/in.jsonl.gz", Reason.INVALID_SPEC, "compressed"),
         ("{mount}/\0", Reason.INVALID_SPEC, "not an absolute path"),
+        ("file://{mount}/%00x", Reason.INVALID_SPEC, "not an absolute path"),
+        ("//[x/y", Reason.INVALID_SPEC, "lies under no mount"),
+        ("file://[x/y", Reason.INVALID_SPEC, "not an absolute path"),
+        ("https://[x/y", Reason.INVALID_SPEC, "https:// is not supported yet"),
+        ("", Reason.INVALID_SPEC, "not an absolute path"),
     ],
 )
 def test_an_input_that_cannot_be_used_is_refused(mount: Path, uri: str, reason: Reason, says: str) -> None:
