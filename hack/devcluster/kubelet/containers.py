@@ -11,6 +11,7 @@ import json
 import logging
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -25,12 +26,15 @@ from devcluster.kubelet.logs import log_file, turn_over
 from devcluster.kubelet.pod_volumes import PodVolumes
 from devcluster.kubelet.probing import Probing, run_hook
 from devcluster.kubelet.process import ContainerProcess, launch
-from devcluster.kubelet.root import Mount, RootPlan
+from devcluster.kubelet.root import Mount, RootPlan, own_code
 from devcluster.kubelet.states import ContainerView, Running, Terminated, Waiting, policy_of, starts_again
 
 logger = logging.getLogger(__name__)
 
 Object = dict[str, Any]
+
+CODE = (str(Path(__file__).resolve().parents[3]), sys.prefix, sys.base_prefix)
+"""The checkout, its virtual environment and the interpreter behind it: what containers run."""
 
 LOOK_AGAIN_SECONDS = 10.0
 """A container that waits for something looks again after this, even if no watched object changed."""
@@ -155,7 +159,7 @@ class Container:
             root=RootPlan(
                 root=str(self._folder / "root"),
                 layer=str(layer),
-                mounts=(*self._own_files(mounts), *mounts),
+                mounts=(*own_code(CODE), *self._own_files(mounts), *mounts),
                 hidden=(str(context.settings.state),),
                 devices=devices.files(sandbox.devices),
             ),

@@ -4,6 +4,7 @@ There is no image to unpack. The root is a small tmpfs; each top-level directory
 read-only, live, so that the checkout and its virtual environment are there. /tmp, /var/tmp, /run and the home
 directory are the container's own and lost with it; /dev is a minimal one; /proc and /sys belong to its own
 namespaces.
+A checkout that lies in one of these is bound in nevertheless (`own_code`).
 A volume's mountPath that the host lacks never touches the host: where a directory of the host would have to
 take the new name, that directory is rebuilt in a tmpfs out of binds of its entries (`_open_up`).
 
@@ -12,7 +13,7 @@ except the dev cluster's own state folders. Standard library only; runs inside t
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +50,12 @@ class RootPlan:
     devices: tuple[str, ...] = ()
 
 
+def own_code(folders: Iterable[str]) -> list[Mount]:
+    """Mounts for the folders of checkout and interpreter that the container's own corners would hide."""
+    corners = tuple(f"/{name}/" for name in LAYER)
+    return [Mount(folder, folder, read_only=True) for folder in sorted(set(folders)) if folder.startswith(corners)]
+
+
 def build(plan: RootPlan) -> None:
     """Build the root and move into it. The caller is alone in new mount and PID namespaces.
 
@@ -61,7 +68,6 @@ def build(plan: RootPlan) -> None:
     staged = [_stage(mount, f"{stage}/{number}") for number, mount in enumerate(plan.mounts)]
     _forget_other_sandboxes(plan.root)
     _bind_host(plan.root)
-    _forget_own_copy(plan.root)
     _bind_layer(plan.root, plan.layer)
     _make_dev(plan.root, plan.devices)
     _make_proc(plan.root)
@@ -74,6 +80,9 @@ def build(plan: RootPlan) -> None:
         calls.bind(source, target)
         if mount.read_only:
             calls.make_read_only(target)
+    _forget_own_copies(plan.root)
+    for hidden in plan.hidden:
+        _hide(plan.root + hidden)
     _unstage(stage, len(staged))
     _move_into(plan.root)
 
@@ -107,23 +116,27 @@ def _unstage(stage: str, count: int) -> None:
 
 def _forget_other_sandboxes(root: str) -> None:
     """Drop this namespace's copies of other sandboxes' tmpfs, which would hold their memory when they go."""
-    ours = [
-        unescape(fields[4])
-        for fields in (line.split(" ") for line in Path("/proc/self/mountinfo").read_text().splitlines())
-        if MOUNT_SOURCE in fields and not (unescape(fields[4]) + "/").startswith(root + "/")
-    ]
-    for target in sorted(ours, reverse=True):
-        calls.unmount(target)
+    for target in _mounted(lambda fields: MOUNT_SOURCE in fields):
+        if not (target + "/").startswith(root + "/"):
+            calls.unmount(target)
 
 
-def _forget_own_copy(root: str) -> None:
-    """Drop the copy of this very root that came with the host's tree where the state folder is not under /tmp.
+def _mounted(wanted: Callable[[list[str]], bool]) -> list[str]:
+    """Where this namespace's mounts stand of which the fields in mountinfo are `wanted`, the deepest first."""
+    lines = (line.split(" ") for line in Path("/proc/self/mountinfo").read_text().splitlines())
+    return sorted((unescape(fields[4]) for fields in lines if wanted(fields)), reverse=True)
 
-    The copy's mounts on the stage would keep the stage's folders busy.
+
+def _forget_own_copies(root: str) -> None:
+    """Drop the copies of this very root that came with every bind of a tree in which the state folder lies.
+
+    A copy's mounts on the stage would keep the stage's folders busy.
     """
-    copy = Path(root + root)
-    if copy.is_mount():
-        calls.unmount(str(copy))
+    device = os.stat(root).st_dev  # noqa: PTH116 - of the mount, as mountinfo writes it
+    name = f"{os.major(device)}:{os.minor(device)}"
+    for target in _mounted(lambda fields: fields[2] == name):
+        if target != root:
+            calls.unmount(target)
 
 
 def unescape(path: str) -> str:

@@ -266,3 +266,19 @@ async def test_a_container_dies_with_the_process_that_watches_it_and_comes_back(
     status = await team.until("web", lambda status: main(status)["restartCount"] == 1 and ready(status))
     assert main(status)["lastState"]["terminated"]["reason"] == "ContainerStatusUnknown"
     assert not alive(before)
+
+
+async def test_a_volume_that_holds_the_state_folder_itself_is_no_trouble(team):
+    """A checkout or an input folder above the state brings a copy of the container's own root along."""
+    above = team.kubelet.state.parent
+    await team.run(
+        "web",
+        "sh",
+        "-c",
+        "ls /above && head -c 2 /bin/sh >/dev/null && echo started",
+        container={"volumeMounts": [{"name": "above", "mountPath": "/above", "readOnly": True}]},
+        volumes=[{"name": "above", "hostPath": {"path": str(above)}}],
+        restartPolicy="Never",
+    )
+    await team.until("web", phase("Succeeded"))
+    assert "started" in await team.log("web")

@@ -13,7 +13,7 @@ from devcluster.kubelet.devices import allocate, visible
 from devcluster.kubelet.launch import LaunchPlan, Log, start_time
 from devcluster.kubelet.logs import KEPT_AFTER_DELETION, annotations, remove_old, turn_over
 from devcluster.kubelet.network import Subnet
-from devcluster.kubelet.root import Mount, RootPlan
+from devcluster.kubelet.root import Mount, RootPlan, own_code
 
 HOST = ("/dev/nvidia0", "/dev/nvidia1", "/dev/nvidia2")
 
@@ -126,3 +126,8 @@ def test_nodes_are_declared_by_flags_and_file(tmp_path):
         declared_nodes(twice)
     with pytest.raises(UsageError, match="absent"):
         declared_nodes(parse_arguments([*words, str(tmp_path / "absent")]))
+
+
+def test_a_checkout_under_tmp_is_bound_into_containers_and_others_need_not_be():
+    folders = ("/tmp/clone", "/usr", "/srv/clone", "/var/tmp/venv", "/tmporary")
+    assert [mount.target for mount in own_code(folders)] == ["/tmp/clone", "/var/tmp/venv"]
