@@ -47,7 +47,7 @@ def event_manifest(job: JobView, event: Event, now: datetime) -> dict[str, Any]:
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {
-            "name": f"{job.name[:200]}.{hashlib.sha256(words.encode()).hexdigest()[:16]}",
+            "name": f"{job.name[:200].rstrip('-.')}.{hashlib.sha256(words.encode()).hexdigest()[:16]}",
             "namespace": job.namespace,
         },
         "involvedObject": {

@@ -1,6 +1,7 @@
 """Names, quantities, patches and Events: the small pure parts of what is sent."""
 
 import re
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -72,3 +73,9 @@ def test_the_same_event_has_the_same_name_and_another_has_not():
 def test_the_drivers_output_folder_ends_with_a_slash():
     config = job_config("team", "tickets", make_spec(output={"uri": "/data/out"}), attempt=3)
     assert (config.output_uri, config.attempt, config.workers_max, config.mounts) == ("/data/out/", 3, 4, ("/data",))
+
+
+@pytest.mark.parametrize("name", ["a" * 199 + "-b", "a" * 199 + ".b", "a" * 198 + "-.b"])
+def test_the_name_of_an_event_is_a_name_wherever_the_jobs_is_cut(name):
+    event = event_manifest(replace(make_job(), name=name), Event("Normal", "Scaled", "so"), T0)
+    assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", event["metadata"]["name"])
