@@ -50,6 +50,10 @@ class DriverRefusedError(OperatorError):
     """Ray did not take the driver; the job's status should say why if that lasts."""
 
 
+class ScaleRefusedError(OperatorError):
+    """The API server does not let the operator scale the RayCluster; the workers stay as they are until it does."""
+
+
 class Executor:
     """Carries out actions with the clients it was given."""
 
@@ -61,7 +65,7 @@ class Executor:
         self._settings = settings
 
     async def execute(self, action: plan.Action, job: JobView) -> None:
-        """Does it. Raises PassingError to be tried again, ClusterRefusedError where the status should say why."""
+        """Does it. Raises PassingError to be tried again, an error of this module where people should know why."""
         log.info("%s", action, extra={"key": f"{job.namespace}/{job.name}"})
         match action:
             case plan.CreateCluster():
@@ -137,6 +141,7 @@ class Executor:
             head = await self._heads.head(job, head_ip)
             await self._ray.submit(head, submission_id(job.uid, attempt), config)
         except RayUnavailableError as error:
+            self._heads.forget(job)
             raise DriverRefusedError(str(error)) from error
 
     async def _scale(self, job: JobView, scale: plan.ScaleCluster) -> None:
@@ -145,6 +150,9 @@ class Executor:
         except ObjectMissingError as error:
             self._cache.drop(Watched.CLUSTERS, Key(job.namespace, scale.name))
             raise ConflictError(f"RayCluster {scale.name} is gone") from error
+        except RejectedError as error:
+            message = f"The API server refused to scale RayCluster {scale.name} to {scale.replicas} workers: {error}"
+            raise ScaleRefusedError(message) from error
         self._cache.put(Watched.CLUSTERS, patched)
 
 

@@ -112,12 +112,8 @@ class Cluster:
         return await self._call("PATCH", resource.path(namespace, name), body=body, content_type=MERGE_PATCH)
 
     async def patch(self, resource: Resource, namespace: str, name: str, operations: list[Json]) -> Json:
-        """Applies a JSON patch. Raises ConflictError where one of its tests fails."""
-        try:
-            return await self._call("PATCH", resource.path(namespace, name), body=operations, content_type=JSON_PATCH)
-        except RejectedError as error:
-            # A failed `test` is a 422 like any other: what was read is not what stands there now.
-            raise ConflictError(str(error)) from error
+        """Applies a JSON patch. Raises ConflictError where one of its tests fails, RejectedError where it is refused."""
+        return await self._call("PATCH", resource.path(namespace, name), body=operations, content_type=JSON_PATCH)
 
     async def _call(
         self,
@@ -144,6 +140,18 @@ class Cluster:
         return read_answer(method, path, response.status, data)
 
 
+def _names_nothing(refusal: Json) -> bool:
+    """Whether a 422 is that of a patch which did not fit, a failed `test` say, and not that of a broken rule.
+
+    A broken rule's names the object and each cause. The other comes from applyJSPatch in apiserver's
+    endpoints/handlers/patch.go: without details, its message "the server rejected our request due to an error in our
+    request". An admission webhook may leave the details out as well, and says in its message that it was one.
+    """
+    details = refusal.get("details") or {}
+    webhook = str(refusal.get("message", "")).startswith("admission webhook")
+    return not (details.get("name") or details.get("causes") or webhook)
+
+
 def read_answer(method: str, path: str, status: int, data: bytes) -> Json:
     """The body of a good answer; the error that a bad one stands for."""
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -163,6 +171,8 @@ def read_answer(method: str, path: str, status: int, data: bytes) -> Json:
         # An object that is missing is named in `details`; an unknown kind is not.
         named = (body.get("details") or {}).get("name")
         raise (ObjectMissingError if named else KindMissingError)(f"{method} {path}: {message}")
-    if status == HTTPStatus.CONFLICT:
+    if status == HTTPStatus.CONFLICT or (
+        method == "PATCH" and status == HTTPStatus.UNPROCESSABLE_ENTITY and _names_nothing(body)
+    ):
         raise ConflictError(message)
     raise RejectedError(message)

@@ -11,10 +11,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from tidemill_operator.apply import ClusterRefusedError, DriverRefusedError, Executor
+from tidemill_operator.apply import ClusterRefusedError, DriverRefusedError, Executor, ScaleRefusedError
 from tidemill_operator.cache import Key, WatchCache, Watched
 from tidemill_operator.cluster import JOBS, RAY_CLUSTERS, Cluster
 from tidemill_operator.core.attempts import open_attempt
+from tidemill_operator.core.plan import Event
 from tidemill_operator.core.planner import plan
 from tidemill_operator.core.snapshot import AttemptState, AttemptView, JobView, Snapshot, Tuning
 from tidemill_operator.core.spec_checks import SpecPolicy
@@ -41,7 +42,7 @@ class Reconciler:
         self._cluster = cluster
         self._ray = ray
         self._cache = cache
-        self._heads = Heads(cluster)
+        self._heads = Heads(cluster, cache)
         self._executor = Executor(cluster, ray, cache, self._heads, settings)
         self._policy = SpecPolicy(settings.allow_host_path, settings.allowed_service_accounts)
         self._tuning = Tuning(
@@ -65,6 +66,9 @@ class Reconciler:
             decided = plan(replace(seen, rejection=error.rejection))
         except DriverRefusedError as error:
             decided = plan(replace(seen, submit_problem=str(error)))
+        except ScaleRefusedError as error:
+            decided = _not_scaled(decided, str(error))
+            log.warning("%s", error, extra={"key": str(key)})
         await self._report(key, body, seen, decided)
         return decided.recheck_after.total_seconds() if decided.recheck_after is not None else None
 
@@ -99,6 +103,7 @@ class Reconciler:
             return replace(seen, attempt=AttemptView(AttemptState.UNKNOWN, problem="the head pod is not ready."))
         asked = await self._ask_ray(seen, seen.cluster.head_ip)
         if asked.attempt.state is AttemptState.UNKNOWN:
+            self._heads.forget(job)
             await self._refresh(seen.cluster.name, job.namespace)
         return asked
 
@@ -142,3 +147,9 @@ class Reconciler:
             self._cache.drop(Watched.CLUSTERS, Key(namespace, name))
             raise ConflictError(f"RayCluster {namespace}/{name} is gone") from None
         self._cache.put(Watched.CLUSTERS, body)
+
+
+def _not_scaled(decided: Plan, problem: str) -> Plan:
+    """The plan with what became of its scaling: the status is written all the same, the next look tries again."""
+    told = tuple(event for event in decided.events if event.reason != "Scaled")
+    return replace(decided, events=(*told, Event("Warning", "ScaleRefused", problem)))

@@ -40,6 +40,24 @@ def test_an_answer_is_named_by_what_has_to_be_done_about_it(answer, error):
         read_answer("GET", "/x", *answer)
 
 
+UNFIT = "the server rejected our request due to an error in our request"
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (status(422, UNFIT), ConflictError),
+        (status(422, name="c", causes=[{"message": "must be 0 or more"}]), RejectedError),
+        (status(422, 'admission webhook "quota" denied the request: no GPUs left'), RejectedError),
+        (status(403, name="c"), RejectedError),
+        (status(400), RejectedError),
+    ],
+)
+def test_of_all_refused_patches_only_one_that_did_not_fit_is_a_conflict(answer, error):
+    with pytest.raises(error):
+        read_answer("PATCH", "/x", *answer)
+
+
 def test_a_refusal_is_passed_on_in_the_api_servers_own_words():
     with pytest.raises(RejectedError, match="exceeded quota: gpus"):
         read_answer("POST", "/x", *status(403, "exceeded quota: gpus"))
