@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -24,6 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 STATE = ROOT / ".tidemill"
 KUBECONFIG = STATE / "kubeconfig"
 EXAMPLES = ROOT / "hack" / "examples"
+
+EXIT_INTERRUPTED = 130
 
 EPILOG = """
 examples:
@@ -73,25 +76,33 @@ class Demo:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._found_running = self._finished = False
         self._operator = OperatorProcess(STATE, KUBECONFIG)
         self._kubectl = [str(STATE / "bin" / "kubectl"), "--kubeconfig", str(KUBECONFIG)]
 
     def run(self, job: DemoJob) -> int:
         """Runs one job to its end; returns the demo's exit code."""
         self._step("dev cluster")
-        subprocess.run([str(ROOT / "hack" / "devcluster.sh"), "up"], check=True, stdout=subprocess.DEVNULL)
+        self._found_running = _devcluster("status").returncode == 0
+        if _devcluster("up").returncode:
+            raise DemoError("the dev cluster does not start; see ./hack/devcluster.sh up")
         self._step(f"operator (log: {_shown(self._operator.log)})")
         self._operator.start()
         self._apply(job)
         started = time.monotonic()
         finished = follow(self._kubectl, job.namespace, job.name, self._console)
+        self._finished = True
         self._show_end(finished)
         return self._judge(job, finished, time.monotonic() - started)
 
-    def down(self) -> None:
-        """Stops what `run` started."""
+    def down(self, job: DemoJob | None) -> None:
+        """Stops what `run` started: a cluster that ran before keeps running, and no unfinished job stays behind."""
+        if job is not None and not self._finished and KUBECONFIG.exists():
+            words = ("delete", "batchinferencejob", job.name, "-n", job.namespace, "--ignore-not-found", "--wait=false")
+            subprocess.run([*self._kubectl, *words], capture_output=True, check=False)
         self._operator.stop()
-        subprocess.run([str(ROOT / "hack" / "devcluster.sh"), "down"], check=False, stdout=subprocess.DEVNULL)
+        if not self._found_running:
+            _devcluster("down")
 
     def _apply(self, job: DemoJob) -> None:
         file = STATE / "demo" / f"{job.namespace}-{job.name}.yaml"
@@ -163,6 +174,10 @@ class Demo:
         )
 
 
+def _devcluster(command: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([str(ROOT / "hack" / "devcluster.sh"), command], check=False, stdout=subprocess.DEVNULL)
+
+
 def _succeeded(job: dict[str, Any]) -> bool:
     conditions = job.get("status", {}).get("conditions", [])
     return any(condition["type"] == "Succeeded" and condition["status"] == "True" for condition in conditions)
@@ -185,19 +200,24 @@ def _shown(path: Path) -> str:
 def main() -> int:
     """Runs the demo; returns its exit code."""
     options = parse_arguments(sys.argv[1:])
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stopped demo cleans up like an interrupted one
     console = Console()
     demo = Demo(console)
+    job = None
     try:
         job = prepare(options)
         code = demo.run(job)
         if options.keep:
             demo.say_how_to_look(job)
-    except (DemoError, subprocess.CalledProcessError) as error:
+    except DemoError as error:
         console.print(f"[bold red]demo:[/bold red] {error}", highlight=False, soft_wrap=True)
         code = 1
+    except KeyboardInterrupt:
+        console.print("demo: interrupted; answered rows are kept in the output folder", highlight=False)
+        code = EXIT_INTERRUPTED
     finally:
         if not options.keep:
-            demo.down()
+            demo.down(job)
     return code
 
 
