@@ -112,7 +112,7 @@ class Cluster:
         return await self._call("PATCH", resource.path(namespace, name), body=body, content_type=MERGE_PATCH)
 
     async def patch(self, resource: Resource, namespace: str, name: str, operations: list[Json]) -> Json:
-        """Applies a JSON patch. Raises ConflictError where one of its tests fails, RejectedError where it is refused."""
+        """Applies a JSON patch. Raises ConflictError where one of its tests fails, RejectedError for other refusals."""
         return await self._call("PATCH", resource.path(namespace, name), body=operations, content_type=JSON_PATCH)
 
     async def _call(
