@@ -1,7 +1,8 @@
 """Who is doing what right now: engine actors report to one small board on the head, the driver reads it.
 
-Reports are cumulative for each writer, so that a lost one costs nothing. A writer that falls silent counts as gone:
-its durable rows stay counted, its rows in flight do not. Holds no state that a restart would miss.
+Reports are cumulative for each writer, so that a lost one costs nothing. A writer that falls silent may be gone or
+only too busy to report: it is no longer live, but its rows in flight stay counted until it reports again or another
+writer reports from its node, so that a busy worker never looks idle. Holds no state that a restart would miss.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ REPORT_SECONDS = 1.0
 """How often a writer reports."""
 
 SILENT_SECONDS = 10.0
-"""A writer without a report for so long is gone."""
+"""A writer without a report for so long is silent: gone, or too busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The sum of all writers' reports. `in_flight` by node address, of live writers only."""
+    """The sum of all writers' reports. `in_flight` by node address, of live writers and of silent ones not replaced."""
 
     completed: int = 0
     failed: int = 0
@@ -62,7 +63,7 @@ class Board:
         every = [report for _, report in self.reports.values()]
         live = [report for heard, report in self.reports.values() if now - heard < SILENT_SECONDS]
         in_flight: dict[str, int] = {}
-        for report in live:
+        for report in (*live, *self._unaccounted(now)):
             in_flight[report.node] = in_flight.get(report.node, 0) + report.in_flight
         return Snapshot(
             completed=sum(report.completed for report in every),
@@ -74,6 +75,17 @@ class Board:
             still_writing=sum(not report.stopped for report in live),
             refusal=self.refusal,
         )
+
+    def _unaccounted(self, now: float) -> list[Report]:
+        """The last reports of silent writers on whose node no other writer has reported since."""
+        newest: dict[str, float] = {}
+        for heard, report in self.reports.values():
+            newest[report.node] = max(heard, newest.get(report.node, heard))
+        return [
+            report
+            for heard, report in self.reports.values()
+            if now - heard >= SILENT_SECONDS and heard == newest[report.node] and report.in_flight
+        ]
 
 
 class BoardActor:

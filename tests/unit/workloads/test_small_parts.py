@@ -93,7 +93,7 @@ def test_the_engines_environment_leaves_the_pods_own_alone() -> None:
     assert "HF_HUB_OFFLINE" not in engine_environment(settings(source="org/model"), {})
 
 
-def test_the_board_sums_writers_and_forgets_the_rows_in_flight_of_silent_ones() -> None:
+def test_the_board_sums_writers_and_keeps_the_rows_in_flight_of_silent_ones() -> None:
     board = Board()
     board.report(Report("a", "10.0.0.1", in_flight=5, completed=10, prompt_tokens=3), now=0)
     board.report(Report("b", "10.0.0.2", in_flight=7, failed=1), now=SILENT_SECONDS - 1)
@@ -101,8 +101,20 @@ def test_the_board_sums_writers_and_forgets_the_rows_in_flight_of_silent_ones() 
     seen = board.snapshot(SILENT_SECONDS - 1)
     assert seen.in_flight == {"10.0.0.1": 5, "10.0.0.2": 9}
     seen = board.snapshot(SILENT_SECONDS + 1)
-    assert seen.in_flight == {"10.0.0.2": 9}
+    assert seen.in_flight == {"10.0.0.1": 5, "10.0.0.2": 9}, "a busy worker must not look like one to take away"
     assert (seen.completed, seen.failed, seen.prompt_tokens, seen.live) == (10, 1, 3, 2)
+
+
+def test_a_silent_writers_rows_are_forgotten_once_its_node_or_itself_reports_again() -> None:
+    board = Board()
+    board.report(Report("a", "10.0.0.1", in_flight=5, completed=10), now=0)
+    board.report(Report("b", "10.0.0.2", in_flight=7), now=0)
+    board.report(Report("new", "10.0.0.1", in_flight=2), now=SILENT_SECONDS + 1)
+    board.report(Report("b", "10.0.0.2"), now=SILENT_SECONDS + 1)
+    seen = board.snapshot(SILENT_SECONDS + 2)
+    assert seen.in_flight == {"10.0.0.1": 2, "10.0.0.2": 0}
+    assert seen.completed == 10
+    assert board.snapshot(9 * SILENT_SECONDS).in_flight == {"10.0.0.1": 2}
 
 
 def test_a_report_replaces_the_writers_last_one_and_learns_of_a_stop() -> None:
