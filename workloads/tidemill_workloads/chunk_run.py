@@ -86,7 +86,8 @@ class ChunkRun:
     async def run(self) -> int:
         """Leaves the chunk with one line for each row, folded into one part. The number of rows run here.
 
-        Raises EngineDead, Superseded, JobRefused(InputChanged); what was answered before is durable.
+        Raises EngineDead, Superseded, JobRefused (InputChanged, OutputNotWritable); what was answered before is
+        durable, but for the last one.
         """
         rows = await asyncio.to_thread(self._rows_without_line)
         try:

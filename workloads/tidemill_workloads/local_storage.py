@@ -1,13 +1,15 @@
 """Input and output folder on a mounted file system, local or shared: `storage`'s protocols over pathlib.
 
 Everything is durable when a call returns (fsync of file and folder), and whole or absent (temporary name, then link
-or rename). Refuses nothing: what may be opened is judged in `locations`.
+or rename). What may be opened is judged in `locations`; refused here is a changed input, and a write for which there is
+no room or right (JobRefused(OutputNotWritable)), which is waited for: it may be mended while the job stands.
 """
 # ruff: noqa: D102 - the methods are documented on the protocols
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -17,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from tidemill_workloads.errors import JobRefused
-from tidemill_workloads.storage import TEMPORARY_PREFIX, InputIdentity, Writing, input_changed
+from tidemill_workloads.storage import TEMPORARY_PREFIX, InputIdentity, Writing, input_changed, output_not_writable
 
 if TYPE_CHECKING:
     import io
@@ -25,6 +27,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BUFFER_BYTES = 1 << 20
+
+_NOT_WRITABLE = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EISDIR,
+        errno.ENOTSUP,
+        errno.ENOSYS,  # link(2) on a file system that has none
+    }
+)
+"""Faults of a write that only the user can mend; any other one is passing, or a bug."""
 
 _TEMPORARY = re.compile(re.escape(TEMPORARY_PREFIX) + ".+-[0-9a-f]{32}")
 """The names that `_beside` makes; what only begins like one is somebody else's."""
@@ -76,10 +92,12 @@ class LocalInput:
 class _LocalWriting:
     file: BinaryIO
     digest: hashlib._Hash
+    base_uri: str
     size: int = 0
 
     def write(self, data: bytes) -> None:
-        self.file.write(data)
+        with _writes(self.base_uri):
+            self.file.write(data)
         self.digest.update(data)
         self.size += len(data)
 
@@ -101,7 +119,7 @@ class LocalFolder:
         return self.base_uri.rstrip("/") + "/" + name
 
     def create(self, name: str, data: bytes) -> bool:
-        with self._temporary(name, data) as (temporary, target):
+        with _writes(self.base_uri), self._temporary(name, data) as (temporary, target):
             try:
                 os.link(temporary, target)
             except FileExistsError:
@@ -110,7 +128,7 @@ class LocalFolder:
             return True
 
     def replace(self, name: str, data: bytes) -> None:
-        with self._temporary(name, data) as (temporary, target):
+        with _writes(self.base_uri), self._temporary(name, data) as (temporary, target):
             temporary.replace(target)
             _sync_folder(target.parent)
 
@@ -118,14 +136,19 @@ class LocalFolder:
     def writing(self, name: str) -> Iterator[Writing]:
         target = self.root / name
         temporary = _beside(target)
+        with _writes(self.base_uri):
+            file = temporary.open("xb", buffering=BUFFER_BYTES)
         try:
-            with temporary.open("xb", buffering=BUFFER_BYTES) as file:
-                yield _LocalWriting(file, hashlib.sha256())
+            yield _LocalWriting(file, hashlib.sha256(), self.base_uri)
+            with _writes(self.base_uri):
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(target)
-            _sync_folder(target.parent)
+                file.close()
+                temporary.replace(target)
+                _sync_folder(target.parent)
         finally:
+            with contextlib.suppress(OSError):  # closing writes what a failed write left; that fault was raised
+                file.close()
             temporary.unlink(missing_ok=True)
 
     def read(self, name: str) -> bytes | None:
@@ -157,12 +180,14 @@ class LocalFolder:
         if target.is_dir():
             shutil.rmtree(target, ignore_errors=True)  # another attempt may be removing the same tree
         else:
-            target.unlink(missing_ok=True)
+            with _writes(self.base_uri):
+                target.unlink(missing_ok=True)
 
     def sweep(self, prefix: str) -> None:
         for leftover in (self.root / prefix).glob(TEMPORARY_PREFIX + "*"):
             if _TEMPORARY.fullmatch(leftover.name) and leftover.is_file():
-                leftover.unlink(missing_ok=True)
+                with _writes(self.base_uri):
+                    leftover.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _temporary(self, name: str, data: bytes) -> Iterator[tuple[Path, Path]]:
@@ -178,6 +203,20 @@ class LocalFolder:
             yield temporary, target
         finally:
             temporary.unlink(missing_ok=True)
+
+
+class _writes:  # noqa: N801 - reads as a phrase; a class, since a generator would cost the join a microsecond a row
+    """Turns a fault of a write that only the user can mend into JobRefused(OutputNotWritable)."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, OSError) and error.errno in _NOT_WRITABLE:
+            raise output_not_writable(self.uri, error) from error
 
 
 def _beside(target: Path) -> Path:

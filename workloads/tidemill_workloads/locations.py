@@ -19,7 +19,7 @@ from tidemill_workloads.identity import ATTEMPTS
 from tidemill_workloads.index import INDEX_FILE
 from tidemill_workloads.local_storage import LocalFolder, LocalInput
 from tidemill_workloads.parts import PARTS
-from tidemill_workloads.storage import TEMPORARY_PREFIX
+from tidemill_workloads.storage import TEMPORARY_PREFIX, output_not_writable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,18 +63,18 @@ def open_output(uri: str, mounts: Sequence[str]) -> LocalFolder:
     field = "spec.output.uri"
     path = _local_path(uri, field)
     _require_mount(path, mounts, field, Reason.OUTPUT_NOT_WRITABLE)
-    probe = path / f"{TEMPORARY_PREFIX}probe-{uuid.uuid4().hex}"
+    probe = f"{TEMPORARY_PREFIX}probe-{uuid.uuid4().hex}"
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        folder = LocalFolder(path.resolve(), uri)
+        folder.create(probe, b"probe\n")  # written, synchronised and linked, as everything later
+        folder.delete(probe)
     except (FileExistsError, NotADirectoryError):
         message = f"{field}: {uri} or a part of its path is a file, not a folder; name another folder"
         raise JobRefused(Reason.OUTPUT_NOT_WRITABLE, message) from None
     except OSError as error:
-        message = f"{field}: nothing can be written to {uri} ({error.strerror}); mount a writable volume there"
-        raise JobRefused(Reason.OUTPUT_NOT_WRITABLE, message) from error
-    return LocalFolder(path.resolve(), uri)
+        raise output_not_writable(uri, error) from error
+    return folder
 
 
 def refuse_input_in_own_folders(source: LocalInput, folder: LocalFolder) -> None:

@@ -91,6 +91,15 @@ class Folder(Protocol):
         """Removes unfinished writes directly below the folder `prefix`. Only where nobody writes any more."""
 
 
+def output_not_writable(uri: str, error: OSError) -> JobRefused:
+    """The refusal of an output folder that takes no file, with the system's word for it."""
+    message = (
+        f"spec.output.uri: nothing can be written to {uri} ({error.strerror}); "
+        "mount a writable volume there that has room and hard links"
+    )
+    return JobRefused(Reason.OUTPUT_NOT_WRITABLE, message)
+
+
 def input_changed(uri: str) -> JobRefused:
     """The refusal of an input that is not what the job began with."""
     message = (

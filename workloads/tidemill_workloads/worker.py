@@ -20,7 +20,7 @@ import uvloop
 
 from tidemill_workloads.chunk_run import ChunkRun, Feeder
 from tidemill_workloads.engine.interface import EngineSettings, create_engine
-from tidemill_workloads.errors import EngineDead, JobRefused, WorkloadError
+from tidemill_workloads.errors import EngineDead, JobRefused, Superseded
 from tidemill_workloads.index import Chunk
 from tidemill_workloads.logs import set_up_logging
 from tidemill_workloads.parts import ChunkParts
@@ -106,7 +106,7 @@ class EngineWorker:
     async def _flush_all(self) -> None:
         outcomes = await asyncio.gather(*(run.flush() for run in self._runs.values()), return_exceptions=True)
         for outcome in outcomes:
-            if isinstance(outcome, WorkloadError):  # a newer attempt: each run meets it again at its own end
+            if isinstance(outcome, Superseded):  # a newer attempt: each run meets it again at its own end
                 self._feeder.stopping = True
             elif isinstance(outcome, BaseException):
                 log.error("answers could not be made durable; they are tried again", exc_info=outcome)

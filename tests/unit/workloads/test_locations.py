@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
-from typing import TYPE_CHECKING
+import hashlib
+import os
+from pathlib import Path
 
 import pytest
 from workload_builders import model_at
 
 from tidemill_api.conditions import Reason
 from tidemill_workloads.errors import JobRefused
+from tidemill_workloads.local_storage import _LocalWriting
 from tidemill_workloads.locations import open_input, open_output
 from tidemill_workloads.model_check import check_model
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -118,6 +119,66 @@ def test_an_output_that_takes_no_file_is_refused() -> None:
     found = refusal(open_output, "/proc/1/", ["/proc"])  # a folder in which even root creates nothing
     assert found.reason == Reason.OUTPUT_NOT_WRITABLE
     assert found.message.startswith("spec.output.uri: nothing can be written to /proc/1/")
+
+
+@pytest.mark.parametrize("call", ["link", "fsync"])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EPERM, errno.ENOTSUP])
+def test_an_output_is_probed_as_it_will_be_written(
+    mount: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
+) -> None:
+    fail(monkeypatch, call, code)
+    found = refusal(open_output, f"{mount}/out/", [str(mount)])
+    assert found.reason == Reason.OUTPUT_NOT_WRITABLE
+    assert found.message.startswith(f"spec.output.uri: nothing can be written to {mount}/out/ ({os.strerror(code)})")
+    assert list((mount / "out").iterdir()) == []
+
+
+def fail(monkeypatch: pytest.MonkeyPatch, call: str, code: int) -> None:
+    def failing(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, call, failing)
+
+
+@pytest.mark.parametrize("how", ["create", "replace", "writing"])
+def test_a_volume_that_fills_up_while_the_job_runs_is_awaited_and_nothing_is_left(
+    mount: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    folder = open_output(f"{mount}/out/", [str(mount)])
+    fail(monkeypatch, "fsync", errno.ENOSPC)
+
+    def write() -> None:
+        if how == "writing":
+            with folder.writing("a") as file:
+                file.write(b"x")
+        else:
+            getattr(folder, how)("a", b"x")
+
+    found = refusal(write)
+    assert found.reason == Reason.OUTPUT_NOT_WRITABLE
+    assert "No space left on device" in found.message
+    assert list((mount / "out").iterdir()) == []
+
+
+def test_a_fault_of_a_read_while_a_file_is_written_is_not_blamed_on_the_output(mount: Path) -> None:
+    folder = open_output(f"{mount}/out/", [str(mount)])
+    with pytest.raises(PermissionError), folder.writing("a"):
+        raise PermissionError(errno.EACCES, "the input cannot be read")
+    assert list((mount / "out").iterdir()) == []
+
+
+def test_a_folder_in_the_place_of_a_result_is_said_in_words(mount: Path) -> None:
+    folder = open_output(f"{mount}/out/", [str(mount)])
+    (mount / "out" / "a").mkdir()
+    found = refusal(folder.replace, "a", b"x")
+    assert found.reason == Reason.OUTPUT_NOT_WRITABLE
+    assert "Is a directory" in found.message
+
+
+def test_a_full_disk_that_shows_in_the_middle_of_a_file_is_awaited() -> None:
+    with Path("/dev/full").open("wb", buffering=0) as file:
+        writing = _LocalWriting(file, hashlib.sha256(), "/out")
+        assert refusal(writing.write, b"x").reason == Reason.OUTPUT_NOT_WRITABLE
 
 
 def test_a_model_folder_passes(mount: Path) -> None:
