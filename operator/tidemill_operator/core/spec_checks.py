@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from tidemill_api import labels
 from tidemill_api.job_contract import CONFIG_VARIABLE
@@ -61,9 +62,15 @@ def problems(spec: BatchInferenceJobSpec, policy: SpecPolicy) -> tuple[str, ...]
 
 
 def local_path(uri: str) -> str | None:
-    """The path of a local URI, `/x` or `file:///x`; None for any other."""
-    path = uri.removeprefix("file://")
-    return path if path.startswith("/") else None
+    """The path of a local URI as the driver reads it; None for any other.
+
+    `/x` is taken as it is written, in `file:///x` and `file://localhost/x` %-escapes are decoded (RFC 8089).
+    """
+    scheme, marked, rest = uri.partition("://")
+    if not marked or scheme.lower() != "file":
+        return uri if uri.startswith("/") else None
+    host, slash, below = rest.partition("/")
+    return unquote(slash + below) if slash and host in ("", "localhost") else None
 
 
 def _twice(names: Iterable[str]) -> list[str]:
@@ -118,6 +125,9 @@ def _uri_problems(spec: BatchInferenceJobSpec) -> Iterator[str]:
         if path is None:
             if field != "model.source":
                 yield f"{field}: {uri} must be a path, such as /data/rows.jsonl or file:///data/rows.jsonl"
+            continue
+        if "\0" in path:
+            yield f"{field}: {uri!r} has a NUL character in it, which no path may have; remove it"
             continue
         if ".." in PurePosixPath(path).parts:
             yield f"{field}: {path} must not have '..' in it"

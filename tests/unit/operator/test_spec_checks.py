@@ -3,7 +3,7 @@
 import pytest
 from unit.operator.builders import MINIMAL, make_spec
 
-from tidemill_operator.core.spec_checks import SpecPolicy, problems
+from tidemill_operator.core.spec_checks import SpecPolicy, local_path, problems
 from tidemill_operator.views import read_job
 
 CLAIM = {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}
@@ -26,6 +26,10 @@ def template(**fields):
         (template(serviceAccountName="admin"), "admin is not on the operator's list (allowed: reader)"),
         ({"input": {"uri": "/elsewhere/in.jsonl"}}, "input.uri: /elsewhere/in.jsonl lies under no mount"),
         ({"input": {"uri": "/data/../etc/passwd"}}, "must not have '..'"),
+        ({"input": {"uri": "file:///data/%2e%2e/etc/passwd"}}, "input.uri: /data/../etc/passwd must not have '..'"),
+        ({"input": {"uri": "file:///data/a%00b"}}, "input.uri: 'file:///data/a%00b' has a NUL character"),
+        ({"input": {"uri": "/data/a\0b"}}, "input.uri: '/data/a\\x00b' has a NUL character"),
+        ({"input": {"uri": "//[data/in.jsonl"}}, "input.uri: //[data/in.jsonl lies under no mount"),
         ({"output": {"uri": "/database/"}}, "output.uri: /database/ lies under no mount"),
         ({"model": {"name": "m", "source": "/models/m"}}, "model.source: /models/m lies under no mount"),
         (template(volumeMounts=[{**MOUNT, "readOnly": True}]), "lies on data, which is mounted readOnly"),
@@ -47,6 +51,8 @@ def test_a_spec_that_cannot_run_is_told_why(fields, said):
     [
         {},
         {"input": {"uri": "file:///data/in.jsonl"}},
+        {"input": {"uri": "file:///%64ata/my%20rows.jsonl"}},
+        {"input": {"uri": "/data/100%25.jsonl"}},
         {"model": {"name": "m", "source": "org/model"}},
         template(serviceAccountName="reader"),
         template(labels={"team": "support", "example.com/cost": ""}),
@@ -86,3 +92,19 @@ def test_all_problems_are_named_at_once():
 def test_a_field_that_this_operator_does_not_know_is_named():
     job = read_job(body(MINIMAL | {"priority": 3}), SpecPolicy())
     assert job.spec_problem.startswith("priority: ")
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("/data/a%20b", "/data/a%20b"),
+        ("file:///data/a%20b", "/data/a b"),
+        ("file://localhost/data/a", "/data/a"),
+        ("file://elsewhere/data/a", None),
+        ("file://[broken/a", None),
+        ("s3://bucket/a", None),
+        ("org/model", None),
+    ],
+)
+def test_a_uri_is_the_path_that_the_driver_will_read(uri, path):
+    assert local_path(uri) == path
