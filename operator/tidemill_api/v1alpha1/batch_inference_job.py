@@ -173,7 +173,7 @@ class BatchInferenceJobSpec(ApiModel):
     input: InputSpec = Field(description="input of the job. Immutable.", json_schema_extra=immutable("input"))
     output: OutputSpec = Field(description="output of the job. Immutable.", json_schema_extra=immutable("output"))
     completion_window: str = Field(
-        default="24h",
+        default="8h",
         min_length=2,
         max_length=16,
         pattern=WINDOW_PATTERN,

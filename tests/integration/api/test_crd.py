@@ -60,7 +60,7 @@ async def test_good_specs_are_taken_and_stored_as_the_types_read_them(client: Cl
 
 async def test_defaults_are_shown_to_the_user(client: Client, namespace: str) -> None:
     spec = (await client.create(JOBS, namespace, job(SPEC)))["spec"]
-    assert spec["completionWindow"] == "24h"
+    assert spec["completionWindow"] == "8h"
     assert spec["workers"] == {"min": 0, "max": 1}
     assert spec["resources"] == {"gpu": 0, "gpuResourceName": "nvidia.com/gpu", "cpu": "1", "memory": "4Gi"}
     assert spec["model"]["engineArgs"] == {"dtype": "auto"}
