@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 from typing import TYPE_CHECKING
 
@@ -142,6 +143,21 @@ async def test_answers_of_a_flush_that_failed_are_written_by_the_next(
     await task
     assert sorted(run.parts.answered(range(1, 31))) == list(range(1, 31))
     assert run.feeder.tally.completed == len(engine.asked) == 30
+
+
+async def test_a_chunk_that_ends_on_a_full_volume_is_refused_so_that_the_job_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = make_run(tmp_path, ["a", "b"])
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(JobRefused, match=r"OutputNotWritable: spec\.output\.uri: .*No space left"):
+        await run.run()
+    assert run.feeder.tally.completed == 0
+    assert len(run.answered) == 2
 
 
 async def test_a_superseded_run_writes_nothing_more(tmp_path: Path) -> None:
