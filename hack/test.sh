@@ -26,6 +26,10 @@ cd "$root"
 ./hack/setup.sh
 export PYTHONPATH=$root/hack PYTHONSAFEPATH=1 HF_HUB_OFFLINE=1 RAY_USAGE_STATS_ENABLED=0
 
+if [ "$(id -u)" != 0 ] && [ -z "${KUBECONFIG_UNDER_TEST:-}" ]; then
+  printf 'test: not root and no KUBECONFIG_UNDER_TEST: every test on pods will be SKIPPED\n' >&2
+fi
+
 if [ $# -eq 0 ]; then
   "$bin/ruff" check .
   "$bin/ruff" format --check .

@@ -65,3 +65,26 @@ def test_an_input_that_is_not_there_is_said_before_anything_starts(tmp_path):
     assert done.returncode == 1
     assert "there is no such file" in done.stdout
     assert "dev cluster" not in done.stdout
+
+
+@pytest.mark.all
+def test_a_stopped_demo_leaves_nothing_running(tmp_path):
+    file = rows(tmp_path / "mine.jsonl", *(chat(f"r{number}", "hello") for number in range(5)))
+    command = [str(CHECKOUT / "hack" / "demo.sh"), "--input", str(file), "--output", str(tmp_path / "out")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        for line in running.stdout:
+            if line.startswith("ClusterStarting"):
+                break
+        running.terminate()
+        assert running.wait(timeout=60) == 130
+    status = subprocess.run([str(CHECKOUT / "hack" / "devcluster.sh"), "status"], capture_output=True, check=False)
+    assert status.returncode == 1
+
+
+@pytest.mark.all
+def test_the_embeddings_example_runs(tmp_path):
+    examples = CHECKOUT / "hack" / "examples"
+    done = demo("--job", examples / "embeddings-job.yaml", "--output", tmp_path / "out")
+    assert done.returncode == 0, done.stdout + done.stderr
+    first = json.loads((tmp_path / "out" / "results.jsonl").read_text().splitlines()[0])
+    assert len(first["response"]["body"]["data"][0]["embedding"]) == 384
