@@ -83,7 +83,7 @@ def _progressing(case: Case, metrics: DriverMetrics) -> Claim:
         message = "Every row has its line; the results are being put in order."
         return Claim(ConditionType.PROGRESSING, "True", Reason.FINALISING, message)
     ready = sum(worker.ready and not worker.deleting for worker in case.seen.workers)
-    if ready == 0:
+    if ready == 0 and not any(metrics.in_flight.values()):  # an engine may work before its pod's probe has passed
         problem = case.seen.cluster.worker_problem if case.seen.cluster else ""
         message = f"No worker is ready yet: {problem}" if problem else "No worker is ready yet."
         return Claim(ConditionType.PROGRESSING, "True", Reason.AWAITING_WORKERS, message)

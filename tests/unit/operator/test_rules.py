@@ -134,6 +134,16 @@ def test_pending_workers_say_why():
     assert "Insufficient nvidia.com/gpu" in message(working, PROGRESSING)
 
 
+def test_an_engine_that_answers_before_its_pod_is_ready_counts_as_processing():
+    working = look(
+        status=running_status(),
+        cluster=make_cluster(replicas=1),
+        workers=make_workers(1, ready=False),
+        **active(phase="processing", rows_total=25, rows_per_worker=30, in_flight={"10.0.1.1": 25}),
+    )
+    assert condition(working, PROGRESSING) == ("True", "Processing")
+
+
 def test_idle_workers_go_by_name_together_with_the_replicas():
     working = look(
         status=running_status(),
