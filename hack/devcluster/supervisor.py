@@ -18,7 +18,6 @@ import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -203,9 +202,8 @@ class Supervisor:
         kubelet = self.processes.running(KUBELET)
         if kubelet is None:
             return False
-        since = int(time.time() - kubelet.age_seconds())
         nodes = json.loads(self._get("/api/v1/nodes") or b'{"items": []}')["items"]
-        ready = {node["metadata"]["name"] for node in nodes if _said_ready_since(node, since)}
+        ready = {node["metadata"]["name"] for node in nodes if _said_ready_by(node, kubelet.pid)}
         return {_node_name(node) for node in self.settings.nodes} <= ready
 
     def _get(self, path: str) -> bytes | None:
@@ -265,9 +263,8 @@ def _node_name(node: str) -> str:
     return parts["name"]
 
 
-def _said_ready_since(node: dict[str, Any], since: float) -> bool:
-    """Whether a node's last word, not older than `since` (seconds since 1970), is that it is ready."""
-    for entry in node.get("status", {}).get("conditions") or []:
-        if entry["type"] == "Ready" and entry["status"] == "True":
-            return datetime.fromisoformat(entry["lastHeartbeatTime"]).timestamp() >= since
-    return False
+def _said_ready_by(node: dict[str, Any], pid: int) -> bool:
+    """Whether a node's last word is that it is ready, and the kubelet of this pid said so."""
+    status = node.get("status", {})
+    ready = any(entry["type"] == "Ready" and entry["status"] == "True" for entry in status.get("conditions") or [])
+    return ready and status.get("nodeInfo", {}).get("bootID") == str(pid)

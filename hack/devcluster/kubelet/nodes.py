@@ -4,6 +4,7 @@ What a node declares is believed: its CPUs may exceed the machine's, its GPUs ne
 only decide where a Pod may go.
 """
 
+import os
 import platform
 import re
 from collections.abc import Iterable
@@ -136,7 +137,7 @@ def node_status(spec: NodeSpec, address: str, now: str, ready_since: str) -> dic
             "architecture": platform.machine(),
             "machineID": spec.name,
             "systemUUID": spec.name,
-            "bootID": spec.name,
+            "bootID": str(os.getpid()),  # tells this kubelet's word from an earlier one's: see `devcluster.supervisor`
             "kubeProxyVersion": "",
         },
     }

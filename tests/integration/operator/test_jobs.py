@@ -66,7 +66,11 @@ async def test_a_job_goes_from_apply_to_results_and_its_cluster_goes(world):
         return [pod["status"]["podIP"] for pod in await world.worker_pods()] == busy
 
     await eventually(one_left)
-    assert (await world.status())["rows"] == {"total": 25, "completed": 20, "failed": 0, "remaining": 5}
+
+    async def rows_are_told():
+        return (await world.status())["rows"] == {"total": 25, "completed": 20, "failed": 0, "remaining": 5}
+
+    await eventually(rows_are_told)
 
     world.head.finish(answered(25))
     await world.until_condition("Finished", ("True", "AllRowsAnswered"))
