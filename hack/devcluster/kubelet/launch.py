@@ -126,7 +126,7 @@ def become_container(plan: LaunchPlan, output: int, failure: int) -> None:
         calls.drop_capabilities(KEPT_CAPABILITIES)
         os.execvpe(plan.command[0], plan.command, plan.environment)  # noqa: S606 - a container's command is not ours to quote
     except FileNotFoundError as error:
-        missing = error.filename is None or os.fsdecode(error.filename).endswith(plan.command[0])
+        missing = error.filename is not None and os.fsdecode(error.filename).endswith(plan.command[0])
         text = f"exec: {plan.command[0]!r}: executable file not found in $PATH" if missing else str(error)
         os.write(failure, text.encode())
     except OSError as error:

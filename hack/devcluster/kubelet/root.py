@@ -12,6 +12,7 @@ This is a convenience for development, not isolation: a container can read what 
 except the dev cluster's own state folders. Standard library only; runs inside the new mount namespace.
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -68,6 +69,7 @@ def build(plan: RootPlan) -> None:
     staged = [_stage(mount, f"{stage}/{number}") for number, mount in enumerate(plan.mounts)]
     _forget_other_sandboxes(plan.root)
     _bind_host(plan.root)
+    _forget_own_copies(plan.root)
     _bind_layer(plan.root, plan.layer)
     _make_dev(plan.root, plan.devices)
     _make_proc(plan.root)
@@ -130,13 +132,15 @@ def _mounted(wanted: Callable[[list[str]], bool]) -> list[str]:
 def _forget_own_copies(root: str) -> None:
     """Drop the copies of this very root that came with every bind of a tree in which the state folder lies.
 
-    A copy's mounts on the stage would keep the stage's folders busy.
+    A copy's mounts on the stage would keep the stage's folders busy. Copies below what is hidden since are out
+    of reach, from here as for the container, so the copies that come with the host go before anything is hidden.
     """
     device = os.stat(root).st_dev  # noqa: PTH116 - of the mount, as mountinfo writes it
     name = f"{os.major(device)}:{os.minor(device)}"
     for target in _mounted(lambda fields: fields[2] == name):
         if target != root:
-            calls.unmount(target)
+            with contextlib.suppress(FileNotFoundError):
+                calls.unmount(target)
 
 
 def unescape(path: str) -> str:

@@ -2,9 +2,11 @@
 
 import os
 import signal
+import tempfile
+from pathlib import Path
 
 import pytest
-from cluster_fixtures import Cluster
+from cluster_fixtures import CHECKOUT, Cluster
 from kubelet_team import KubeletProcess, Team, traces
 
 from devcluster.supervisor import Settings, Supervisor
@@ -23,16 +25,20 @@ def api_server(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def kubelet(api_server, tmp_path_factory):
-    """A running kubelet; when the tests are over nothing may be left of it."""
+def kubelet(api_server):
+    """A running kubelet; when the tests are over nothing may be left of it.
+
+    Its state lies in the checkout, as the dev cluster's does, so that a container's view of the host holds it.
+    """
     if os.geteuid() != 0:
         pytest.skip("pods need namespaces of their own, which needs root")
-    process = KubeletProcess(api_server.kubeconfig, tmp_path_factory.mktemp("kubelet") / "state")
-    process.start()
-    yield process
-    process.kill(signal.SIGTERM)
-    process.clean_up()
-    assert traces(process.state) == {"mounts": [], "launchers": [], "links": []}
+    with tempfile.TemporaryDirectory(prefix="kubelet-", dir=CHECKOUT / ".tidemill") as folder:
+        process = KubeletProcess(api_server.kubeconfig, Path(folder, "state"))
+        process.start()
+        yield process
+        process.kill(signal.SIGTERM)
+        process.clean_up()
+        assert traces(process.state) == {"mounts": [], "launchers": [], "links": []}
 
 
 @pytest.fixture
