@@ -13,6 +13,7 @@ class ConditionType(StrEnum):
 
     VALIDATED = "Validated"
     PROGRESSING = "Progressing"
+    SUSPENDED = "Suspended"
     SUCCEEDED = "Succeeded"
     FINISHED = "Finished"
 
@@ -40,6 +41,8 @@ class Reason(StrEnum):
     CLUSTER_REJECTED = "ClusterRejected"
     KUBERAY_MISSING = "KubeRayMissing"
     DRIVER_FAILING = "DriverFailing"
+    STORAGE_UNREACHABLE = "StorageUnreachable"
+    RESUBMIT_SOURCE_NOT_READY = "ResubmitSourceNotReady"
     # Progressing=False: nothing more to do
     JOB_FINISHED = "JobFinished"
 
@@ -54,10 +57,24 @@ class Reason(StrEnum):
     OUTPUT_IN_USE = "OutputInUse"
     INPUT_CHANGED = "InputChanged"
     ALL_ROWS_FAILED = "AllRowsFailed"
+    TOO_MANY_ROWS_FAILED = "TooManyRowsFailed"
+    CANCELLED = "Cancelled"
     EXPIRED = "Expired"
+
+    # Suspended=True, and Progressing=False meanwhile
+    SUSPEND_REQUESTED = "SuspendRequested"
+    # Suspended=False
+    NOT_SUSPENDED = "NotSuspended"
 
 
 AWAITED: frozenset[Reason] = frozenset(
-    {Reason.INPUT_NOT_FOUND, Reason.INPUT_NOT_READABLE, Reason.OUTPUT_NOT_WRITABLE, Reason.MODEL_NOT_FOUND}
+    {
+        Reason.INPUT_NOT_FOUND,
+        Reason.INPUT_NOT_READABLE,
+        Reason.OUTPUT_NOT_WRITABLE,
+        Reason.MODEL_NOT_FOUND,
+        Reason.STORAGE_UNREACHABLE,
+        Reason.RESUBMIT_SOURCE_NOT_READY,
+    }
 )
 """Reasons of a driver's outcome that are waited for with back-off until the completion window ends."""

@@ -45,10 +45,14 @@ METRIC_ROWS_COMPLETED = "tidemill_batch_rows_completed"  # rows that have a resu
 METRIC_ROWS_FAILED = "tidemill_batch_rows_failed"  # rows that have an error line in the output folder
 METRIC_ROWS_IN_FLIGHT = "tidemill_batch_rows_in_flight"  # rows handed to an engine and not answered; label `node` (IP)
 METRIC_ROWS_PER_WORKER = "tidemill_batch_rows_per_worker"  # rows one worker holds in flight when it is full
+METRIC_ROWS_PER_SECOND = "tidemill_batch_rows_per_second"  # answered over the last minute of work; absent until known
 METRIC_PROMPT_TOKENS = "tidemill_batch_prompt_tokens"
 METRIC_COMPLETION_TOKENS = "tidemill_batch_completion_tokens"
 
 Phase = Literal["validating", "processing", "finalising"]
+
+Ending = Literal["Cancelled", "Expired"]
+"""Why rows without a line get an error line instead of an answer."""
 
 
 class _Frozen(BaseModel):
@@ -68,6 +72,18 @@ class JobConfig(_Frozen):
     gpus_per_worker: int = Field(ge=0, description="Tensor parallel size; 0 runs the engine on the CPU")
     mounts: tuple[str, ...] = Field(default=(), description="Mount paths of the pods: a local URI must lie under one")
     metrics_port: int = METRICS_PORT
+    ending: Ending | None = Field(
+        default=None, description="Set: run no row, give each row without a line its error line, join and finalise"
+    )
+    on_invalid: Literal["Fail", "Skip"] = Field(
+        default="Fail", description="Bad lines end the job, or become error lines of their own"
+    )
+    max_attempts: int = Field(default=3, ge=1, description="Times a row is tried where the fault can pass")
+    retry_backoff_seconds: int = Field(default=2, ge=0, description="Wait before a row's second try, doubled after it")
+    max_failed_rows: int | None = Field(default=None, ge=0, description="More failed rows than this end the job")
+    resubmit_of_uri: str = Field(
+        default="", description="Output folder of a finished job whose 2xx lines are taken over, empty for none"
+    )
 
 
 class RowCounts(_Frozen):
