@@ -45,12 +45,18 @@ class Chunk(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Index(msgspec.Struct, frozen=True):
-    """All chunks of one state of an input, in order; together they hold every row exactly once."""
+    """All chunks of one state of an input, in order; together they hold every row exactly once.
+
+    `invalid` counts the rows that validation gave an error line of their own, `taken_over` those whose line comes from
+    the job that this one resubmits: both have their line before the first row is run.
+    """
 
     size: int
     mtime_ns: int
     rows: int
     chunks: tuple[Chunk, ...]
+    invalid: int = 0
+    taken_over: int = 0
 
 
 class _Header(msgspec.Struct, frozen=True):
@@ -59,6 +65,8 @@ class _Header(msgspec.Struct, frozen=True):
     mtime_ns: int
     rows: int
     chunks: int
+    invalid: int = 0
+    taken_over: int = 0
 
 
 class _Mark(NamedTuple):
@@ -125,7 +133,15 @@ def rows_per_chunk(rows: int, workers_max: int) -> int:
 
 def write_index(folder: Folder, index: Index) -> None:
     """Writes the index durably and create-only: of two attempts at once, both read the first one's."""
-    header = _Header(_VERSION, index.size, index.mtime_ns, index.rows, len(index.chunks))
+    header = _Header(
+        version=_VERSION,
+        size=index.size,
+        mtime_ns=index.mtime_ns,
+        rows=index.rows,
+        chunks=len(index.chunks),
+        invalid=index.invalid,
+        taken_over=index.taken_over,
+    )
     folder.create(INDEX_FILE, b"".join(msgspec.json.encode(item) + b"\n" for item in (header, *index.chunks)))
 
 
@@ -139,7 +155,14 @@ def read_index(folder: Folder) -> Index | None:
     chunks = tuple(_decode_chunks(rest))
     if len(chunks) != header.chunks or sum(chunk.rows for chunk in chunks) != header.rows:
         raise ValueError(f"{folder.uri(INDEX_FILE)} is not whole")
-    return Index(header.size, header.mtime_ns, header.rows, chunks)
+    return Index(
+        size=header.size,
+        mtime_ns=header.mtime_ns,
+        rows=header.rows,
+        chunks=chunks,
+        invalid=header.invalid,
+        taken_over=header.taken_over,
+    )
 
 
 def _decode_chunks(lines: Iterable[bytes]) -> Iterable[Chunk]:

@@ -55,7 +55,7 @@ def test_a_chunk_of_long_rows_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_index_reads_back_as_it_was_written_and_the_first_one_stands(tmp_path: Path) -> None:
     folder = folder_at(tmp_path)
-    index = Index(10, 20, 3, (Chunk(0, 0, 5, 1, 2, 2), Chunk(1, 5, 5, 3, 1, 1)))
+    index = Index(10, 20, 3, (Chunk(0, 0, 5, 1, 2, 2), Chunk(1, 5, 5, 3, 1, 1)), invalid=1, taken_over=2)
     assert read_index(folder) is None
     write_index(folder, index)
     write_index(folder, Index(10, 20, 3, (Chunk(0, 0, 10, 1, 3, 3),)))
