@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import tempfile
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import IO, TYPE_CHECKING, BinaryIO
 
@@ -41,20 +41,28 @@ class _Pass:
 
     marks: ChunkMarks
     problems: IO[bytes]
-    custom_ids: CustomIds = field(default_factory=CustomIds)
+    custom_ids: CustomIds
     rows: int = 0
     bad: int = 0
     line: int = 0
     offset: int = 0
 
 
-def validate(source: Input, folder: Folder, model: str, workers_max: int, progress: Callable[[int], None]) -> Index:
+def validate(
+    source: Input,
+    folder: Folder,
+    model: str,
+    workers_max: int,
+    progress: Callable[[int], None],
+    custom_ids: CustomIds | None = None,
+) -> Index:
     """The chunk index of an input in which every line can be run; `progress` is told the rows read so far.
 
+    `custom_ids`, given empty, holds those of all lines afterwards: for whoever has to find a row by its id.
     Raises JobRefused: ValidationFailed where a line is bad or there is none, InputChanged, InputNotReadable.
     """
     with tempfile.TemporaryFile() as problems:
-        done = _Pass(ChunkMarks(workers_max), problems)
+        done = _Pass(ChunkMarks(workers_max), problems, CustomIds() if custom_ids is None else custom_ids)
         with source.open() as file:
             for raw, length in _lines(file):
                 _judge(done, raw, model)
