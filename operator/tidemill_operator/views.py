@@ -24,6 +24,9 @@ NODE_TYPE_LABEL = "ray.io/node-type"
 MAX_PROBLEMS = 2000
 """Characters of the message about a wrong spec: the first problems, not a page of them."""
 
+MAX_CRASH = 500
+"""Characters of what a container said when it ended: its last lines."""
+
 
 def read_job(body: Json, policy: SpecPolicy) -> JobView:
     """A job as a value; a spec that does not hold is None with its problems in words.
@@ -118,8 +121,19 @@ def _pod_problem(pods: tuple[Json, ...]) -> str:
         scheduled = _condition(pod, "PodScheduled")
         if scheduled.get("status") == "False":
             return str(scheduled.get("message") or scheduled.get("reason", ""))
-        for container in (pod.get("status") or {}).get("containerStatuses") or ():
+        status = pod.get("status") or {}
+        for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
             waiting = (container.get("state") or {}).get("waiting") or {}
             if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
-                return f"{waiting['reason']}: {waiting.get('message', '')}".rstrip(": ")
+                return f"{waiting['reason']}: {waiting.get('message', '')}".rstrip(": ") + _last_end(container)
     return ""
+
+
+def _last_end(container: Json) -> str:
+    """How the container ended the last time, in words: a back-off alone says that it crashed, not why."""
+    ended = (container.get("lastState") or {}).get("terminated")
+    if ended is None:
+        return ""
+    told = str(ended.get("message") or "").strip()[-MAX_CRASH:]
+    cause = f" ({ended['reason']})" if ended.get("reason", "Error") != "Error" else ""
+    return f"; it ended with exit code {ended.get('exitCode')}{cause}" + (f": {told}" if told else "")

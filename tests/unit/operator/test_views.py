@@ -57,6 +57,26 @@ def test_an_image_that_cannot_be_pulled_says_why():
     assert view.head_problem == "ImagePullBackOff: no such image"
 
 
+def test_a_crash_loop_says_how_the_container_ended():
+    backing_off = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 20s"}}
+    ended = {"exitCode": 128, "reason": "StartError", "message": "no such file: ray\n"}
+    containers = [{"state": backing_off, "lastState": {"terminated": ended}}]
+    view = read_cluster(cluster(), (pod("h", "head", ready=False, containerStatuses=containers),))
+    expected = "CrashLoopBackOff: back-off 20s; it ended with exit code 128 (StartError): no such file: ray"
+    assert view.head_problem == expected
+
+
+def test_a_crashing_init_container_is_said_before_what_waits_for_it():
+    backing_off = {"waiting": {"reason": "CrashLoopBackOff"}}
+    ended = {"exitCode": 1, "reason": "Error", "message": "x" * 5000}
+    first = [{"state": backing_off, "lastState": {"terminated": ended}}]
+    waiting = [{"state": {"waiting": {"reason": "PodInitializing"}}}]
+    crashing = pod("w", ready=False, initContainerStatuses=first, containerStatuses=waiting)
+    problem = read_cluster(cluster(), (crashing,)).worker_problem
+    assert problem.startswith("CrashLoopBackOff; it ended with exit code 1: xxx")
+    assert len(problem) < 600
+
+
 def test_pods_that_kuberay_may_not_create_are_said_too():
     refused = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}
     view = read_cluster(cluster([refused]), ())
