@@ -203,7 +203,7 @@ def prepare(config: JobConfig, attempt: int) -> Driver:
     metrics.validated(index.rows)
     metrics.known(index.rows, setup.rows_in_flight)
     metrics.serve()
-    if (source.identity.size, source.identity.mtime_ns) != (index.size, index.mtime_ns):
+    if source.identity.state != index.state:
         raise input_changed(config.input_uri)
     ray.init(address="auto", log_to_driver=False, logging_level=logging.WARNING)
     driver = Driver(config, setup, index, metrics, _start_board())

@@ -46,7 +46,7 @@ def describe(config: JobConfig, identity: InputIdentity) -> dict[str, Any]:
             "source": config.model.source,
             "engineArgs": config.model.engine_args.model_dump(by_alias=True, exclude_none=True),
         },
-        "input": asdict(identity),
+        "input": {key: value for key, value in asdict(identity).items() if key != "etag" or value},
     }
 
 

@@ -57,6 +57,12 @@ class Index(msgspec.Struct, frozen=True):
     chunks: tuple[Chunk, ...]
     invalid: int = 0
     taken_over: int = 0
+    etag: str = ""
+
+    @property
+    def state(self) -> tuple[int, int, str]:
+        """The state of the input that the index belongs to, to be compared with `InputIdentity.state`."""
+        return self.size, self.mtime_ns, self.etag
 
 
 class _Header(msgspec.Struct, frozen=True):
@@ -67,6 +73,7 @@ class _Header(msgspec.Struct, frozen=True):
     chunks: int
     invalid: int = 0
     taken_over: int = 0
+    etag: str = ""
 
 
 class _Mark(NamedTuple):
@@ -141,6 +148,7 @@ def write_index(folder: Folder, index: Index) -> None:
         chunks=len(index.chunks),
         invalid=index.invalid,
         taken_over=index.taken_over,
+        etag=index.etag,
     )
     folder.create(INDEX_FILE, b"".join(msgspec.json.encode(item) + b"\n" for item in (header, *index.chunks)))
 
@@ -162,6 +170,7 @@ def read_index(folder: Folder) -> Index | None:
         chunks=chunks,
         invalid=header.invalid,
         taken_over=header.taken_over,
+        etag=header.etag,
     )
 
 

@@ -24,11 +24,20 @@ TEMPORARY_PREFIX = ".tmp-"
 
 @dataclass(frozen=True, slots=True)
 class InputIdentity:
-    """What tells one state of an input from another: a changed file has another size or time."""
+    """What tells one state of an input from another: a changed file has another size or time.
+
+    An object on a store or a server is told apart by its ETag, which is stronger than any time; a file has none.
+    """
 
     uri: str
     size: int
     mtime_ns: int
+    etag: str = ""
+
+    @property
+    def state(self) -> tuple[int, int, str]:
+        """All but the name: equal for two looks at the same content."""
+        return self.size, self.mtime_ns, self.etag
 
 
 class Input(Protocol):

@@ -73,7 +73,7 @@ def validate(
         _report(folder, _all_problems(done, source))
     source.open().close()  # the file that was judged is still the file that the job began with
     chunks = done.marks.chunks(done.offset, done.line + 1, done.rows)
-    return Index(source.identity.size, source.identity.mtime_ns, done.rows, chunks)
+    return Index(source.identity.size, source.identity.mtime_ns, done.rows, chunks, etag=source.identity.etag)
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[bytes | None, int]]:

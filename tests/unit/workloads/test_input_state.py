@@ -1,0 +1,59 @@
+"""What tells one state of an input from another, in the chunk index and in job.json: size, time, and a store's ETag."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from workload_builders import folder_at, job
+
+from tidemill_api.conditions import Reason
+from tidemill_workloads.errors import JobRefused
+from tidemill_workloads.identity import JOB_FILE, own_folder
+from tidemill_workloads.index import INDEX_FILE, Chunk, Index, read_index, write_index
+from tidemill_workloads.storage import InputIdentity
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CHUNKS = (Chunk(0, 0, 10, 1, 3, 3),)
+
+
+def test_the_index_keeps_the_etag_of_its_input(tmp_path: Path) -> None:
+    folder = folder_at(tmp_path)
+    write_index(folder, Index(10, 0, 3, CHUNKS, etag='"abc"'))
+    index = read_index(folder)
+    assert index is not None
+    assert index.state == InputIdentity("s3://in/a.jsonl", 10, 0, '"abc"').state
+    assert index.state != InputIdentity("s3://in/a.jsonl", 10, 0, '"abd"').state
+
+
+def test_an_index_from_before_etags_is_still_read(tmp_path: Path) -> None:
+    folder = folder_at(tmp_path)
+    folder.create(INDEX_FILE, b'{"version":1,"size":10,"mtime_ns":20,"rows":3,"chunks":1}\n[0,0,10,1,3,3]\n')
+    index = read_index(folder)
+    assert index is not None
+    assert index.state == InputIdentity("/in/a.jsonl", 10, 20).state
+
+
+def test_an_object_with_another_etag_is_a_changed_input(tmp_path: Path) -> None:
+    folder = folder_at(tmp_path)
+    config = job(tmp_path)
+    own_folder(folder, config, InputIdentity(config.input_uri, 10, 0, '"one"'))
+    write_index(folder, Index(10, 0, 3, CHUNKS, etag='"one"'))
+    own_folder(folder, config, InputIdentity(config.input_uri, 10, 0, '"one"'))
+    with pytest.raises(JobRefused) as caught:
+        own_folder(folder, config, InputIdentity(config.input_uri, 10, 0, '"two"'))
+    assert caught.value.reason == Reason.INPUT_CHANGED
+
+
+def test_the_job_file_of_a_local_input_reads_as_before_etags(tmp_path: Path) -> None:
+    folder = folder_at(tmp_path)
+    config = job(tmp_path)
+    own_folder(folder, config, InputIdentity(config.input_uri, 10, 20))
+    assert json.loads((tmp_path / JOB_FILE).read_text())["input"] == {
+        "uri": config.input_uri,
+        "size": 10,
+        "mtime_ns": 20,
+    }
