@@ -70,8 +70,8 @@ def _volume(**source: Any) -> list[Spec]:
 
 
 WINDOW = "completionWindow must be 5m to 14d, such as 30m, 4h or 1d12h"
-INPUT = "input.uri must be a path to a file"
-OUTPUT = "output.uri must be a path to a folder"
+INPUT = "input.uri must be a file"
+OUTPUT = "output.uri must be a folder"
 SOURCE = "model.source must be a path such as /models/smollm2 or a hub id"
 VOLUME = "volumes: set exactly one of persistentVolumeClaim, secret, configMap, emptyDir and hostPath"
 SUB_PATH = "volumeMounts: subPath must be relative and without '..'"
@@ -93,14 +93,40 @@ BAD: tuple[Case, ...] = (
     Case("no sequences at all", "model.engineArgs.maxNumSeqs", 0),
     Case("more GPU memory than there is", "model.engineArgs.gpuMemoryUtilizationPercent", 99),
     Case("an unknown quantization", "model.engineArgs.quantization", "magic"),
-    Case("an input in an object store", "input.uri", "s3://in/rows.jsonl", "", INPUT),
+    Case("an input that is a bucket", "input.uri", "s3://in-bucket", "", INPUT),
+    Case("an input that is the root of a bucket", "input.uri", "s3://in-bucket/", "", INPUT),
+    Case("an input in a prefix", "input.uri", "gs://in-bucket/rows/", "", INPUT),
+    Case("an input in a bucket with capitals", "input.uri", "s3://InBucket/rows.jsonl", "", INPUT),
+    Case("an input with an empty first part of its key", "input.uri", "s3://in-bucket//rows.jsonl", "", INPUT),
+    Case("an input of a scheme in capitals", "input.uri", "S3://in-bucket/rows.jsonl", "", INPUT),
+    Case("an input of an unknown scheme", "input.uri", "ftp://host/rows.jsonl", "", INPUT),
+    Case("an input of a host alone", "input.uri", "https://example.com", "", INPUT),
+    Case("an input with a password", "input.uri", "https://me:secret@example.com/rows.jsonl", "", INPUT),
+    Case("an input of no host", "input.uri", "http:///rows.jsonl", "", INPUT),
+    Case("a word about bad lines that is none", "input.onInvalid", "Ignore"),
     Case("an input that is a folder", "input.uri", "/data/input/", "", INPUT),
     Case("a relative input", "input.uri", "rows.jsonl", "", INPUT),
     Case("an input of another host", "input.uri", "file://host/rows.jsonl", "", INPUT),
     Case("a compressed input", "input.uri", "/data/rows.jsonl.gz", "", "decompress it to plain JSONL first"),
+    Case("a compressed object", "input.uri", "s3://in-bucket/rows.tgz", "", "decompress it to plain JSONL first"),
+    Case(
+        "a compressed download", "input.uri", "https://example.com/rows.jsonl.zst?sig=1", "", "decompress it to plain"
+    ),
     Case("an input with an endless path", "input.uri", "/" + "a" * 2048),
     Case("a relative output", "output.uri", "out/", "", OUTPUT),
-    Case("an output in an object store", "output.uri", "gs://out/", "", OUTPUT),
+    Case("an output that is a whole bucket", "output.uri", "gs://out-bucket/", "", OUTPUT),
+    Case("an output on a web server", "output.uri", "https://example.com/out/", "", OUTPUT),
+    Case("no try at all", "retry.maxAttempts", 0),
+    Case("eleven tries", "retry.maxAttempts", 11),
+    Case("a wait below zero", "retry.backoffSeconds", -1),
+    Case("a wait of more than five minutes", "retry.backoffSeconds", 301),
+    Case("fewer failed rows than none", "maxFailedRows", -1),
+    Case("a share of the rows", "maxFailedRows", "5%"),
+    Case("suspended by a word", "suspend", "true"),
+    Case("cancelled by a number", "cancel", 1),
+    Case("a job of another namespace", "resubmitOf", "team-b/tickets"),
+    Case("a job's name in capitals", "resubmitOf", "Tickets"),
+    Case("a job's name that is too long", "resubmitOf", "t" * 254),
     Case("a window of a word", "completionWindow", "soon"),
     Case("a window without a unit", "completionWindow", "24"),
     Case("an empty window", "completionWindow", ""),
@@ -256,6 +282,20 @@ GOOD: tuple[Case, ...] = (
     *(Case(f"a window of {text}", "completionWindow", text) for text in ("5m", "90m", "4h", "1d12h", "14d", "336h")),
     *(Case(f"a window of {text}", "completionWindow", text) for text in ("13d23h59m", "20160m", "2h90m")),
     Case("a file by its URL", "input.uri", "file:///data/input/rows.jsonl"),
+    Case("an object", "input.uri", "s3://in-bucket.eu/2026/rows of today.jsonl"),
+    Case("an object of another store", "input.uri", "gs://in_bucket/rows.jsonl"),
+    Case("a download with a port and a query", "input.uri", "http://files.team-a.svc:8080/rows.jsonl?day=1"),
+    Case("a secure download", "input.uri", "https://example.com/rows.jsonl"),
+    Case("a path with a question mark", "input.uri", "/data/rows.gz?/rows.jsonl"),
+    Case("an output in a prefix", "output.uri", "s3://out-bucket/tickets/"),
+    Case("an output in a prefix of another store without a slash", "output.uri", "gs://out-bucket/tickets"),
+    Case("bad lines skipped", "input.onInvalid", "Skip"),
+    Case("one try and no wait", "retry", {"maxAttempts": 1, "backoffSeconds": 0}),
+    Case("no failed row allowed", "maxFailedRows", 0),
+    Case("suspended from the start", "suspend", True),
+    Case("cancelled from the start", "cancel", True),
+    Case("the rest of another job", "resubmitOf", "tickets.of-january"),
+    Case("the rest of no job", "resubmitOf", ""),
     Case("an output without a slash at its end", "output.uri", "/data/output"),
     Case("a hub id", "model.source", "Qwen/Qwen3-8B"),
     Case("a hub id without an owner", "model.source", "gpt2"),
@@ -308,6 +348,10 @@ FROZEN: tuple[Case, ...] = (
     Case("another engine argument", "model.engineArgs.dtype", "float32", "model"),
     Case("another input", "input.uri", "/data/input/other.jsonl", "input"),
     Case("another output", "output.uri", "/data/output/other/", "output"),
+    Case("bad lines skipped from now on", "input.onInvalid", "Skip", "input"),
+    Case("another number of tries", "retry.maxAttempts", 5, "retry"),
+    Case("a bound of failed rows where there was none", "maxFailedRows", 9),
+    Case("the rest of a job where there was none", "resubmitOf", "other"),
     Case("more memory", "resources.memory", "8Gi", "resources"),
     Case("a larger head", "head.cpu", "2", "head"),
     Case("an image where there was none", "image", "registry/image:2", "image"),
@@ -320,4 +364,7 @@ EDITABLE: tuple[Case, ...] = (
     Case("a longer window", "completionWindow", "2d"),
     Case("more workers", "workers.max", 9),
     Case("a time to live", "ttlSecondsAfterFinished", 60),
+    Case("a halt", "suspend", True),
+    Case("a new start", "suspend", False),
+    Case("an end", "cancel", True),
 )

@@ -24,6 +24,7 @@ class Reason(StrEnum):
     # Validated
     AWAITING_VALIDATION = "AwaitingValidation"
     ALL_LINES_VALID = "AllLinesValid"
+    BAD_LINES_SKIPPED = "BadLinesSkipped"
 
     # Progressing=True: what is being done
     CLUSTER_STARTING = "ClusterStarting"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from tidemill_api import GROUP, VERSION
+from tidemill_api.markers import VALIDATIONS
 from tidemill_api.structural import structural_schema
 from tidemill_api.v1alpha1.batch_inference_job import BATCH_INFERENCE_JOB
 
@@ -85,7 +86,12 @@ def _root_schema(resource: CustomResource) -> dict[str, Any]:
             "spec": spec | {"description": "spec is what the user asks for."},
             "status": status | {"description": "status is what the operator observes."},
         },
-    }
+    } | _whole_object_rules(resource)
+
+
+def _whole_object_rules(resource: CustomResource) -> dict[str, Any]:
+    found = [{"rule": of.rule, "message": of.message, "fieldPath": of.field_path} for of in resource.rules]
+    return {VALIDATIONS: found} if found else {}
 
 
 class _Dumper(yaml.SafeDumper):

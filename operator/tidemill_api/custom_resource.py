@@ -24,6 +24,15 @@ class PrinterColumn:
 
 
 @dataclass(frozen=True)
+class Rule:
+    """A CEL rule about the whole object: `self` has metadata.name beside spec. The message names the field."""
+
+    rule: str
+    message: str
+    field_path: str
+
+
+@dataclass(frozen=True)
 class CustomResource:
     """One namespaced kind with a status subresource."""
 
@@ -34,6 +43,7 @@ class CustomResource:
     spec: type[BaseModel]
     status: type[BaseModel]
     columns: tuple[PrinterColumn, ...]
+    rules: tuple[Rule, ...] = ()
 
     @property
     def singular(self) -> str:

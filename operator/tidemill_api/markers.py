@@ -36,6 +36,16 @@ def immutable(field: str) -> JsonDict:
     return rules((IMMUTABLE_RULE, f"{field} is immutable: create a new job instead"))
 
 
+def immutable_or_absent(field: str) -> JsonDict:
+    """The same for an optional field without a default: it can neither change, nor come, nor go.
+
+    Stands at the object that holds the field, since a rule at an absent field is never looked at.
+    """
+    rule = f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})"
+    message = f"{field} is immutable: create a new job instead"
+    return {VALIDATIONS: [{"rule": rule, "message": message, "fieldPath": f".{field}"}]}
+
+
 def list_map(*keys: str) -> JsonDict:
     """A list of objects that are told apart by these fields: none may stand twice."""
     return {LIST_TYPE: "map", LIST_MAP_KEYS: list(keys)}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, NoDefault
 
-from tidemill_api.markers import IMMUTABLE_RULE, INT_OR_STRING, LIST_MAP_KEYS, LIST_TYPE, VALIDATIONS
+from tidemill_api.markers import INT_OR_STRING, LIST_MAP_KEYS, LIST_TYPE, VALIDATIONS
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -80,7 +80,7 @@ class _Rewriter:
             wanted = default is not None and _has_default_below(node)
         else:
             wanted = default is not None and (default not in ("", [], {}, False) or _is_number(default))
-        if self._defaults and (wanted or (default is not None and _is_immutable(node))):
+        if self._defaults and (wanted or (default is not None and _looks_back(node))):
             node["default"] = default
         return _ordered(node)
 
@@ -123,8 +123,9 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_immutable(node: Schema) -> bool:
-    return any(rule["rule"] == IMMUTABLE_RULE for rule in node.get(VALIDATIONS, []))
+def _looks_back(node: Schema) -> bool:
+    """Whether a transition rule stands at the node: it has to be present before and after for the rule to be seen."""
+    return any("oldSelf" in rule["rule"] for rule in node.get(VALIDATIONS, []))
 
 
 def _ordered(node: Schema) -> Schema:

@@ -7,22 +7,26 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from tidemill_api.custom_resource import CustomResource, PrinterColumn
-from tidemill_api.markers import CpuQuantity, MemoryQuantity, immutable, rules
+from tidemill_api.custom_resource import CustomResource, PrinterColumn, Rule
+from tidemill_api.markers import CpuQuantity, MemoryQuantity, immutable, immutable_or_absent, rules
 from tidemill_api.v1alpha1.batch_inference_job_status import (
     BatchInferenceJobStatus,
     Condition,
     DriverStatus,
+    ForecastStatus,
     OutputStatus,
+    QueueStatus,
     RowsStatus,
     TokensStatus,
     WorkersStatus,
 )
-from tidemill_api.v1alpha1.common import ApiModel, ModelSpec
+from tidemill_api.v1alpha1.common import DNS_SUBDOMAIN, ApiModel, ModelSpec
 from tidemill_api.v1alpha1.pod_template import PodTemplate
+from tidemill_api.v1alpha1.uris import INPUT_RULES, OUTPUT_RULES, check_input, check_output
 
 __all__ = [
     "BATCH_INFERENCE_JOB",
@@ -32,10 +36,13 @@ __all__ = [
     "BatchInferenceJobStatus",
     "Condition",
     "DriverStatus",
+    "ForecastStatus",
     "HeadResources",
     "InputSpec",
     "OutputSpec",
     "OutputStatus",
+    "QueueStatus",
+    "RetrySpec",
     "RowsStatus",
     "TokensStatus",
     "WorkerBounds",
@@ -78,37 +85,26 @@ def parse_window(text: str) -> timedelta:
     return window
 
 
-_LOCAL_RULE = "self.startsWith('/') || self.startsWith('file:///')"
-_INPUT_MESSAGE = "input.uri must be a path to a file, such as /data/input/rows.jsonl or file:///data/input/rows.jsonl"
-_PLAIN_RULE = "!self.matches('[.](gz|bz2|xz|zst|zip|lz4)$')"
-_PLAIN_MESSAGE = "input.uri names a compressed file: decompress it to plain JSONL first"
-_OUTPUT_MESSAGE = "output.uri must be a path to a folder, such as /data/output/tickets/ or file:///data/output/tickets/"
-
-
-def _is_local(uri: str) -> bool:
-    return uri.startswith(("/", "file:///"))
-
-
 class InputSpec(ApiModel):
-    """Where the requests are."""
+    """Where the requests are, and what becomes of lines that are none."""
 
     uri: str = Field(
         min_length=2,
         max_length=2048,
-        description="uri of the JSONL file of requests: a path under a mount of the template (file:// is allowed).",
-        json_schema_extra=rules(
-            (f"({_LOCAL_RULE}) && !self.endsWith('/')", _INPUT_MESSAGE), (_PLAIN_RULE, _PLAIN_MESSAGE)
-        ),
+        description="uri of the JSONL file of requests: a path under a mount of the template (file:// is allowed),"
+        " s3://bucket/key, gs://bucket/key or http(s)://host/path.",
+        json_schema_extra=INPUT_RULES,
+    )
+    on_invalid: Literal["Fail", "Skip"] = Field(
+        default="Fail",
+        description="onInvalid: Fail ends the job before anything runs where a line is wrong, Skip gives each such"
+        " line an error line and runs the others.",
     )
 
     @field_validator("uri")
     @classmethod
-    def _local_plain_file(cls, uri: str) -> str:
-        if not _is_local(uri) or uri.endswith("/"):
-            raise ValueError(f"{_INPUT_MESSAGE}, not {uri!r}")
-        if re.search(r"[.](gz|bz2|xz|zst|zip|lz4)$", uri):
-            raise ValueError(_PLAIN_MESSAGE)
-        return uri
+    def _uri_of_a_plain_file(cls, uri: str) -> str:
+        return check_input(uri)
 
 
 class OutputSpec(ApiModel):
@@ -117,16 +113,27 @@ class OutputSpec(ApiModel):
     uri: str = Field(
         min_length=2,
         max_length=2048,
-        description="uri of the folder for results: a path under a writable mount. It belongs to one job's identity.",
-        json_schema_extra=rules((_LOCAL_RULE, _OUTPUT_MESSAGE)),
+        description="uri of the folder for results: a path under a writable mount, s3://bucket/prefix/ or"
+        " gs://bucket/prefix/. It belongs to one job's identity.",
+        json_schema_extra=OUTPUT_RULES,
     )
 
     @field_validator("uri")
     @classmethod
-    def _local(cls, uri: str) -> str:
-        if not _is_local(uri):
-            raise ValueError(f"{_OUTPUT_MESSAGE}, not {uri!r}")
-        return uri
+    def _uri_of_a_folder(cls, uri: str) -> str:
+        return check_output(uri)
+
+
+class RetrySpec(ApiModel):
+    """How often a row is tried where its fault can pass: 408, 429 and 5xx. A row's own mistake is never retried."""
+
+    max_attempts: int = Field(default=3, ge=1, le=10, description="maxAttempts of a row in all, 1 to 10.")
+    backoff_seconds: int = Field(
+        default=2,
+        ge=0,
+        le=300,
+        description="backoffSeconds before the second try of a row, 0 to 300; doubled for each further one.",
+    )
 
 
 class WorkerBounds(ApiModel):
@@ -169,6 +176,8 @@ class HeadResources(ApiModel):
 class BatchInferenceJobSpec(ApiModel):
     """What the user asks for."""
 
+    model_config = ConfigDict(json_schema_extra=immutable_or_absent("maxFailedRows"))
+
     model: ModelSpec = Field(description="model that answers. Immutable.", json_schema_extra=immutable("model"))
     input: InputSpec = Field(description="input of the job. Immutable.", json_schema_extra=immutable("input"))
     output: OutputSpec = Field(description="output of the job. Immutable.", json_schema_extra=immutable("output"))
@@ -202,6 +211,38 @@ class BatchInferenceJobSpec(ApiModel):
         description="image of the pods. Default: the operator's setting for CPU or GPU. Immutable.",
         json_schema_extra=immutable("image"),
     )
+    retry: RetrySpec = Field(
+        default_factory=RetrySpec,
+        description="retry of single rows. Immutable.",
+        json_schema_extra=immutable("retry"),
+    )
+    max_failed_rows: int | None = Field(
+        default=None,
+        ge=0,
+        le=2**53 - 1,
+        description="maxFailedRows: more rows with an error line than this end the job. Default: no bound. Immutable.",
+    )
+    suspend: bool = Field(
+        default=False,
+        strict=True,
+        description="suspend stops the work and removes every pod; the window goes on. False again: the job continues.",
+    )
+    cancel: bool = Field(
+        default=False,
+        strict=True,
+        description="cancel ends the job: each row without an answer gets an error line. Cannot be taken back.",
+        json_schema_extra=rules(
+            ("self || !oldSelf", "cancel cannot be taken back: create a new job, with resubmitOf to run only the rest")
+        ),
+    )
+    resubmit_of: str = Field(
+        default="",
+        max_length=253,
+        pattern=f"^$|{DNS_SUBDOMAIN}",
+        description="resubmitOf names a finished job of the same namespace: its 2xx lines are taken over, and only the"
+        " other rows run. Immutable.",
+        json_schema_extra=immutable("resubmitOf"),
+    )
     ttl_seconds_after_finished: int | None = Field(
         default=None,
         ge=0,
@@ -227,6 +268,13 @@ class BatchInferenceJobSpec(ApiModel):
         return parse_window(self.completion_window)
 
 
+NOT_ITSELF = Rule(
+    rule="!has(self.spec.resubmitOf) || self.spec.resubmitOf == '' || self.spec.resubmitOf != self.metadata.name",
+    message="resubmitOf must name another job than this one",
+    field_path=".spec.resubmitOf",
+)
+
+
 def _condition(condition: str, field: str) -> str:
     return f'.status.conditions[?(@.type=="{condition}")].{field}'
 
@@ -238,6 +286,7 @@ BATCH_INFERENCE_JOB = CustomResource(
     description="BatchInferenceJob answers a JSONL file of requests with a model, within a completion window.",
     spec=BatchInferenceJobSpec,
     status=BatchInferenceJobStatus,
+    rules=(NOT_ITSELF,),
     columns=(
         PrinterColumn("Model", "string", ".spec.model.name", "The model that answers."),
         PrinterColumn("Status", "string", _condition("Progressing", "reason"), "What is being done or awaited."),
@@ -246,9 +295,12 @@ BATCH_INFERENCE_JOB = CustomResource(
         PrinterColumn("Failed", "integer", ".status.rows.failed", "Rows that have an error line."),
         PrinterColumn("Workers", "integer", ".status.workers.ready", "Worker pods that are ready."),
         PrinterColumn("Succeeded", "string", _condition("Succeeded", "status"), "Unknown until the end."),
+        PrinterColumn("ETA", "string", ".status.forecast.finishTime", "When the rows left are answered at this rate."),
         PrinterColumn("Age", "date", ".metadata.creationTimestamp", "Time since creation."),
         PrinterColumn("Reason", "string", _condition("Succeeded", "reason"), "How the job ended.", 1),
         PrinterColumn("Window", "string", ".spec.completionWindow", "Time within which all rows are answered.", 1),
+        PrinterColumn("In-Window", "string", ".status.forecast.meetsWindow", "Whether the forecast is within it.", 1),
+        PrinterColumn("Age-Ratio", "string", ".status.queue.ageRatio", "Age of the oldest row by the window.", 1),
         PrinterColumn("Desired", "integer", ".status.workers.desired", "Worker pods wanted.", 1),
         PrinterColumn("Input", "string", ".spec.input.uri", "The file of requests.", 1),
         PrinterColumn("Output", "string", ".spec.output.uri", "The folder of results.", 1),

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, Field
 
+from tidemill_api.job_contract import Ending  # noqa: TC001 - pydantic reads it
 from tidemill_api.markers import list_map
 from tidemill_api.v1alpha1.common import ApiModel
 
@@ -53,6 +54,28 @@ class WorkersStatus(ApiModel):
     ready: int = Field(default=0, ge=0, le=1000, description="ready worker pods.")
 
 
+class QueueStatus(ApiModel):
+    """The rows that have no line yet. Every row is as old as its job."""
+
+    depth: Count = Field(default=0, description="depth in rows without a line: waiting and in flight.")
+    oldest_age_seconds: Count = Field(
+        default=0, description="oldestAgeSeconds of a row without a line, in steps of 10; 0 where none is left."
+    )
+    age_ratio: str = Field(
+        default="0.00",
+        max_length=12,
+        pattern=r"^[0-9]{1,9}[.][0-9]{2}$",
+        description="ageRatio of the oldest row's age to the completion window, a decimal: above 1.00 it is late.",
+    )
+
+
+class ForecastStatus(ApiModel):
+    """When the rows left are answered at the rate measured last; absent while no rate is known."""
+
+    finish_time: AwareDatetime = Field(description="finishTime of the last row, to 10 seconds.")
+    meets_window: bool = Field(description="meetsWindow: whether finishTime is within the completion window.")
+
+
 class OutputStatus(ApiModel):
     """Where the files of a finished job lie."""
 
@@ -84,6 +107,21 @@ class DriverStatus(ApiModel):
         default=0, ge=0, le=1000, description="poolSize in engines that the newest attempt was given: its workers.max."
     )
     retry_time: AwareDatetime | None = Field(default=None, description="retryTime before which no attempt is made.")
+    ending: Ending | None = Field(
+        default=None, description="ending that the newest attempt was told to bring about, with error lines; else none."
+    )
+    ending_time: AwareDatetime | None = Field(
+        default=None, description="endingTime since which a cancelled or expired job is being ended."
+    )
+    suspend_time: AwareDatetime | None = Field(
+        default=None, description="suspendTime since which the job is being suspended."
+    )
+    resubmit_of_uri: str = Field(
+        default="",
+        alias="resubmitOfURI",
+        max_length=2049,
+        description="resubmitOfURI of the output folder that answered rows were taken over from.",
+    )
 
 
 class BatchInferenceJobStatus(ApiModel):
@@ -92,7 +130,7 @@ class BatchInferenceJobStatus(ApiModel):
     conditions: tuple[Condition, ...] = Field(
         default=(),
         max_length=16,
-        description="conditions Validated, Progressing, Succeeded and Finished, one per type.",
+        description="conditions Validated, Progressing, Suspended, Succeeded and Finished, one per type.",
         json_schema_extra=list_map("type"),
     )
     observed_generation: Count = Field(default=0, description="observedGeneration this status speaks of.")
@@ -100,7 +138,9 @@ class BatchInferenceJobStatus(ApiModel):
     completion_time: AwareDatetime | None = Field(default=None, description="completionTime when the job finished.")
     rows: RowsStatus = Field(default_factory=RowsStatus, description="rows by what became of them.")
     tokens: TokensStatus = Field(default_factory=TokensStatus, description="tokens of the answered rows.")
+    queue: QueueStatus = Field(default_factory=QueueStatus, description="queue of rows without a line.")
     workers: WorkersStatus = Field(default_factory=WorkersStatus, description="workers now.")
+    forecast: ForecastStatus | None = Field(default=None, description="forecast of the end, while a rate is known.")
     output: OutputStatus = Field(default_factory=OutputStatus, description="output files of a finished job.")
     driver: DriverStatus = Field(default_factory=DriverStatus, description="driver attempts.")
     cluster_name: str = Field(

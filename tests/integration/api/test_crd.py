@@ -15,6 +15,7 @@ from tidemill_api.v1alpha1.batch_inference_job import KIND, PLURAL, BatchInferen
 
 EXAMPLES = Path(__file__).parents[3] / "hack" / "examples"
 JOBS = Resource(GROUP, VERSION, PLURAL)
+ETA = "2026-01-02T04:00:00Z"
 
 
 def job(spec: dict[str, Any], name: str = "job") -> dict[str, Any]:
@@ -76,6 +77,20 @@ async def test_what_is_immutable_stays(client: Client, namespace: str) -> None:
         assert f"{case.at} is immutable" in said(refusal.value, case.at), case.name
 
 
+async def test_a_cancel_is_never_taken_back(client: Client, namespace: str) -> None:
+    stored = await client.create(JOBS, namespace, job({**SPEC, "cancel": True}))
+    for spec in (SPEC, {**SPEC, "cancel": False}):
+        with pytest.raises(ApiError) as refusal:
+            await client.replace(JOBS, namespace, "job", stored | {"spec": spec})
+        assert "cancel cannot be taken back" in said(refusal.value, "cancel")
+
+
+async def test_a_job_is_not_resubmitted_of_itself(client: Client, namespace: str) -> None:
+    with pytest.raises(ApiError) as refusal:
+        await client.create(JOBS, namespace, job({**SPEC, "resubmitOf": "job"}))
+    assert "resubmitOf must name another job" in said(refusal.value, "resubmitOf")
+
+
 async def test_what_is_editable_changes(client: Client, namespace: str) -> None:
     stored = await client.create(JOBS, namespace, job(SPEC))
     for case in EDITABLE:
@@ -118,13 +133,17 @@ async def test_kubectl_get_says_how_far_a_job_is(client: Client, namespace: str,
         "conditions": conditions,
         "rows": {"total": 216, "completed": 40, "failed": 2},
         "workers": {"desired": 1, "ready": 1},
+        "forecast": {"finishTime": ETA, "meetsWindow": True},
+        "queue": {"depth": 174, "oldestAgeSeconds": 60, "ageRatio": "0.01"},
     }
     await client.patch(JOBS, namespace, "tickets", {"status": status}, subresource="status")
     header, row = kubectl("get", "bij", "-n", namespace).splitlines()
-    assert header.split() == ["NAME", "MODEL", "STATUS", "TOTAL", "COMPLETED", "FAILED", "WORKERS", "SUCCEEDED", "AGE"]
-    assert row.split()[:8] == ["tickets", "smollm2", "Processing", "216", "40", "2", "1", "Unknown"]
+    shown = ["NAME", "MODEL", "STATUS", "TOTAL", "COMPLETED", "FAILED", "WORKERS", "SUCCEEDED", "ETA", "AGE"]
+    assert header.split() == shown
+    assert row.split()[:9] == ["tickets", "smollm2", "Processing", "216", "40", "2", "1", "Unknown", ETA]
     wide = kubectl("get", "tidemill", "-n", namespace, "-o", "wide").splitlines()[0].split()
-    assert wide[9:] == ["REASON", "WINDOW", "DESIRED", "INPUT", "OUTPUT", "FINISHED"]
+    assert wide[10:13] == ["REASON", "WINDOW", "IN-WINDOW"]
+    assert wide[13:] == ["AGE-RATIO", "DESIRED", "INPUT", "OUTPUT", "FINISHED"]
     kubectl("wait", "-n", namespace, "--for=condition=Progressing", "bij/tickets", "--timeout=5s")
 
 

@@ -138,6 +138,25 @@ def test_rule_and_types_agree_on_every_sub_path(path: str) -> None:
     assert cel.evaluate(rule["rule"], {"self": path}) is accepted
 
 
+URIS = st.one_of(
+    st.from_regex(r"(/|file:///|s3://|gs://|https?://)[a-z0-9.]{0,6}(/[a-z.?]{0,9}){0,3}", fullmatch=True),
+    st.text("s3gh:/.?@ tpA\nzü", max_size=24),
+)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.sampled_from(["input", "output"]), URIS.filter(lambda text: len(text) >= 2))
+def test_rules_and_types_agree_on_every_uri(field: str, uri: str) -> None:
+    found = SCHEMA["spec"]["properties"][field]["properties"]["uri"]["x-kubernetes-validations"]
+    try:
+        BatchInferenceJobSpec.model_validate({**SPEC, field: {"uri": uri}})
+    except ValidationError:
+        accepted = False
+    else:
+        accepted = True
+    assert all(cel.evaluate(rule["rule"], {"self": uri}) for rule in found) is accepted
+
+
 def test_patterns_mean_the_same_to_every_engine() -> None:
     """No class shorthand, look-around or back reference: RE2, Rust and Python read these patterns alike."""
     patterns = re.findall(r"pattern: (.+)", CRD.read_text())

@@ -1,0 +1,53 @@
+"""The forms that the URIs of a job may have: one pattern each, for the API server (CEL) and for the types.
+
+Only the form is judged here. Whether a path lies under a mount is said by the operator (`spec_checks.py`), whether
+the place exists and may be used by the driver, which has the mounts and the credentials.
+"""
+
+from __future__ import annotations
+
+import re
+
+from tidemill_api.markers import rules
+
+# Patterns without backslashes and shorthands: RE2, Rust and Python read them alike, in CEL's quotes too.
+_LOCAL = "(/|file:///).+"
+_BUCKET = "(s3|gs)://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]"
+_HOST = "https?://[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:[0-9]{1,5})?"
+_COMPRESSED = "[.](gz|tgz|bz2|xz|zst|zip|7z|lz4)"
+
+INPUT_PATTERN = f"^({_LOCAL}|{_BUCKET}/[^/].*|{_HOST}/.+)$"
+OUTPUT_PATTERN = f"^({_LOCAL}|{_BUCKET}/[^/].*)$"
+COMPRESSED_PATTERN = f"{_COMPRESSED}$|^https?://[^?]*{_COMPRESSED}[?]"
+
+_INPUT_MESSAGE = (
+    "input.uri must be a file: a path such as /data/in/rows.jsonl or file:///data/in/rows.jsonl, s3://bucket/key,"
+    " gs://bucket/key or https://host/path without user or password"
+)
+_PLAIN_MESSAGE = "input.uri names a compressed file: decompress it to plain JSONL first"
+_OUTPUT_MESSAGE = (
+    "output.uri must be a folder: a path such as /data/out/tickets/ or file:///data/out/tickets/,"
+    " s3://bucket/prefix/ or gs://bucket/prefix/"
+)
+
+INPUT_RULES = rules(
+    (f"self.matches('{INPUT_PATTERN}') && !self.endsWith('/')", _INPUT_MESSAGE),
+    (f"!self.matches('{COMPRESSED_PATTERN}')", _PLAIN_MESSAGE),
+)
+OUTPUT_RULES = rules((f"self.matches('{OUTPUT_PATTERN}')", _OUTPUT_MESSAGE))
+
+
+def check_input(uri: str) -> str:
+    """The URI of a file of requests as it is. Raises ValueError, with what to write instead, for another form."""
+    if re.fullmatch(INPUT_PATTERN, uri) is None or uri.endswith("/"):
+        raise ValueError(f"{_INPUT_MESSAGE}, not {uri!r}")
+    if re.search(COMPRESSED_PATTERN, uri):
+        raise ValueError(_PLAIN_MESSAGE)
+    return uri
+
+
+def check_output(uri: str) -> str:
+    """The URI of a folder for results as it is. Raises ValueError, with what to write instead, for another form."""
+    if re.fullmatch(OUTPUT_PATTERN, uri) is None:
+        raise ValueError(f"{_OUTPUT_MESSAGE}, not {uri!r}")
+    return uri
