@@ -59,9 +59,6 @@ def test_a_cluster_as_it_should_be_needs_nothing():
     assert plan(cluster(), head_pod(), pod("w0")).steps == ()
 
 
-# A2: replicas up
-
-
 @pytest.mark.parametrize(
     ("fields", "count"),
     [
@@ -73,6 +70,7 @@ def test_a_cluster_as_it_should_be_needs_nothing():
     ],
 )
 def test_replicas_are_held_within_their_bounds_silently(fields, count):
+    """A2, replicas up: the value is clamped to its bounds, silently."""
     group = worker_group(**fields)
     assert reading.desired_replicas(group) == count
     decided = plan(cluster(groups=[group]), head_pod())
@@ -81,26 +79,23 @@ def test_replicas_are_held_within_their_bounds_silently(fields, count):
 
 
 def test_more_replicas_create_pods_with_the_free_indexes():
+    """A2, replicas up: pods are created at once."""
     decided = plan(cluster(groups=[worker_group(replicas=3)]), head_pod(), pod("w1"))
     indexes = [step.body["metadata"]["labels"][c.LABEL_REPLICA_INDEX] for step in decided.steps]
     assert indexes == ["0", "2"]
     assert [step.done.reason for step in decided.steps] == ["CreatedWorkerPod"] * 2
 
 
-# A2: replicas down, autoscaling off
-
-
 def test_fewer_replicas_delete_the_first_pods_of_the_list():
+    """A2, replicas down, autoscaling off."""
     decided = plan(cluster(), head_pod(), *workers(3))
     assert deleted(decided) == ["w0", "w1"]
     assert created(decided) == []
     assert [step.done.reason for step in decided.steps] == ["DeletedWorkerPod"] * 2
 
 
-# A2: workersToDelete
-
-
 def test_named_workers_are_deleted_whatever_replicas_say_and_created_again():
+    """A2, workersToDelete."""
     group = worker_group(replicas=2, scaleStrategy={"workersToDelete": ["w1"]})
     decided = plan(cluster(groups=[group]), head_pod(), *workers(2))
     assert deleted(decided) == ["w1"]
@@ -108,6 +103,7 @@ def test_named_workers_are_deleted_whatever_replicas_say_and_created_again():
 
 
 def test_lower_replicas_and_named_workers_delete_exactly_those():
+    """A2, workersToDelete with replicas lowered in one patch."""
     group = worker_group(replicas=1, scaleStrategy={"workersToDelete": ["w1"]})
     decided = plan(cluster(groups=[group]), head_pod(), *workers(2))
     assert deleted(decided) == ["w1"]
@@ -115,17 +111,16 @@ def test_lower_replicas_and_named_workers_delete_exactly_those():
 
 
 def test_names_of_workers_to_delete_stay_and_are_asked_for_again():
+    """A2, workersToDelete is never cleared."""
     given = cluster(groups=[worker_group(replicas=1, scaleStrategy={"workersToDelete": ["w9"]})])
     before = deepcopy(given)
     assert deleted(plan(given, head_pod(), pod("w0"))) == ["w9"]
     assert given == before
 
 
-# A2: pod Failed or Succeeded
-
-
 @pytest.mark.parametrize("phase", ["Failed", "Succeeded"])
 def test_an_ended_worker_is_deleted_now_and_replaced_in_the_next_round(phase):
+    """A2, pod Failed or Succeeded."""
     decided = plan(cluster(), head_pod(), pod("w0", phase=phase))
     assert deleted(decided) == ["w0"]
     assert created(decided) == []
@@ -164,9 +159,6 @@ def test_two_heads_are_a_fault_that_only_a_user_can_mend():
     assert "2 head pods found" in decided.error
 
 
-# A2: template changed
-
-
 def with_hash(given):
     written = {c.ANNOTATION_RECREATE_HASH: naming.recreate_hash(given["spec"])}
     return head_pod(metadata={**head_pod()["metadata"], "annotations": written})
@@ -179,6 +171,7 @@ def with_image(given, image):
 
 
 def test_a_changed_template_leaves_running_pods_and_new_pods_get_it():
+    """A2, template changed."""
     given = cluster()
     head = with_hash(given)
     changed = with_image(given, "tidemill:new")
@@ -188,6 +181,7 @@ def test_a_changed_template_leaves_running_pods_and_new_pods_get_it():
 
 
 def test_with_recreate_a_changed_template_deletes_every_pod():
+    """A2, template changed, with upgradeStrategy Recreate."""
     given = cluster(upgradeStrategy={"type": "Recreate"})
     head = with_hash(given)
     assert plan(given, head, pod("w0")).steps == ()
@@ -206,16 +200,15 @@ def test_scaling_is_no_changed_template(fields):
     assert "demo-head-x1" not in deleted(plan(scaled, with_hash(given), pod("w0")))
 
 
-# A2: group suspend, and suspend of the cluster
-
-
 def test_a_suspended_group_loses_its_pods():
+    """A2, group suspend."""
     decided = plan(cluster(groups=[worker_group(suspend=True)]), head_pod(), *workers(2))
     assert deleted(decided) == ["w0", "w1"]
     assert announced(decided) == ["DeletedWorkerPod"]
 
 
 def test_suspending_deletes_every_pod_that_is_not_going_already():
+    """A1, spec.suspend."""
     given = cluster(suspend=True, status={"conditions": [condition(c.SUSPENDING)]})
     going = pod("w0")
     going["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:05Z"

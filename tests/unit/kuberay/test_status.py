@@ -51,6 +51,7 @@ def test_a_cluster_whose_pods_all_run_is_ready():
 
 
 def test_the_head_is_ready_while_a_worker_is_pending():
+    """A1: HeadPodReady does not wait for workers, RayClusterProvisioned does."""
     found = status(cluster(), head_pod(), pod("w0", phase="Pending"))
     assert conditions(found)["HeadPodReady"][0] == "True"
     assert conditions(found)["RayClusterProvisioned"][0] == "False"
@@ -58,6 +59,7 @@ def test_the_head_is_ready_while_a_worker_is_pending():
 
 
 def test_provisioned_latches():
+    """A1: RayClusterProvisioned stays true once all pods were ready."""
     given = cluster(status={"conditions": [condition(c.PROVISIONED)]})
     found = status(given, head_pod(ready=False))
     assert conditions(found)["RayClusterProvisioned"][0] == "True"
@@ -85,6 +87,7 @@ def test_an_unready_head_says_which_container_and_why():
 
 
 def test_a_failed_creation_shows_until_a_round_succeeds():
+    """A1, condition ReplicaFailure."""
     found = status(cluster(), error="no quota", failure="FailedCreateWorkerPod")
     assert conditions(found)["ReplicaFailure"] == ("True", "FailedCreateWorkerPod")
     given = cluster(status=found)
@@ -122,6 +125,7 @@ def test_a_group_without_an_upper_bound_has_the_largest_number():
 
 
 def test_endpoints_are_the_ports_of_the_head_service():
+    """A1, status.endpoints."""
     assert status(cluster())["endpoints"] == {
         "client": "10001",
         "dashboard": "8265",
@@ -132,6 +136,7 @@ def test_endpoints_are_the_ports_of_the_head_service():
 
 
 def test_suspension_runs_through_its_conditions():
+    """A1, conditions RayClusterSuspending and RayClusterSuspended."""
     given = cluster(suspend=True, status=status(cluster(), head_pod(), pod("w0")))
     suspending = status(given, head_pod(), pod("w0"))
     assert conditions(suspending)["RayClusterSuspending"][0] == "True"
