@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tidemill_api import labels
@@ -32,7 +32,6 @@ COMMON_ENV = {
     "PYTHONSAFEPATH": "1",  # a folder named like a standard module never shadows it
     "PYTHONUNBUFFERED": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_metrics_report_interval_ms": "1000",
     "RAY_worker_niceness": "0",  # with Ray's default of 15 its own agents go before the engine
 }
 HEAD_ENV = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0", "RAY_JOB_STOP_WAIT_TIME_S": str(JOB_STOP_SECONDS)}
@@ -41,10 +40,27 @@ WORKER_ENV = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": str(DRAIN_SECONDS)}
 HEAD_PORTS = {"gcs": 6379, "dashboard": 8265, "client": 10001, "metrics": 8080, "job-metrics": METRICS_PORT}
 WORKER_PORTS = {"metrics": 8080}
 
+HEAD_READINESS = {
+    "httpGet": {"path": "/api/healthz", "port": 52365},
+    "periodSeconds": 1,
+    "timeoutSeconds": 5,
+    "failureThreshold": 50,
+}
+"""Ray's own health answer (GCS and raylet, without a token) on the node agent's default port, asked each second.
+
+KubeRay leaves a probe that stands in the template as it is and adds the liveness probe beside it. Its own readiness
+probe asks the same, but first after 10 s and then every 5 s, which each job would wait for. A ready head stays ready
+for 50 s without an answer, as with KubeRay's (10 times 5 s). From initLivenessAndReadinessProbe in KubeRay 1.7's
+controllers/ray/common/pod.go.
+"""
+
 
 @dataclass(frozen=True)
 class PodRole:
-    """What tells a head from a worker: its name as role, its share of resources, ports, environment, time to end."""
+    """What tells a head from a worker: its name as role, its share of resources, ports, environment, time to end.
+
+    `readiness` is the probe of its Ray container, empty where KubeRay's own serves.
+    """
 
     name: str
     resources: dict[str, Any]
@@ -52,11 +68,13 @@ class PodRole:
     env: dict[str, str]
     scheduling: dict[str, Any]
     grace_seconds: int
+    readiness: dict[str, Any] = field(default_factory=dict)
 
 
 def head_role(spec: BatchInferenceJobSpec) -> PodRole:
     """The head: validates, drives and joins. It stays off the GPU nodes' selector and tolerations."""
-    return PodRole("head", _resources(spec.head.cpu, spec.head.memory), HEAD_PORTS, HEAD_ENV, {}, HEAD_GRACE_SECONDS)
+    resources = _resources(spec.head.cpu, spec.head.memory)
+    return PodRole("head", resources, HEAD_PORTS, HEAD_ENV, {}, HEAD_GRACE_SECONDS, dict(HEAD_READINESS))
 
 
 def worker_role(spec: BatchInferenceJobSpec) -> PodRole:
@@ -116,6 +134,8 @@ def _container(spec: BatchInferenceJobSpec, image: str, role: PodRole) -> dict[s
         "resources": role.resources,
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }
+    if role.readiness:
+        container["readinessProbe"] = role.readiness
     if spec.template.volume_mounts:
         container["volumeMounts"] = [_filled(mount) for mount in spec.template.volume_mounts]
     return container
