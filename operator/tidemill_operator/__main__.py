@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tidemill_operator import logs
+from tidemill_operator import logs, metrics
 from tidemill_operator.config import PREFIX, Settings
 from tidemill_operator.errors import ConfigError
 from tidemill_operator.startup import Options, serve
@@ -31,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = Settings.from_environment(os.environ)
         options = _options(given, settings)
         logs.set_up(settings.log_level)
-        asyncio.run(serve(options, settings))
+        with metrics.served(settings.metrics_port):
+            asyncio.run(serve(options, settings))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)  # it ends already; one more signal must not make that a failure
     except ConfigError as error:

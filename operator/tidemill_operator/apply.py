@@ -7,8 +7,8 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from tidemill_api.conditions import Reason
-from tidemill_operator.cache import Key, WatchCache, Watched
-from tidemill_operator.cluster import JOBS, RAY_CLUSTERS, SECRETS, Cluster
+from tidemill_operator.cache import RAY_CLUSTER_LABEL, Key, WatchCache, Watched
+from tidemill_operator.cluster import JOBS, PODS, RAY_CLUSTERS, SECRETS, Cluster
 from tidemill_operator.core import plan
 from tidemill_operator.core.snapshot import Rejection
 from tidemill_operator.errors import (
@@ -16,12 +16,15 @@ from tidemill_operator.errors import (
     KindMissingError,
     ObjectMissingError,
     OperatorError,
+    RayRefusedError,
     RayUnavailableError,
     RejectedError,
 )
 from tidemill_operator.manifests.job_config import job_config
 from tidemill_operator.manifests.names import secret_name, submission_id
 from tidemill_operator.manifests.ray_cluster import WORKER_GROUP, ClusterOrder, ray_cluster, token_secret
+from tidemill_operator.refusals import Refusals
+from tidemill_operator.views import worker_replicas
 
 if TYPE_CHECKING:
     from tidemill_api.v1alpha1.batch_inference_job import BatchInferenceJobSpec
@@ -47,11 +50,18 @@ class ClusterRefusedError(OperatorError):
 
 
 class DriverRefusedError(OperatorError):
-    """Ray did not take the driver; the job's status should say why if that lasts."""
+    """Ray did not take the driver; the job's status should say why if that lasts, as it does where `final`."""
+
+    def __init__(self, message: str, *, final: bool = False) -> None:
+        super().__init__(message)
+        self.final = final
 
 
 class ScaleRefusedError(OperatorError):
-    """The API server does not let the operator scale the RayCluster; the workers stay as they are until it does."""
+    """The API server does not let the operator scale the RayCluster; the workers stay as they are until it does.
+
+    Without a message where it was said before and the next try is not due yet.
+    """
 
 
 class Executor:
@@ -63,6 +73,7 @@ class Executor:
         self._cache = cache
         self._heads = heads
         self._settings = settings
+        self._refusals = Refusals()
 
     async def execute(self, action: plan.Action, job: JobView) -> None:
         """Does it. Raises PassingError to be tried again, an error of this module where people should know why."""
@@ -143,17 +154,41 @@ class Executor:
         except RayUnavailableError as error:
             self._heads.forget(job)
             raise DriverRefusedError(str(error)) from error
+        except RayRefusedError as error:
+            raise DriverRefusedError(str(error), final=True) from error
 
     async def _scale(self, job: JobView, scale: plan.ScaleCluster) -> None:
+        key = Key(job.namespace, job.name)
+        if self._refusals.waiting(key):
+            raise ScaleRefusedError
         try:
+            await self._check_pods(job, scale)
             patched = await self._cluster.patch(RAY_CLUSTERS, job.namespace, scale.name, scale_patch(scale))
-        except ObjectMissingError as error:
+        except (ObjectMissingError, KindMissingError) as error:
             self._cache.drop(Watched.CLUSTERS, Key(job.namespace, scale.name))
             raise ConflictError(f"RayCluster {scale.name} is gone") from error
         except RejectedError as error:
-            message = f"The API server refused to scale RayCluster {scale.name} to {scale.replicas} workers: {error}"
+            self._refusals.refused(key)
+            message = f"The API server refuses to scale RayCluster {scale.name}: {error}"
             raise ScaleRefusedError(message) from error
+        self._refusals.forget(key)
         self._cache.put(Watched.CLUSTERS, patched)
+
+    async def _check_pods(self, job: JobView, scale: plan.ScaleCluster) -> None:
+        """Raises ConflictError where a pod stands that the plan did not see: KubeRay might pick another in its place.
+
+        Only a group that gets smaller, and is to keep some of its pods, is worth the question.
+        """
+        standing = self._cache.cluster(job.namespace, scale.name)
+        if standing is None or not 0 < scale.replicas < worker_replicas(standing):
+            return
+        known = {pod["metadata"]["name"] for pod in self._cache.pods(job.namespace, scale.name)}
+        found = self._cluster.list_all(PODS, job.namespace, f"{RAY_CLUSTER_LABEL}={scale.name}")
+        unseen = [pod async for pod in found if pod["metadata"]["name"] not in known]
+        for pod in unseen:
+            self._cache.put(Watched.PODS, pod)
+        if unseen:
+            raise ConflictError(f"RayCluster {scale.name} has {len(unseen)} pods that were not known yet")
 
 
 def scale_patch(scale: plan.ScaleCluster) -> list[dict[str, Any]]:

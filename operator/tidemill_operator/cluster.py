@@ -91,13 +91,16 @@ class Cluster:
         return await self._call("POST", resource.path(manifest["metadata"]["namespace"]), body=manifest)
 
     async def delete(self, resource: Resource, namespace: str, name: str, uid: str = "") -> None:
-        """Deletes it in the background, and only this very object where a uid is given; gone already is fine."""
+        """Deletes it in the background, and only this very object where a uid is given.
+
+        Gone already is fine, and so is a kind that is no longer installed: its objects went with it.
+        """
         body: Json = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         if uid:
             body["preconditions"] = {"uid": uid}
         try:
             await self._call("DELETE", resource.path(namespace, name), body=body)
-        except ObjectMissingError:
+        except (ObjectMissingError, KindMissingError):
             return
 
     async def patch_status(self, job: Json, status: Json) -> Json:

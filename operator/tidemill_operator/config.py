@@ -43,6 +43,10 @@ class Settings(BaseModel):
         description="Ray in the images; KubeRay picks probes and auth by it",
     )
     allow_host_path: bool = Field(default=False, description="Whether jobs may mount folders of the node")
+    allow_test_engine: bool = Field(
+        default=False,
+        description="Whether jobs may replace vLLM by TIDEMILL_ENGINE in template.env; for tests, never in production",
+    )
     allowed_service_accounts: Names = Field(default=(), description="Service accounts that jobs may name")
     namespaces: Names = Field(default=(), description="Namespaces to watch; none means all. Flags win")
     poll_seconds: float = Field(default=2.0, gt=0, le=60, description="Between two looks at a working driver")
@@ -55,6 +59,9 @@ class Settings(BaseModel):
         default=600.0, ge=10, le=86400, description="Between two full comparisons of the cache"
     )
     health_port: int = Field(default=8081, ge=0, le=65535, description="Port of /healthz; 0 turns it off. A flag wins")
+    metrics_port: int = Field(
+        default=0, ge=0, le=65535, description="Port of /metrics, the operator's own figures; 0 turns it off"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least level logged")
 
     @model_validator(mode="after")

@@ -8,7 +8,9 @@
     │   └── RayUnavailableError      Ray's REST API did not answer, or with 5xx
     ├── ObjectMissingError           404 on one object: it is gone; the caller decides what that means
     ├── KindMissingError             404 on a kind: its CRD is not installed
-    └── RejectedError                the API server refuses what we sent (400, 403, 422): shown to the user
+    ├── RejectedError                the API server refuses what we sent (400, 403, 422): shown to the user, and
+    │                                tried again with back-off, since a right or a quota may come
+    └── RayRefusedError              Ray's REST API refuses what we sent (4xx): shown to the user, tried again likewise
 
 Client libraries' own exceptions do not leave `cluster.py` and `ray_api.py`. Anything else that reaches the reconcile
 boundary is a bug: logged with its traceback and retried with the longest back-off.
@@ -49,3 +51,7 @@ class KindMissingError(OperatorError):
 
 class RejectedError(OperatorError):
     """The API server understood and refused; the message is its own."""
+
+
+class RayRefusedError(OperatorError):
+    """Ray understood and refused: the same request would be refused again."""

@@ -24,14 +24,19 @@ MAX_NOTE = 1024
 """Characters of an Event's message that the API server takes."""
 
 
-async def write_event(cluster: Cluster, job: JobView, event: Event, now: datetime) -> None:
-    """Writes one Event. Events are for people: one that cannot be written is logged and never stops a reconcile."""
+async def write_event(cluster: Cluster, job: JobView, event: Event, now: datetime, *, once: bool = False) -> None:
+    """Writes one Event. Events are for people: one that cannot be written is logged and never stops a reconcile.
+
+    `once` is for what is found again at every look: the Event that stands is left as it is.
+    """
     manifest = event_manifest(job, event, now)
     metadata = manifest["metadata"]
     try:
         try:
             await cluster.create(EVENTS, manifest)
         except ConflictError:
+            if once:
+                return
             standing = await cluster.get(EVENTS, metadata["namespace"], metadata["name"])
             again = {"count": (standing.get("count") or 1) + 1, "lastTimestamp": manifest["lastTimestamp"]}
             await cluster.merge(EVENTS, metadata["namespace"], metadata["name"], again)

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from tidemill_api.job_contract import CONFIG_VARIABLE, ENTRYPOINT, METRICS_PORT, OUTCOME_PREFIX, Outcome
 from tidemill_operator.core.snapshot import AttemptState, AttemptView, DriverMetrics
 from tidemill_operator.driver_metrics import read_metrics
-from tidemill_operator.errors import RayUnavailableError
+from tidemill_operator.errors import RayRefusedError, RayUnavailableError
 
 if TYPE_CHECKING:
     from tidemill_api.job_contract import JobConfig
@@ -33,6 +33,9 @@ LOG_BYTES = 256 * 1024
 TAIL_LINES = 10
 TAIL_CHARACTERS = 1500
 """How much of a log goes into a condition's message."""
+
+PASSING = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
+"""Codes of the 4xx that ask for another try."""
 
 STATES = {
     "PENDING": AttemptState.ACTIVE,
@@ -109,9 +112,10 @@ class RayApi:
         return AttemptView(state, outcome=_outcome(text, submission), log_tail=log_tail(text))
 
     async def submit(self, head: Head, submission: str, config: JobConfig) -> None:
-        """Submits an attempt; one that is there already is left alone. Raises RayUnavailableError: try again.
+        """Submits an attempt; one that is there already is left alone.
 
-        Ray answers a second POST of the same id with 500, so it is asked first.
+        Raises RayUnavailableError (try again) or RayRefusedError (what was sent is wrong for this Ray). Ray answers a
+        second POST of the same id with 500, so it is asked first.
         """
         status, _ = await self._json(head, "GET", submission)
         if status == HTTPStatus.OK:
@@ -126,7 +130,9 @@ class RayApi:
         }
         status, answer = await self._json(head, "POST", "", body)
         if status != HTTPStatus.OK:
-            raise RayUnavailableError(f"{head.jobs} refused attempt {config.attempt}: HTTP {status} {_short(answer)}")
+            refused = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in PASSING
+            error = RayRefusedError if refused else RayUnavailableError
+            raise error(f"{head.jobs} refused attempt {config.attempt}: HTTP {status} {_short(answer)}")
 
     async def stop(self, head: Head, submission: str) -> None:
         """Asks Ray to stop an attempt; one that Ray does not know, or that ended, is left alone."""

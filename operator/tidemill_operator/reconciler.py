@@ -19,7 +19,13 @@ from tidemill_operator.core.plan import Event
 from tidemill_operator.core.planner import plan
 from tidemill_operator.core.snapshot import AttemptState, AttemptView, JobView, Snapshot, Tuning
 from tidemill_operator.core.spec_checks import SpecPolicy
-from tidemill_operator.errors import ConflictError, KindMissingError, ObjectMissingError, RayUnavailableError
+from tidemill_operator.errors import (
+    ConflictError,
+    KindMissingError,
+    ObjectMissingError,
+    RayUnavailableError,
+    RejectedError,
+)
 from tidemill_operator.event_writer import write_event
 from tidemill_operator.heads import Heads
 from tidemill_operator.manifests.names import cluster_name, submission_id
@@ -34,6 +40,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+API_REFUSED = (
+    "The API server refuses what the operator asks for; it is tried again with back-off: {error}. Where a right is"
+    " missing: the chart's roles give all that the operator needs."
+)
+
 
 class Reconciler:
     """Reconciles one key at a time; the queue sees to it that no two of them are the same."""
@@ -44,7 +55,9 @@ class Reconciler:
         self._cache = cache
         self._heads = Heads(cluster, cache)
         self._executor = Executor(cluster, ray, cache, self._heads, settings)
-        self._policy = SpecPolicy(settings.allow_host_path, settings.allowed_service_accounts)
+        self._policy = SpecPolicy(
+            settings.allow_host_path, settings.allowed_service_accounts, settings.allow_test_engine
+        )
         self._tuning = Tuning(
             backoff_min=timedelta(seconds=settings.backoff_min_seconds),
             backoff_max=timedelta(seconds=settings.backoff_max_seconds),
@@ -54,22 +67,36 @@ class Reconciler:
         self._now: Callable[[], datetime] = lambda: datetime.now(UTC).replace(microsecond=0)
 
     async def reconcile(self, key: Key) -> float | None:
-        """Brings one job further. Returns the seconds until it wants another look, None where a change must come."""
+        """Brings one job further. Returns the seconds until it wants another look, None where a change must come.
+
+        Raises PassingError or RejectedError to be called again with back-off; the second is said in an Event first.
+        """
         body = self._cache.job(key)
         if body is None:
             return None
-        seen = await self._observe(read_job(body, self._policy))
-        decided = plan(seen)
+        job = read_job(body, self._policy)
+        try:
+            return await self._bring_further(key, body, job)
+        except RejectedError as error:
+            told = Event("Warning", "ApiRefused", API_REFUSED.format(error=error))
+            await write_event(self._cluster, job, told, self._now(), once=True)
+            raise
+
+    async def _bring_further(self, key: Key, body: dict[str, Any], job: JobView) -> float | None:
+        seen = await self._observe(job)
+        decided, refused = plan(seen), ""
         try:
             await self._act(decided, seen.job)
         except ClusterRefusedError as error:
             decided = plan(replace(seen, rejection=error.rejection))
         except DriverRefusedError as error:
-            decided = plan(replace(seen, submit_problem=str(error)))
+            decided = plan(replace(seen, submit_problem=str(error), submit_refused=error.final))
         except ScaleRefusedError as error:
-            decided = _not_scaled(decided, str(error))
-            log.warning("%s", error, extra={"key": str(key)})
+            decided, refused = _not_scaled(decided), str(error)
         await self._report(key, body, seen, decided)
+        if refused:
+            log.warning("%s", refused, extra={"key": str(key)})
+            await write_event(self._cluster, job, Event("Warning", "ScaleRefused", refused), seen.now, once=True)
         return decided.recheck_after.total_seconds() if decided.recheck_after is not None else None
 
     async def _act(self, decided: Plan, job: JobView) -> None:
@@ -149,7 +176,6 @@ class Reconciler:
         self._cache.put(Watched.CLUSTERS, body)
 
 
-def _not_scaled(decided: Plan, problem: str) -> Plan:
-    """The plan with what became of its scaling: the status is written all the same, the next look tries again."""
-    told = tuple(event for event in decided.events if event.reason != "Scaled")
-    return replace(decided, events=(*told, Event("Warning", "ScaleRefused", problem)))
+def _not_scaled(decided: Plan) -> Plan:
+    """The plan without its scaling: the status is written all the same, a later look tries again."""
+    return replace(decided, events=tuple(event for event in decided.events if event.reason != "Scaled"))

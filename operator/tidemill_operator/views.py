@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 NODE_TYPE_LABEL = "ray.io/node-type"
 """Written by KubeRay on each pod: `head` or `worker`."""
 
+CREATION_REFUSED = "FailedCreateWorkerPod"
+"""KubeRay's reason of ReplicaFailure while the API server refuses it a worker pod: a quota, an admission rule."""
+
 MAX_PROBLEMS = 2000
 """Characters of the message about a wrong spec: the first problems, not a page of them."""
 
@@ -69,8 +72,7 @@ def _listed(found: Iterable[str]) -> str:
 
 def read_cluster(body: Json, pods: tuple[Json, ...]) -> ClusterView:
     """A RayCluster and what keeps its pods from being ready."""
-    metadata, spec, status = body["metadata"], body["spec"], body.get("status") or {}
-    group: Json = next((g for g in spec.get("workerGroupSpecs") or () if g.get("groupName") == WORKER_GROUP), {})
+    metadata, status, group = body["metadata"], body.get("status") or {}, _worker_group(body)
     conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
     refused = conditions.get("ReplicaFailure", {})
     refusal = refused.get("message", "") if refused.get("status") == "True" else ""
@@ -84,12 +86,23 @@ def read_cluster(body: Json, pods: tuple[Json, ...]) -> ClusterView:
         head_ready=head_ready,
         head_ip=(status.get("head") or {}).get("podIP", "") if head_ready else "",
         head_problem=_pod_problem(_of_type(pods, "head")) or refusal,
-        replicas=group.get("replicas", 0),
+        replicas=worker_replicas(body),
         max_replicas=group.get("maxReplicas", 0),
         workers_to_delete=tuple((group.get("scaleStrategy") or {}).get("workersToDelete") or ()),
         worker_problem=_pod_problem(_of_type(pods, "worker")) or refusal,
         head_ready_since=datetime.fromisoformat(since) if since and head_ready else None,
+        creation_refused=bool(refusal) and refused.get("reason") == CREATION_REFUSED,
     )
+
+
+def _worker_group(body: Json) -> Json:
+    groups = body["spec"].get("workerGroupSpecs") or ()
+    return next((group for group in groups if group.get("groupName") == WORKER_GROUP), {})
+
+
+def worker_replicas(body: Json) -> int:
+    """How many workers a RayCluster of ours is to have."""
+    return int(_worker_group(body).get("replicas", 0))
 
 
 def read_workers(pods: tuple[Json, ...]) -> tuple[WorkerPod, ...]:

@@ -1,4 +1,4 @@
-"""One queue of keys: coalescing, one reconcile at a time per key, delays, and back-off per key on passing faults.
+"""One queue of keys: coalescing, one reconcile at a time per key, delays, and back-off per key on faults.
 
 Whoever adds a key asks for one look at it from now on; ten requests before that look are one look. A key that is
 asked for while it is worked on is worked on once more afterwards. Holds keys only, never what happened to them.
@@ -10,7 +10,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from tidemill_operator.errors import PassingError
+from tidemill_operator.errors import OperatorError, PassingError, RejectedError
+from tidemill_operator.metrics import RECONCILE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -37,10 +38,12 @@ class WorkQueue:
         self._again: set[Key] = set()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._faults: dict[Key, int] = {}
+        self._due: dict[Key, float] = {}  # since when a look has been due, for the figures
 
     def add(self, key: Key) -> None:
         """Asks for a look at the key now."""
         self._cancel_timer(key)
+        self._due.setdefault(key, asyncio.get_running_loop().time())
         if key in self._running:
             self._again.add(key)
         elif key not in self._queued:
@@ -81,10 +84,12 @@ class WorkQueue:
             key = await self._ready.get()
             self._queued.discard(key)
             self._running.add(key)
+            due = self._due.pop(key)
             try:
                 delay = await self._one(key)
             finally:
                 self._running.discard(key)
+            RECONCILE_SECONDS.observe(asyncio.get_running_loop().time() - due)
             if key in self._again:
                 self._again.discard(key)
                 self.add(key)
@@ -94,7 +99,7 @@ class WorkQueue:
     async def _one(self, key: Key) -> float | None:
         try:
             delay = await self._work(key)
-        except PassingError as fault:
+        except (PassingError, RejectedError) as fault:  # a right or a quota that is missing may come
             return self._back_off(key, fault)
         except Exception:
             # The boundary of a reconcile: whatever is wrong with one key must not stop the others.
@@ -103,7 +108,7 @@ class WorkQueue:
         self._faults.pop(key, None)
         return delay
 
-    def _back_off(self, key: Key, fault: PassingError) -> float:
+    def _back_off(self, key: Key, fault: OperatorError) -> float:
         count = self._faults.get(key, 0)
         self._faults[key] = count + 1
         delay = min(FIRST_RETRY_SECONDS * 2.0 ** min(count, 16), LAST_RETRY_SECONDS)

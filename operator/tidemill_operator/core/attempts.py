@@ -5,17 +5,23 @@ The ledger is `status.driver`; an attempt's end is booked exactly once, when `en
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tidemill_operator.core.backoff import backoff
 from tidemill_operator.core.snapshot import AttemptState
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from tidemill_api.v1alpha1.batch_inference_job_status import DriverStatus
     from tidemill_operator.core.snapshot import Snapshot
 
 MAX_FAILURES = 5
 """Deaths without one new row after which the next attempt waits: a bug would otherwise burn the head for ever."""
+
+REFUSED_MIN = timedelta(seconds=2)
+REFUSED_MAX = timedelta(seconds=60)
 
 ENDS = frozenset({AttemptState.ENDED, AttemptState.STOPPED, AttemptState.LOST})
 
@@ -54,6 +60,15 @@ def wait_longer(driver: DriverStatus, seen: Snapshot) -> DriverStatus:
     waits = driver.waits + 1
     wait = backoff(waits, seen.tuning.backoff_min, seen.tuning.backoff_max)
     return driver.model_copy(update={"waits": waits, "retry_time": seen.now + wait})
+
+
+def refused_backoff(since: datetime | None, now: datetime) -> timedelta:
+    """How long to leave Ray alone that refuses the driver since then: as long as it has lasted, 2 s to 60 s.
+
+    Each wait is thereby twice the one before it, and nothing has to be remembered.
+    """
+    lasted = now - since if since is not None else timedelta(0)
+    return min(max(lasted, REFUSED_MIN), REFUSED_MAX)
 
 
 def failing(driver: DriverStatus, answered: int) -> bool:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tidemill_api.conditions import ConditionType, Reason
-from tidemill_operator.core.attempts import MAX_FAILURES, open_attempt, wait_longer
+from tidemill_operator.core.attempts import MAX_FAILURES, open_attempt, refused_backoff, wait_longer
 from tidemill_operator.core.decision import Case, Claim, Decision
 from tidemill_operator.core.plan import CreateCluster, Event, StopDriver, SubmitDriver
 from tidemill_operator.core.snapshot import AttemptState
@@ -116,12 +116,21 @@ def driver_refused(case: Case) -> Decision | None:
     if not problem or cluster is None:
         return None
     since = cluster.head_ready_since
-    if since is None or case.seen.now - since < AGENT_GRACE:
+    starting = since is None or case.seen.now - since < AGENT_GRACE
+    if starting and not case.seen.submit_refused:
         claim = Claim(ConditionType.PROGRESSING, "True", Reason.CLUSTER_STARTING, "Ray's job agent is starting.")
         return Decision(claims=(claim,), recheck_after=case.seen.tuning.start_poll)
-    message = f"Ray on the head pod does not take the driver: {problem}."
+    again = case.seen.now + refused_backoff(_unreachable_since(case), case.seen.now)
+    message = f"Ray on the head pod does not take the driver: {problem}. {_next_try(again)}"
     claim = Claim(ConditionType.PROGRESSING, "Unknown", Reason.RAY_UNREACHABLE, message)
-    return Decision(claims=(claim,), recheck_after=case.seen.tuning.poll)
+    return Decision(claims=(claim,), recheck_after=_until(case, again))
+
+
+def _unreachable_since(case: Case) -> datetime | None:
+    said = case.condition(ConditionType.PROGRESSING)
+    if said is None or (said.status, said.reason) != ("Unknown", Reason.RAY_UNREACHABLE):
+        return None
+    return said.last_transition_time
 
 
 def attempt_missing(case: Case) -> Decision | None:

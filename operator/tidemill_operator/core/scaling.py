@@ -52,15 +52,35 @@ class Scale:
     victims: tuple[str, ...] = ()
 
 
-def scale_to(wanted: int, replicas: int, workers: tuple[WorkerPod, ...], in_flight: Mapping[str, int]) -> Scale:
+@dataclass(frozen=True)
+class Group:
+    """A worker group: the size it was given and its pods as far as they are seen.
+
+    `complete` says that no other pod is about to appear: KubeRay is refused the pods that are missing.
+    """
+
+    replicas: int
+    workers: tuple[WorkerPod, ...]
+    complete: bool = False
+
+
+def scale_to(wanted: int, group: Group, in_flight: Mapping[str, int]) -> Scale:
     """The group's size for `wanted` workers and who goes: only idle pods, those not ready first, then by name.
 
-    KubeRay picks pods by itself wherever `replicas` falls below the pods that are not named. So the group stays
-    larger than wanted where too few pods are idle, and is not lowered (but to 0) while pods of it are still unseen.
+    KubeRay picks pods by itself wherever `replicas` falls below the pods that are not named, so:
+    - The group stays larger than wanted where too few pods are idle.
+    - A pod that is missing may have been created and not be seen yet: `replicas` falls by the named pods only.
+    - Pods that cannot be created (`complete`) are taken off at once; those that are leaving count as long as they are
+      there, since KubeRay counts them.
+    - With no worker wanted nobody has to be spared.
     """
-    alive = [worker for worker in workers if not worker.deleting]
-    if 0 < wanted < replicas and len(alive) < replicas:
-        return Scale(replicas)
+    alive = [worker for worker in group.workers if not worker.deleting]
     idle = sorted((worker for worker in alive if not in_flight.get(worker.ip)), key=lambda w: (w.ready, w.name))
     victims = tuple(worker.name for worker in idle[: max(len(alive) - wanted, 0)])
-    return Scale(max(wanted, len(alive) - len(victims)), victims)
+    if wanted == 0:
+        standing = len(alive)
+    elif group.complete:
+        standing = len(group.workers)
+    else:
+        standing = max(len(alive), group.replicas)
+    return Scale(max(wanted, standing - len(victims)), victims)

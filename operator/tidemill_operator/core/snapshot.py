@@ -51,6 +51,7 @@ class ClusterView:
     workers_to_delete: tuple[str, ...]
     worker_problem: str = ""  # why workers are missing, for people
     head_ready_since: datetime | None = None
+    creation_refused: bool = False  # KubeRay may not create the worker pods that are missing: a quota, say
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,7 @@ class Snapshot:
     metrics_problem: str = ""  # why there are no metrics, for people
     rejection: Rejection | None = None
     submit_problem: str = ""  # why Ray did not take the driver in this very pass
+    submit_refused: bool = False  # whether Ray said that it never will, as it is asked now
 
     @property
     def deadline(self) -> datetime | None:

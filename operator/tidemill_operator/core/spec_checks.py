@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from tidemill_api import labels
-from tidemill_api.job_contract import CONFIG_VARIABLE
+from tidemill_api.job_contract import ENGINE_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,17 +27,24 @@ OUR_VOLUMES = ("shared-mem", "ray-logs", "log-volume")
 
 OUR_VARIABLES = frozenset(
     {
-        CONFIG_VARIABLE,
         "PYTHONSAFEPATH",
+        "PYTHONUNBUFFERED",
+        "RAY_ADDRESS",
         "RAY_AUTH_MODE",
         "RAY_AUTH_TOKEN",
-        "RAY_ADDRESS",
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S",
         "RAY_JOB_STOP_WAIT_TIME_S",
-        "RAY_metrics_report_interval_ms",
+        "RAY_PORT",
         "RAY_USAGE_STATS_ENABLED",
+        "RAY_worker_niceness",
     }
 )
+"""Variables of Ray and Python that we or KubeRay set on the same container: a second value would win over ours."""
+
+OUR_PREFIX = "TIDEMILL_"
+"""Variables by which the operator talks to the driver. A user's would be a second, hidden API beside the spec."""
+
+TEST_PREFIX = "TIDEMILL_TEST_"
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,7 @@ class SpecPolicy:
 
     allow_host_path: bool = False
     service_accounts: tuple[str, ...] = ()
+    allow_test_engine: bool = False
 
 
 def problems(spec: BatchInferenceJobSpec, policy: SpecPolicy) -> tuple[str, ...]:
@@ -54,7 +62,7 @@ def problems(spec: BatchInferenceJobSpec, policy: SpecPolicy) -> tuple[str, ...]
     return (
         *_volume_problems(template, policy),
         *_mount_problems(template),
-        *_variable_problems(template),
+        *_variable_problems(template, policy),
         *_label_problems(template),
         *_account_problems(template, policy),
         *_uri_problems(spec),
@@ -96,10 +104,17 @@ def _mount_problems(template: PodTemplate) -> Iterator[str]:
             yield f"template.volumeMounts: mountPath {mount.mount_path} must have neither '..' nor ':'"
 
 
-def _variable_problems(template: PodTemplate) -> Iterator[str]:
-    for variable in template.env:
-        if variable.name in OUR_VARIABLES:
-            yield f"template.env: {variable.name} is set by the operator; remove it"
+def _variable_problems(template: PodTemplate, policy: SpecPolicy) -> Iterator[str]:
+    for name in (variable.name for variable in template.env):
+        if name in OUR_VARIABLES:
+            yield f"template.env: {name} is set by the operator; remove it"
+        elif name.startswith(OUR_PREFIX) and not (policy.allow_test_engine and _for_tests(name)):
+            yield f"template.env: {name} begins with {OUR_PREFIX}, which is the operator's own; remove or rename it"
+
+
+def _for_tests(variable: str) -> bool:
+    """Whether a variable gives tests another engine than vLLM, or tells that engine what to do."""
+    return variable == ENGINE_VARIABLE or variable.startswith(TEST_PREFIX)
 
 
 def _label_problems(template: PodTemplate) -> Iterator[str]:

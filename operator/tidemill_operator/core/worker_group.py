@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tidemill_operator.core.plan import ScaleCluster
-from tidemill_operator.core.scaling import scale_to
+from tidemill_operator.core.scaling import Group, scale_to
 
 if TYPE_CHECKING:
     from tidemill_operator.core.decision import Case
@@ -16,7 +16,8 @@ def scale_actions(case: Case, wanted: int, in_flight: dict[str, int]) -> tuple[S
     cluster = case.seen.cluster
     if cluster is None:
         return ()
-    scale = scale_to(wanted, cluster.replicas, case.seen.workers, in_flight)
+    group = Group(cluster.replicas, case.seen.workers, complete=cluster.creation_refused)
+    scale = scale_to(wanted, group, in_flight)
     existing = {worker.name for worker in case.seen.workers}
     leaving = {name for name in cluster.workers_to_delete if name in existing}
     named = tuple(sorted(leaving | set(scale.victims)))

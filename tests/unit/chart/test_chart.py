@@ -175,7 +175,10 @@ def test_probes_ask_the_port_that_the_operator_listens_on(render: Callable[..., 
 
 def test_the_values_are_the_operators_settings_with_its_defaults(render: Callable[..., list[Manifest]]) -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text())
-    assert values["settings"].keys() == {to_camel(name) for name in Settings.model_fields} - {"namespaces"}
+    assert values["settings"].keys() == {to_camel(name) for name in Settings.model_fields} - {
+        "namespaces",  # watchNamespaces, which the roles need as well
+        "allowTestEngine",  # for tests, never in production
+    }
     assert Settings.from_environment(environment(render())) == Settings()
 
 
@@ -190,7 +193,7 @@ def test_every_setting_reaches_the_operator(render: Callable[..., list[Manifest]
         backoff_max_seconds=3600,
         log_level="DEBUG",
     )
-    given = wanted.model_dump(mode="json", exclude={"namespaces"})
+    given = wanted.model_dump(mode="json", exclude={"namespaces", "allow_test_engine"})
     settings = {to_camel(name): value for name, value in given.items()}
     manifests = render(watchNamespaces=["team-a"], settings=settings)
     assert Settings.from_environment(environment(manifests)) == wanted

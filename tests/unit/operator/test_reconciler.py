@@ -5,19 +5,26 @@ import base64
 from datetime import UTC, datetime
 
 import pytest
-from unit.operator.builders import MINIMAL, running_status
+from unit.operator.builders import MINIMAL, T0, make_job, running_status
 from unit.operator.test_views import HEAD_READY
 from unit.operator.test_views import cluster as ray_cluster
+from unit.operator.test_views import pod as worker_pod
 
+from tidemill_operator.apply import Executor, ScaleRefusedError
 from tidemill_operator.cache import Key, WatchCache, Watched
 from tidemill_operator.cluster import Cluster
 from tidemill_operator.config import Settings
-from tidemill_operator.core.snapshot import DriverMetrics
+from tidemill_operator.core.plan import ScaleCluster
+from tidemill_operator.core.planner import plan
+from tidemill_operator.core.snapshot import DriverMetrics, Snapshot
+from tidemill_operator.core.spec_checks import SpecPolicy
 from tidemill_operator.errors import ConflictError, ObjectMissingError, RejectedError
+from tidemill_operator.heads import Heads
 from tidemill_operator.manifests.names import cluster_name
 from tidemill_operator.manifests.ray_cluster import TOKEN_KEY
 from tidemill_operator.ray_api import RayApi
 from tidemill_operator.reconciler import Reconciler
+from tidemill_operator.views import read_job
 
 KEY = Key("team", "tickets")
 
@@ -47,12 +54,13 @@ class MayNotScale(Cluster):
     """Stands for an API server whose RBAC or quota forbids the operator's patches of RayClusters."""
 
     def __init__(self):
-        self.statuses, self.created = [], []
+        self.statuses, self.created, self.patches = [], [], 0
 
     async def get(self, resource, namespace, name):
         return {"data": {TOKEN_KEY: base64.b64encode(b"token").decode()}}
 
     async def patch(self, resource, namespace, name, operations):
+        self.patches += 1
         raise RejectedError("rayclusters is forbidden")
 
     async def patch_status(self, job, status):
@@ -98,5 +106,113 @@ def test_a_refused_scaling_is_said_and_the_status_still_written():
     assert again == Settings().start_poll_seconds
     assert [written["rows"]["total"] for written in cluster.statuses] == [9]
     told = {event["reason"]: event["message"] for event in cluster.created}
-    assert told["ScaleRefused"].endswith("to 2 workers: rayclusters is forbidden")
+    assert told["ScaleRefused"].endswith(": rayclusters is forbidden")
     assert "Scaled" not in told
+
+
+class MayNot(Cluster):
+    """Stands for an API server in which one verb of the operator's is forbidden; events it may write."""
+
+    def __init__(self, verb, message):
+        self.verb, self.message, self.created, self.reads = verb, message, [], []
+
+    async def create(self, resource, manifest):
+        if manifest["metadata"]["name"] in [event["metadata"]["name"] for event in self.created]:
+            raise ConflictError("it stands already")
+        self.created.append(manifest)
+        return manifest
+
+    async def get(self, resource, namespace, name):
+        self.reads.append(name)
+        raise ObjectMissingError(name)
+
+    async def patch_status(self, job, status):
+        if self.verb == "patch_status":
+            raise RejectedError(self.message)
+        return {**job, "status": status}
+
+    async def delete(self, resource, namespace, name, uid=""):
+        if self.verb == "delete":
+            raise RejectedError(self.message)
+
+
+FORBIDDEN = 'rayclusters.ray.io "c" is forbidden: User "op" cannot delete resource "rayclusters" in API group "ray.io"'
+
+
+def a_finished_job_with_its_cluster():
+    cache = WatchCache()
+    spec_problem = {**job("7"), "spec": MINIMAL | {"workers": {"max": 0}}}
+    ended = plan(Snapshot(now=T0, job=read_job(spec_problem, SpecPolicy()))).status
+    cache.put(Watched.JOBS, {**spec_problem, "status": ended.model_dump(mode="json", by_alias=True)})
+    standing = ray_cluster([HEAD_READY], replicas=0)
+    standing["metadata"]["name"] = cluster_name("tickets", "u")
+    cache.put(Watched.CLUSTERS, standing)
+    return cache
+
+
+@pytest.mark.parametrize("verb", ["delete", "patch_status"])
+def test_a_right_that_is_missing_is_said_in_one_event_however_often_it_is_tried(verb):
+    cluster = MayNot(verb, FORBIDDEN)
+    cache = a_finished_job_with_its_cluster()
+    if verb == "patch_status":
+        cache.put(Watched.JOBS, job("8"))
+    for _ in range(3):
+        with pytest.raises(RejectedError):
+            reconcile(cluster, cache)
+    (event,) = cluster.created
+    assert (event["type"], event["reason"], event["count"]) == ("Warning", "ApiRefused", 1)
+    assert FORBIDDEN in event["message"]
+    assert cluster.reads == []
+
+
+def executor(cluster, cache):
+    return Executor(cluster, BusyRay(1), cache, Heads(cluster, cache), Settings())
+
+
+async def test_a_refused_scaling_is_tried_again_later_and_not_at_every_look():
+    cluster, cache = MayNotScale(), WatchCache()
+    works = executor(cluster, cache)
+    said = []
+    for _ in range(5):
+        with pytest.raises(ScaleRefusedError) as refused:
+            await works.execute(ScaleCluster("c", 2, 4), make_job())
+        said.append(str(refused.value))
+    assert cluster.patches == 1
+    assert [bool(words) for words in said] == [True, False, False, False, False]
+
+
+class OnePodMore(Cluster):
+    """Stands for an API server in which KubeRay created a pod that no watch has shown yet."""
+
+    def __init__(self, pods):
+        self.pods, self.patched = pods, []
+
+    async def list_all(self, resource, namespace, selector=""):
+        for found in self.pods:
+            yield found
+
+    async def patch(self, resource, namespace, name, operations):
+        self.patched.append(operations)
+        return ray_cluster(replicas=1)
+
+
+async def test_a_group_is_not_made_smaller_while_a_pod_of_it_is_not_known():
+    cache = WatchCache()
+    cache.put(Watched.CLUSTERS, ray_cluster(replicas=3))
+    cache.put(Watched.PODS, worker_pod("a"))
+    cluster = OnePodMore([worker_pod("a"), worker_pod("late")])
+    works = executor(cluster, cache)
+    with pytest.raises(ConflictError, match="1 pods that were not known yet"):
+        await works.execute(ScaleCluster("c", 1, 4), make_job())
+    assert cluster.patched == []
+    await works.execute(ScaleCluster("c", 1, 4), make_job())  # now it is known, and was decided upon
+    assert len(cluster.patched) == 1
+
+
+async def test_a_group_that_grows_or_goes_asks_for_no_pods():
+    cache = WatchCache()
+    cache.put(Watched.CLUSTERS, ray_cluster(replicas=3))
+    cluster = OnePodMore([worker_pod("late")])
+    for replicas in (4, 0):
+        await executor(cluster, cache).execute(ScaleCluster("c", replicas, 4), make_job())
+    assert len(cluster.patched) == 2

@@ -4,6 +4,7 @@ import pytest
 from unit.operator.builders import MINIMAL, make_spec
 
 from tidemill_operator.core.spec_checks import SpecPolicy, local_path, problems
+from tidemill_operator.manifests.pods import COMMON_ENV, HEAD_ENV, WORKER_ENV
 from tidemill_operator.views import read_job
 
 CLAIM = {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}
@@ -22,6 +23,10 @@ def template(**fields):
         (template(volumeMounts=[MOUNT, {**MOUNT, "mountPath": "/data/"}]), "/data is mounted twice"),
         (template(volumeMounts=[MOUNT, {"name": "data", "mountPath": "/a/../b"}]), "must have neither '..'"),
         (template(env=[{"name": "RAY_AUTH_TOKEN", "value": "x"}]), "RAY_AUTH_TOKEN is set by the operator"),
+        (template(env=[{"name": "RAY_worker_niceness", "value": "9"}]), "RAY_worker_niceness is set by the operator"),
+        (template(env=[{"name": "TIDEMILL_JOB", "value": "{}"}]), "TIDEMILL_JOB begins with TIDEMILL_"),
+        (template(env=[{"name": "TIDEMILL_ENGINE", "value": "a:b"}]), "TIDEMILL_ENGINE begins with TIDEMILL_"),
+        (template(env=[{"name": "TIDEMILL_TEST_FOLDER", "value": "/x"}]), "TIDEMILL_TEST_FOLDER begins with TIDEMILL_"),
         (template(labels={"app.kubernetes.io/managed-by": "me"}), "managed-by is set by the operator"),
         (template(serviceAccountName="admin"), "admin is not on the operator's list (allowed: reader)"),
         ({"input": {"uri": "/elsewhere/in.jsonl"}}, "input.uri: /elsewhere/in.jsonl lies under no mount"),
@@ -56,7 +61,7 @@ def test_a_spec_that_cannot_run_is_told_why(fields, said):
         {"model": {"name": "m", "source": "org/model"}},
         template(serviceAccountName="reader"),
         template(labels={"team": "support", "example.com/cost": ""}),
-        template(env=[{"name": "TIDEMILL_ENGINE", "value": "engines:echo"}]),
+        template(env=[{"name": "RAY_DATA_PUSH_BASED_SHUFFLE", "value": "1"}, {"name": "HF_HOME", "value": "/models"}]),
     ],
 )
 def test_a_spec_that_can_run_has_no_problem(fields):
@@ -66,6 +71,24 @@ def test_a_spec_that_can_run_has_no_problem(fields):
 def test_host_paths_are_allowed_by_a_setting_only():
     spec = make_spec(**template(volumes=[{"name": "data", "hostPath": {"path": "/x"}}]))
     assert problems(spec, SpecPolicy(allow_host_path=True)) == ()
+
+
+@pytest.mark.parametrize("name", ["TIDEMILL_ENGINE", "TIDEMILL_TEST_FOLDER"])
+def test_a_test_engine_is_allowed_by_a_setting_only(name):
+    spec = make_spec(**template(env=[{"name": name, "value": "engines:echo"}]))
+    assert problems(spec, SpecPolicy(allow_test_engine=True)) == ()
+
+
+def test_the_drivers_own_configuration_is_refused_even_where_test_engines_are_allowed():
+    spec = make_spec(**template(env=[{"name": "TIDEMILL_JOB", "value": "{}"}]))
+    assert len(problems(spec, SpecPolicy(allow_test_engine=True))) == 1
+
+
+def test_every_variable_that_we_set_on_a_pod_is_refused_in_a_template():
+    ours = COMMON_ENV | HEAD_ENV | WORKER_ENV
+    spec = make_spec(**template(env=[{"name": name, "value": ""} for name in ours]))
+    found = problems(spec, SpecPolicy())
+    assert len(found) == len(ours), found
 
 
 def test_the_innermost_mount_decides_whether_output_can_be_written():

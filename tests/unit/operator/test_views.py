@@ -1,5 +1,6 @@
 """Objects of the API server, read into values."""
 
+import pytest
 from unit.operator.builders import T0
 
 from tidemill_operator.cache import Key, WatchCache, Watched
@@ -81,6 +82,20 @@ def test_pods_that_kuberay_may_not_create_are_said_too():
     refused = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}
     view = read_cluster(cluster([refused]), ())
     assert (view.head_problem, view.worker_problem) == ("exceeded quota", "exceeded quota")
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "refused"),
+    [
+        ("True", "FailedCreateWorkerPod", True),
+        ("False", "FailedCreateWorkerPod", False),
+        ("True", "FailedDeleteWorkerPod", False),
+        ("True", "FailedCreateHeadPod", False),
+    ],
+)
+def test_only_worker_pods_that_may_not_be_created_count_as_such(status, reason, refused):
+    failure = {"type": "ReplicaFailure", "status": status, "reason": reason, "message": "exceeded quota"}
+    assert read_cluster(cluster([failure]), ()).creation_refused is refused
 
 
 def test_workers_are_read_without_the_head_and_without_ended_pods():

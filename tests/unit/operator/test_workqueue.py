@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
+from itertools import pairwise
 
 from tidemill_operator.cache import Key
-from tidemill_operator.errors import RayUnavailableError
+from tidemill_operator.errors import RayUnavailableError, RejectedError
 from tidemill_operator.workqueue import BUG_RETRY_SECONDS, WorkQueue
 
 A, B = Key("team", "a"), Key("team", "b")
@@ -130,6 +131,20 @@ def test_passing_faults_back_off_per_key_and_start_over_after_a_success(virtual_
         virtual_time(play(work, script))
     assert work.times == [0.0, 0.5, 1.5, 3.5, 103.5, 104.0]
     assert "no answer; tried again in 0.5 s" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+def test_what_the_api_server_refuses_is_tried_again_with_back_off_and_is_no_bug(virtual_time, caplog):
+    work = Recorder(answers=[RejectedError("forbidden")] * 9)
+
+    async def script(queue):
+        queue.add(A)
+
+    with caplog.at_level(logging.WARNING):
+        virtual_time(play(work, script))
+    waits = [later - sooner for sooner, later in pairwise(work.times)]
+    assert waits == [0.5, 1, 2, 4, 8, 16, 32, 60, 60]
+    assert "forbidden; tried again in 60.0 s" in caplog.text
     assert "Traceback" not in caplog.text
 
 
