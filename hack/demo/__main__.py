@@ -90,7 +90,7 @@ class Demo:
         self._operator.start()
         self._apply(job)
         started = time.monotonic()
-        finished = follow(self._kubectl, job.namespace, job.name, self._console)
+        finished = follow(self._kubectl, (job.namespace, job.name), self._console, self._operator.check)
         self._finished = True
         self._show_end(finished)
         return self._judge(job, finished, time.monotonic() - started)

@@ -47,6 +47,11 @@ class OperatorProcess:
         if process.poll() is not None:
             raise DemoError(f"the operator ended at once; its log is {self.log}")
 
+    def check(self) -> None:
+        """Raises DemoError where the operator that was started has ended: nothing would ever move again."""
+        if not (self._pid_file.exists() and _is_operator(int(self._pid_file.read_text()))):
+            raise DemoError(f"the operator has ended; its log is {self.log}")
+
     def stop(self) -> None:
         """Ends the operator that the pid file names, if it is one."""
         if not self._pid_file.exists():

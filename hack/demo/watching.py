@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
+import selectors
 import subprocess
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from rich.console import Console
     from rich.progress import Task
 
 LINE_SECONDS = 5.0
 """Without a terminal one line is printed at most so often, unless what the job does has changed."""
+
+SILENCE_SECONDS = 5.0
+"""No new version for so long: time to look whether the operator still lives, and to show what was held back."""
+
+QUIET_LINE_SECONDS = 30.0
+"""Without a terminal, what a job that does not move waits for is said again so often."""
 
 
 @dataclass(frozen=True)
@@ -56,35 +64,50 @@ def observe(job: dict[str, Any]) -> Observation:
     )
 
 
-def watch(kubectl: list[str], namespace: str, name: str) -> Iterator[dict[str, Any]]:
-    """Each version of the job until it is finished or deleted; starts again when the connection breaks."""
-    command = [
-        *kubectl,
-        "get",
-        "batchinferencejob",
-        name,
-        "-n",
-        namespace,
-        "--watch",
-        "--output-watch-events",
-        "-ojson",
-    ]
+def watch(kubectl: list[str], namespace: str, name: str) -> Iterator[dict[str, Any] | None]:
+    """Each version of the job until it is finished or deleted, and None for each spell of silence.
+
+    Starts again when the connection breaks.
+    """
+    options = ("-n", namespace, "--watch", "--output-watch-events", "-ojson")
     while True:
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(
+            [*kubectl, "get", "batchinferencejob", name, *options], stdout=subprocess.PIPE
+        ) as process:
             try:
-                for event in _objects(process.stdout or ()):
-                    yield event["object"]
-                    if event["type"] == "DELETED" or observe(event["object"]).finished:
+                for event in _objects(_lines_of(cast("IO[bytes]", process.stdout))):
+                    yield event and event["object"]
+                    if event and (event["type"] == "DELETED" or observe(event["object"]).finished):
                         return
             finally:
                 process.terminate()
+        yield None
         time.sleep(1.0)
 
 
-def _objects(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """The JSON objects that kubectl prints one after another, each over many lines."""
+def _lines_of(pipe: IO[bytes]) -> Iterator[str | None]:
+    """The lines of a process as they come, and None whenever none came for SILENCE_SECONDS."""
+    unfinished = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        while True:
+            if not selector.select(SILENCE_SECONDS):
+                yield None
+                continue
+            data = os.read(pipe.fileno(), 1 << 16)
+            if not data:
+                return
+            *lines, unfinished = (unfinished + data).split(b"\n")
+            yield from (f"{line.decode()}\n" for line in lines)
+
+
+def _objects(lines: Iterable[str | None]) -> Iterator[dict[str, Any] | None]:
+    """The JSON objects that kubectl prints one after another, each over many lines; silence is handed on."""
     decoder, text = json.JSONDecoder(), ""
     for line in lines:
+        if line is None:
+            yield None
+            continue
         text += line
         if not line.startswith(("{", "}")):
             continue  # an object is one line, or ends with a brace in the first column
@@ -125,19 +148,36 @@ class Rate:
         return f"{rate:.1f} rows/s, {minutes:02d}:{left:02d} left"
 
 
-def follow(kubectl: list[str], namespace: str, name: str, console: Console) -> dict[str, Any]:
-    """Shows a job until it is finished and returns its last version."""
+def follow(kubectl: list[str], job: tuple[str, str], console: Console, check: Callable[[], None]) -> dict[str, Any]:
+    """Shows a job, given by namespace and name, until it is finished and returns its last version.
+
+    `check` is called in every spell of silence and raises where nothing can come any more.
+    """
     show = _bar if console.is_terminal else _lines
-    return show(watch(kubectl, namespace, name), console)
+    return show(_checked(watch(kubectl, *job), check), console)
 
 
-def _bar(versions: Iterator[dict[str, Any]], console: Console) -> dict[str, Any]:
+def _checked(versions: Iterator[dict[str, Any] | None], check: Callable[[], None]) -> Iterator[dict[str, Any] | None]:
+    for version in versions:
+        if version is None:
+            check()
+        yield version
+
+
+def _bar(versions: Iterator[dict[str, Any] | None], console: Console) -> dict[str, Any]:
     job: dict[str, Any] = {}
-    rate = Rate()
+    rate, said = Rate(), ""
     columns = (SpinnerColumn(), TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn(), RateColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("Pending", total=None)
-        for job in versions:
+        for version in versions:
+            if version is None:
+                seen = observe(job)
+                if seen.detail not in ("", said) and not seen.done:  # whole, above the bar: there it would be cut
+                    console.print(f"{seen.doing}: {seen.detail}", highlight=False, markup=False, soft_wrap=True)
+                    said = seen.detail
+                continue
+            job = version
             seen = observe(job)
             text = rate.describe(seen, time.monotonic())
             progress.update(
@@ -150,17 +190,21 @@ def _bar(versions: Iterator[dict[str, Any]], console: Console) -> dict[str, Any]
     return job
 
 
-def _lines(versions: Iterator[dict[str, Any]], console: Console) -> dict[str, Any]:
+def _lines(versions: Iterator[dict[str, Any] | None], console: Console) -> dict[str, Any]:
     job: dict[str, Any] = {}
-    rate, printed, doing = Rate(), 0.0, ""
-    for job in versions:
+    rate, printed, shown = Rate(), 0.0, ("", "")
+    for version in versions:
+        job = version or job
         seen, now = observe(job), time.monotonic()
-        text = rate.describe(seen, now)
-        if seen.doing == doing and now - printed < LINE_SECONDS:
+        text = rate.describe(seen, now) if version else ""
+        if version:
+            due = seen.doing != shown[0] or now - printed >= LINE_SECONDS
+        else:
+            due = (seen.doing, seen.detail) != shown or now - printed >= QUIET_LINE_SECONDS
+        if not due:
             continue
-        printed, doing = now, seen.doing
+        printed, shown = now, (seen.doing, seen.detail)
         counts = f"{seen.done}/{seen.total} rows, {seen.failed} failed, workers {seen.workers}" if seen.total else ""
-        console.print(
-            "  ".join(part for part in (f"{seen.doing:<16}", counts, text or seen.detail) if part), soft_wrap=True
-        )
+        line = "  ".join(part for part in (f"{seen.doing:<16}", counts, text or seen.detail) if part)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     return job

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from demo import watching
+from demo.job import DemoError
 from demo.watching import Observation, Rate, observe
 
 
@@ -44,13 +45,50 @@ def test_the_rate_counts_from_the_first_rows_seen() -> None:
 
 
 def test_a_log_gets_a_line_for_each_new_activity() -> None:
-    def versions() -> Iterator[dict[str, Any]]:
+    def versions() -> Iterator[dict[str, Any] | None]:
         yield from (job("Validating"), job("Processing"), job("Processing", 5), job("JobFinished", 10, finished="True"))
 
     output = io.StringIO()
     last = watching._lines(versions(), Console(file=output, width=200))
     assert [line.split()[0] for line in output.getvalue().splitlines()] == ["Validating", "Processing", "JobFinished"]
     assert observe(last).finished
+
+
+def starting(detail: str) -> dict[str, Any]:
+    version = job("ClusterStarting")
+    version["status"]["conditions"][0]["message"] = detail
+    return version
+
+
+CRASH = "The head pod is starting: CrashLoopBackOff: back-off 10s; it ended with exit code 1: [no such file]"
+
+
+@pytest.mark.parametrize("show", [watching._lines, watching._bar])
+def test_a_cause_that_came_right_after_another_line_is_shown_whole_once_nothing_moves(show: Any) -> None:
+    output = io.StringIO()
+    versions = iter([starting("The head pod is starting."), starting(CRASH), None, None])
+    console = Console(file=output, width=60, force_terminal=show is watching._bar, color_system=None)
+    assert observe(show(versions, console)).detail == CRASH
+    shown = [line for line in output.getvalue().splitlines() if CRASH in line]
+    assert len(shown) == 1, output.getvalue()
+
+
+def test_a_job_that_does_not_move_is_said_again_from_time_to_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    output, clock = io.StringIO(), iter(range(0, 1000, 10))
+    monkeypatch.setattr(watching.time, "monotonic", lambda: float(next(clock)))
+    watching._lines(iter([starting(CRASH), *[None] * 9]), Console(file=output, width=200))
+    assert output.getvalue().count("CrashLoopBackOff") == 4  # at once, and after 30, 60 and 90 s
+
+
+def test_silence_is_told_and_asks_whether_anything_can_still_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "SILENCE_SECONDS", 0.05)
+    script = f"echo '{json.dumps({'type': 'ADDED', 'object': starting(CRASH)})}'; exec sleep 60"
+
+    def gone() -> None:
+        raise DemoError("the operator has ended")
+
+    with pytest.raises(DemoError, match="operator has ended"):
+        watching.follow(["bash", "-c", script], ("default", "tickets"), Console(file=io.StringIO()), gone)
 
 
 @pytest.mark.parametrize("indent", [None, 4])
