@@ -79,6 +79,7 @@ async def test_exactly_one_head_is_made_however_slow_the_cache(team):
 
 
 async def test_replicas_go_up_and_down_within_their_bounds(team):
+    """A2, replicas up, and replicas down with autoscaling off."""
     await started(team)
     await team.patch(groups(replicas=9))
     assert len(await workers(team, 4)) == 4
@@ -91,6 +92,7 @@ async def test_replicas_go_up_and_down_within_their_bounds(team):
 
 
 async def test_named_workers_go_and_their_names_stay(team):
+    """A1 and A2: workersToDelete, in the JSON patch that Ray's own autoscaler would send."""
     await started(team, replicas=2)
     victim = (await team.pods("worker"))[1]
     path = "/spec/workerGroupSpecs/0"
@@ -137,6 +139,7 @@ async def test_a_group_waits_for_a_deleted_worker_to_be_gone(team):
 
 @pytest.mark.parametrize("phase", ["Failed", "Succeeded"])
 async def test_an_ended_worker_is_replaced(team, phase):
+    """A2, pod Failed or Succeeded."""
     await started(team)
     (old,) = await team.pods("worker")
     await team.report(only=old, phase=phase)
@@ -161,6 +164,7 @@ async def test_a_lost_head_is_made_again(team):
 
 
 async def test_suspending_deletes_the_pods_and_resuming_makes_them_again(team):
+    """A1, spec.suspend."""
     await started(team)
     await team.patch({"spec": {"suspend": True}})
 
@@ -178,6 +182,7 @@ async def test_suspending_deletes_the_pods_and_resuming_makes_them_again(team):
 
 
 async def test_recreate_makes_every_pod_again_after_a_changed_template(team):
+    """A2, template changed, with upgradeStrategy Recreate."""
     await started(team, upgradeStrategy={"type": "Recreate"})
     before = set(await team.pods())
     changed = worker_group()
@@ -231,6 +236,7 @@ async def test_a_refused_cluster_gets_one_warning_and_nothing_else(team, given, 
 
 
 async def test_with_autoscaling_on_lower_replicas_delete_nothing(team):
+    """A2, replicas down, autoscaling on: the stand-in refuses it by name, and nothing is deleted either."""
     await started(team, replicas=2)
     await team.patch({"spec": {"enableInTreeAutoscaling": True, "workerGroupSpecs": [worker_group(replicas=0)]}})
 
@@ -243,6 +249,7 @@ async def test_with_autoscaling_on_lower_replicas_delete_nothing(team):
 
 
 async def test_a_cluster_of_another_controller_is_left_alone(team):
+    """A1, spec.managedBy."""
     await team.create(cluster(managedBy="kueue.x-k8s.io/multikueue"))
     await team.create(cluster("mine", groups=[], managedBy="ray.io/kuberay-operator"))
     await eventually(lambda: team.pods("head"))
