@@ -21,10 +21,11 @@ MODELS = TESTS.parent / ".tidemill" / "models"
 
 FAST = {
     "TIDEMILL_ALLOW_HOST_PATH": "true",
+    "TIDEMILL_ALLOW_TEST_ENGINE": "true",
     "TIDEMILL_BACKOFF_MIN_SECONDS": "2",
     "TIDEMILL_BACKOFF_MAX_SECONDS": "4",
 }
-"""The operator's settings under test: folders of this machine, and quick looks at what was mended."""
+"""The operator's settings under test: folders of this machine, test engines, and quick looks at what was mended."""
 
 
 MODEL = {
