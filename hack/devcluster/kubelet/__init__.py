@@ -7,6 +7,7 @@ It is a development tool for Linux, run as root; nothing here isolates one tenan
 Where it differs from a real one, on purpose: every container runs as root with a container's usual capabilities,
 whatever `securityContext` says; CPU and memory limits decide where a Pod may go and are not enforced; declared
 GPUs are counted, and only real ones are handed out (`devices`); NetworkPolicies are not enforced;
+`terminationMessagePath` is not read (the policy `FallbackToLogsOnError` is honoured);
 `activeDeadlineSeconds`, readiness gates, `kubectl exec` and NoExecute evictions are not offered.
 
 From pure to I/O: `nodes`, `scheduling`, `environment`, `hosts`, `status`, `probes` (tally), then `network`,

@@ -22,7 +22,7 @@ from devcluster.kubelet import devices, environment, probes, volumes
 from devcluster.kubelet.context import PodContext
 from devcluster.kubelet.environment import ConfigError
 from devcluster.kubelet.launch import LaunchPlan, write_json
-from devcluster.kubelet.logs import log_file, turn_over
+from devcluster.kubelet.logs import last_words, log_file, turn_over
 from devcluster.kubelet.pod_volumes import PodVolumes
 from devcluster.kubelet.probing import Probing, run_hook
 from devcluster.kubelet.process import ContainerProcess, launch
@@ -80,7 +80,7 @@ class Container:
         while True:
             if self._process is None:
                 self._process = await self._start()
-            ended = await self._live(self._process)
+            ended = await self._with_message(await self._live(self._process))
             self._process = None
             self._count(ended)
             self._show(state=ended, ready=not self._probed and ended.exit_code == 0, started=False)
@@ -88,6 +88,14 @@ class Container:
             if not starts_again(self.policy, ended):
                 return
             await self._wait_before_restart(ended)
+
+    async def _with_message(self, ended: Terminated) -> Terminated:
+        """With the end of its log as its message, where it failed without one and the spec wishes so."""
+        wished = self.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError"
+        if not wished or ended.message or ended.exit_code == 0:
+            return ended
+        log = log_file(self._context.settings.state, self._context.pod, self.spec["name"])
+        return replace(ended, message=await asyncio.to_thread(last_words, log))
 
     def _count(self, ended: Terminated) -> None:
         """Count an end towards the back-off, once, even if the kubelet is restarted before the next start."""

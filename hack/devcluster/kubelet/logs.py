@@ -13,6 +13,9 @@ ANNOTATION = "devcluster.tidemill.dev/log-"
 KEPT_AFTER_DELETION = 100
 """Pods whose logs are kept after they are gone."""
 
+LAST_WORDS_BYTES, LAST_WORDS_LINES = 2048, 80
+"""How much of a log becomes a termination message: the kubelet's own bounds."""
+
 
 def log_file(state: Path, pod: dict[str, Any], container: str) -> Path:
     """The log of a container; `<file>.previous` is that of its run before, `<file>.1` the older part."""
@@ -37,6 +40,17 @@ def turn_over(log: Path) -> None:
     if log.exists():
         log.replace(log.with_name(log.name + ".previous"))
     log.touch()
+
+
+def last_words(log: Path) -> str:
+    """The end of a log, as `terminationMessagePolicy: FallbackToLogsOnError` shows it."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - LAST_WORDS_BYTES))
+            text = file.read().decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+    return "".join(text.splitlines(keepends=True)[-LAST_WORDS_LINES:])
 
 
 def remove_old(state: Path, living: Iterable[str]) -> None:

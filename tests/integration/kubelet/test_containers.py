@@ -146,11 +146,14 @@ async def test_a_command_that_does_not_exist_is_said_plainly(team):
 
 
 async def test_a_crashing_container_restarts_in_place_with_back_off(team):
-    await team.run("web", "sh", "-c", "echo attempt; exit 3")
+    """Its last words are in the status, since its policy wishes so."""
+    policy = {"terminationMessagePolicy": "FallbackToLogsOnError"}
+    await team.run("web", "sh", "-c", "echo attempt; exit 3", container=policy)
     first = await team.until("web", lambda status: main(status).get("restartCount", 0) >= 1)
     status = await team.until("web", lambda status: waits_for("CrashLoopBackOff")(status) and ready(status) is False)
     last = main(status)["lastState"]["terminated"]
     assert (last["exitCode"], last["reason"], status["phase"]) == (3, "Error", "Running")
+    assert last["message"] == "attempt\n"
     assert status["podIP"] == first["podIP"]
     assert await team.log("web", part=".previous") == "attempt\n"
     assert "Back-off restarting failed container" in await team.until_event("web", "BackOff")

@@ -11,7 +11,7 @@ from pod_builders import asking, pod
 from devcluster.kubelet.__main__ import UsageError, check_machine, declared_nodes, lock, parse_arguments
 from devcluster.kubelet.devices import allocate, visible
 from devcluster.kubelet.launch import LaunchPlan, Log, start_time
-from devcluster.kubelet.logs import KEPT_AFTER_DELETION, annotations, remove_old, turn_over
+from devcluster.kubelet.logs import KEPT_AFTER_DELETION, annotations, last_words, remove_old, turn_over
 from devcluster.kubelet.network import Subnet
 from devcluster.kubelet.root import Mount, RootPlan, own_code
 
@@ -54,6 +54,15 @@ def test_the_log_of_the_run_before_is_kept(tmp_path):
     turn_over(log)
     assert log.read_text() == ""
     assert log.with_name("main.log.previous").read_text() == "first"
+
+
+def test_the_last_words_of_a_log_are_few_and_its_last(tmp_path):
+    log = tmp_path / "main.log"
+    assert last_words(log) == ""
+    log.write_text("".join(f"{number}\n" for number in range(200)))
+    assert last_words(log).splitlines() == [str(number) for number in range(120, 200)]
+    log.write_bytes(b"\xff" + b"x" * 5000 + b"\n")
+    assert last_words(log) == "x" * 2047 + "\n"
 
 
 def test_annotations_name_the_log_of_every_container(tmp_path):
