@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tidemill_workloads.storage import Folder
+
 BUFFER_BYTES = 1 << 20
 
 _NOT_WRITABLE = frozenset(
@@ -78,6 +80,9 @@ class LocalInput:
             if len(data) < length:
                 raise self._changed()
             return bytes(data)
+
+    def settled(self, folder: Folder) -> LocalInput:
+        return self
 
     def _check(self, file: io.IOBase | BinaryIO) -> None:
         state = os.fstat(file.fileno())
@@ -137,6 +142,7 @@ class LocalFolder:
         target = self.root / name
         temporary = _beside(target)
         with _writes(self.base_uri):
+            target.parent.mkdir(parents=True, exist_ok=True)
             file = temporary.open("xb", buffering=BUFFER_BYTES)
         try:
             yield _LocalWriting(file, hashlib.sha256(), self.base_uri)
@@ -174,6 +180,9 @@ class LocalFolder:
         except FileNotFoundError:
             return []
         return sorted(name for name in names if not name.startswith(TEMPORARY_PREFIX))
+
+    def pin(self, name: str) -> LocalInput:
+        return LocalInput.at(self.root / name, self.uri(name))
 
     def delete(self, name: str) -> None:
         target = self.root / name

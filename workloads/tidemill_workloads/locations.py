@@ -1,8 +1,8 @@
 """From the URIs of a job to opened places: refuses what lies outside of the declared mounts or cannot be used.
 
 Every check speaks to the user: the message names the field, what was found and the fix. A path is judged after
-resolving `..` and symbolic links, so that no link leads out of a mount. Only local paths are built; other schemes are
-refused here and nowhere else.
+resolving `..` and symbolic links, so that no link leads out of a mount. Which kind of place a URI means is decided
+here; `remote_locations` knows the places that are no paths.
 """
 
 from __future__ import annotations
@@ -18,24 +18,54 @@ from tidemill_workloads.errors import JobRefused
 from tidemill_workloads.identity import ATTEMPTS
 from tidemill_workloads.index import INDEX_FILE
 from tidemill_workloads.local_storage import LocalFolder, LocalInput
+from tidemill_workloads.object_storage import ObjectFolder, ObjectInput
 from tidemill_workloads.parts import PARTS
-from tidemill_workloads.storage import TEMPORARY_PREFIX, output_not_writable
+from tidemill_workloads.remote_locations import (
+    STORE_SCHEMES,
+    WEB_SCHEMES,
+    object_folder,
+    open_http_input,
+    open_object_input,
+    prove_writable,
+    scheme_of,
+)
+from tidemill_workloads.storage import COPIES, TEMPORARY_PREFIX, output_not_writable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tidemill_workloads.storage import Folder, Input
+
 COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".lz4", ".tgz")
 COMPRESSED_MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"PK\x03\x04")
-OWN_FOLDERS = (PARTS, INDEX_FILE.partition("/")[0], ATTEMPTS)
-LATER_SCHEMES = ("s3", "gs", "http", "https")
+OWN_FOLDERS = (PARTS, INDEX_FILE.partition("/")[0], ATTEMPTS, COPIES)
 
 
-def open_input(uri: str, mounts: Sequence[str]) -> LocalInput:
-    """The file of requests, pinned. Raises JobRefused with InvalidSpec, InputNotFound or InputNotReadable."""
+def open_input(uri: str, mounts: Sequence[str]) -> Input:
+    """The file of requests, pinned.
+
+    Raises JobRefused with InvalidSpec, InputNotFound, InputNotReadable or StorageUnreachable.
+    """
     field = "spec.input.uri"
-    path = _local_path(uri, field)
-    if path.name.lower().endswith(COMPRESSED_SUFFIXES):
+    scheme = scheme_of(uri)
+    if uri.partition("?")[0].lower().endswith(COMPRESSED_SUFFIXES):
         raise _compressed(field, uri, Reason.INVALID_SPEC)
+    source: Input
+    if scheme in STORE_SCHEMES:
+        source = open_object_input(uri)
+        head = source.read_range(0, min(8, source.identity.size))
+    elif scheme in WEB_SCHEMES:
+        source = open_http_input(uri)
+        head = source.head
+    else:
+        return _open_local_input(uri, mounts, field)
+    if head.startswith(COMPRESSED_MAGIC):
+        raise _compressed(field, uri, Reason.INPUT_NOT_READABLE)
+    return source
+
+
+def _open_local_input(uri: str, mounts: Sequence[str], field: str) -> LocalInput:
+    path = _local_path(uri, field)
     _require_mount(path, mounts, field, Reason.INPUT_NOT_READABLE)
     try:
         if path.is_dir():
@@ -58,9 +88,20 @@ def _compressed(field: str, uri: str, reason: Reason) -> JobRefused:
     return JobRefused(reason, message)
 
 
-def open_output(uri: str, mounts: Sequence[str]) -> LocalFolder:
-    """The folder for results, created and proven writable. Raises JobRefused with InvalidSpec or OutputNotWritable."""
+def open_output(uri: str, mounts: Sequence[str]) -> Folder:
+    """The folder for results, created and proven writable.
+
+    Raises JobRefused with InvalidSpec, OutputNotWritable or StorageUnreachable.
+    """
     field = "spec.output.uri"
+    if scheme_of(uri) in STORE_SCHEMES:
+        folder = object_folder(uri, field)
+        prove_writable(folder)
+        return folder
+    return _open_local_output(uri, mounts, field)
+
+
+def _open_local_output(uri: str, mounts: Sequence[str], field: str) -> LocalFolder:
     path = _local_path(uri, field)
     _require_mount(path, mounts, field, Reason.OUTPUT_NOT_WRITABLE)
     probe = f"{TEMPORARY_PREFIX}probe-{uuid.uuid4().hex}"
@@ -77,14 +118,34 @@ def open_output(uri: str, mounts: Sequence[str]) -> LocalFolder:
     return folder
 
 
-def refuse_input_in_own_folders(source: LocalInput, folder: LocalFolder) -> None:
+def open_existing(uri: str, mounts: Sequence[str], field: str) -> Folder:
+    """The output folder of another job, to read from: nothing is created or proven. Raises JobRefused(InvalidSpec).
+
+    A link out of the mounts can be mended: JobRefused(ResubmitSourceNotReady).
+    """
+    if scheme_of(uri) in STORE_SCHEMES:
+        return object_folder(uri, field)
+    path = _local_path(uri, field)
+    _require_mount(path, mounts, field, Reason.RESUBMIT_SOURCE_NOT_READY)
+    return LocalFolder(path.resolve(), uri)
+
+
+def refuse_input_in_own_folders(source: Input, folder: Folder) -> None:
     """Raises JobRefused(InvalidSpec) for an input in a folder that is removed, or is not the user's, at the end."""
     for name in OWN_FOLDERS:
-        if source.path.is_relative_to(folder.root / name):
+        if _lies_in(source, folder, name):
             message = (
                 f"spec.input.uri: {source.identity.uri} lies in {folder.uri(name)}, which the job keeps for itself; "
             )
             raise JobRefused(Reason.INVALID_SPEC, message + "put the file elsewhere, or name another output folder")
+
+
+def _lies_in(source: Input, folder: Folder, name: str) -> bool:
+    if isinstance(source, LocalInput) and isinstance(folder, LocalFolder):
+        return source.path.is_relative_to(folder.root / name)
+    if isinstance(source, ObjectInput) and isinstance(folder, ObjectFolder):
+        return source.bucket == folder.bucket and source.key.startswith(f"{folder.prefix}/{name}/")
+    return False
 
 
 def model_folder(source: str, mounts: Sequence[str]) -> Path:
@@ -103,8 +164,8 @@ def is_local(source: str) -> bool:
 def _local_path(uri: str, field: str) -> Path:
     """The path of a URI. A plain path is taken as it is written: `%20` is decoded in `file://` only."""
     scheme, marked, rest = uri.partition("://")
-    if marked and scheme.lower() in LATER_SCHEMES:
-        message = f"{field}: {scheme}:// is not supported yet; name a path under a mount of spec.template"
+    if marked and scheme.lower() in (*STORE_SCHEMES, *WEB_SCHEMES):
+        message = f"{field}: {scheme}:// cannot be used here; name a path under a mount of spec.template"
         raise JobRefused(Reason.INVALID_SPEC, message)
     path = uri
     if marked and scheme.lower() == "file":

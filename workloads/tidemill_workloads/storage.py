@@ -2,8 +2,8 @@
 
 A `Folder` offers few operations on purpose: those that a local file system and an object store can both do
 atomically. Objects appear whole or not at all; `create` never overwrites (that is what ownership, attempts and parts
-rest on). Values are picklable, since engine actors on other nodes use them too. Local paths are built
-(`local_storage`); object stores will be further implementations of the same protocols.
+rest on). Values are picklable, since engine actors on other nodes use them too. `local_storage`, `object_storage` and
+`http_input` implement the protocols, `locations` chooses among them.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 TEMPORARY_PREFIX = ".tmp-"
 """Names that start so are unfinished writes: never listed, swept when the job's manifest stands."""
+
+COPIES = "input-copy"
+"""Folder of the output that holds the copy of an input; it goes with the parts when the manifest stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,12 @@ class Input(Protocol):
 
     def read_range(self, offset: int, length: int) -> bytes:
         """Exactly `length` bytes from byte `offset`. Raises JobRefused(InputChanged)."""
+
+    def settled(self, folder: Folder) -> Input:
+        """What the rows are read from: this input, or its copy in `folder` where its server gives no byte ranges.
+
+        The copy is made once for each state of the input; only the folder's owner may call this.
+        """
 
 
 class Writing(Protocol):
@@ -92,6 +101,9 @@ class Folder(Protocol):
 
     def names(self, prefix: str) -> list[str]:
         """Sorted names (without the prefix) directly below the folder `prefix`."""
+
+    def pin(self, name: str) -> Input:
+        """The object `name` as an input, as it is now. Raises OSError or JobRefused where it is not there."""
 
     def delete(self, name: str) -> None:
         """Removes an object or everything below it; nothing where it does not exist."""
