@@ -67,7 +67,7 @@ def prepare(config: JobConfig) -> Claim | Outcome:
     claim = Claim.next(folder)
     log.info("attempt %d of the output folder %s", claim.number, config.output_uri)
     if read_index(folder) is None:
-        _validate(config, source, folder)
+        _validate(config, source.settled(folder), folder)
     return claim
 
 
