@@ -1,7 +1,8 @@
 """Entry point of the Ray job: checks, takes the output folder, validates, then becomes the driver.
 
 Runs on the head with nothing of Ray or of an engine imported. Validation's memory is gone when the driver starts:
-`execv` replaces the process and keeps its pid, so that the signals of a stop reach whoever is at work.
+`execv` replaces the process and keeps its pid, so that the signals of a stop reach whoever is at work. A job that is
+to end is ended here, without a driver.
 """
 
 from __future__ import annotations
@@ -11,8 +12,13 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from tidemill_api.job_contract import EXIT_OK, EXIT_USER, JobConfig
-from tidemill_workloads.errors import JobRefused
+import msgspec
+
+from tidemill_api.job_contract import EXIT_BUG, EXIT_OK, EXIT_USER, JobConfig
+from tidemill_workloads.driver_log import LogTail
+from tidemill_workloads.duplicates import CustomIds
+from tidemill_workloads.errors import JobRefused, Superseded
+from tidemill_workloads.finishing import end_job
 from tidemill_workloads.identity import Claim, belongs_to, own_folder
 from tidemill_workloads.index import read_index, write_index
 from tidemill_workloads.locations import open_input, open_output, refuse_input_in_own_folders
@@ -21,6 +27,7 @@ from tidemill_workloads.manifest import standing_outcome
 from tidemill_workloads.metrics import LiveMetrics
 from tidemill_workloads.model_check import check_model
 from tidemill_workloads.outcomes import refused, say
+from tidemill_workloads.resubmit import forget_preparations, open_earlier, take_over
 from tidemill_workloads.settings import read_config
 from tidemill_workloads.validation import validate
 
@@ -35,11 +42,20 @@ def main() -> int:
     """Exit code of a job that ends here; does not return where there are rows to run."""
     set_up_logging()
     config = read_config()
+    tail = LogTail.attach()
     try:
-        ready = prepare(config)
+        ready = end_job(config) if config.ending else prepare(config)
     except JobRefused as refusal:
+        tail.keep(config, refusal)
         say(refused(refusal, config))
         return EXIT_USER
+    except Superseded as ended:
+        log.warning("%s", ended)
+        return EXIT_BUG
+    except Exception:  # the outermost boundary: a bug is logged loudly, here and beside the output
+        log.critical("the job failed before its driver began", exc_info=True)
+        tail.keep(config)
+        return EXIT_BUG
     if isinstance(ready, Claim):
         become_driver(ready)
     else:
@@ -50,7 +66,7 @@ def main() -> int:
 def prepare(config: JobConfig) -> Claim | Outcome:
     """All that stands before the first row: an attempt with a validated input, or the outcome of a job already done.
 
-    Raises JobRefused for everything that the user has to mend.
+    Raises JobRefused for everything that the user has to mend, Superseded where a newer attempt is at work.
     """
     log.info("job %s/%s, attempt %d", config.namespace, config.name, config.attempt)
     folder = open_output(config.output_uri, config.mounts)
@@ -64,22 +80,31 @@ def prepare(config: JobConfig) -> Claim | Outcome:
         log.info("the manifest stands: nothing to run")
         return outcome
     check_model(config.model.source, config.mounts)
+    validated = read_index(folder) is not None
+    earlier = None if validated else open_earlier(config, folder)
     claim = Claim.next(folder)
     log.info("attempt %d of the output folder %s", claim.number, config.output_uri)
-    if read_index(folder) is None:
-        _validate(config, source.settled(folder), folder)
+    if not validated:
+        _validate(config, source.settled(folder), claim, earlier)
     return claim
 
 
-def _validate(config: JobConfig, source: Input, folder: Folder) -> None:
+def _validate(config: JobConfig, source: Input, claim: Claim, earlier: Folder | None) -> None:
+    """Leaves the chunk index, and the lines of the rows that need not be run."""
     metrics = LiveMetrics(config)
     metrics.phase("validating")
     metrics.validated(0)
     metrics.serve()
     log.info("validating %s (%d bytes)", config.input_uri, source.identity.size)
-    index = validate(source, folder, config.model.name, config.workers_max, metrics.validated)
-    write_index(folder, index)
-    log.info("%d rows in %d chunks, all valid", index.rows, len(index.chunks))
+    forget_preparations(claim.folder)
+    custom_ids = CustomIds()
+    index = validate(source, claim.folder, config.model.name, config.workers_max, metrics.validated, custom_ids)
+    log.info("%d rows in %d chunks, %d bad lines", index.rows, len(index.chunks), index.invalid)
+    if earlier is not None:
+        taken_over = take_over(earlier, claim.folder, index, custom_ids)
+        index = msgspec.structs.replace(index, taken_over=taken_over)
+    claim.check()
+    write_index(claim.folder, index)
 
 
 def become_driver(claim: Claim) -> None:

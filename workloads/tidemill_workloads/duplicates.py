@@ -16,6 +16,14 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    Column = np.ndarray[tuple[int], np.dtype[np.unsignedinteger]]
+
+
+def digest(custom_id: str) -> tuple[int, int]:
+    """The first 8 and the other 4 bytes of a custom_id's digest, as numbers."""
+    data = blake2b(custom_id.encode("utf-8"), digest_size=12).digest()
+    return int.from_bytes(data[:8], "little"), int.from_bytes(data[8:], "little")
+
 
 @dataclass(slots=True)
 class CustomIds:
@@ -27,17 +35,21 @@ class CustomIds:
 
     def add(self, custom_id: str, line: int) -> None:
         """Notes one line. Lines come in rising order and stay below 2**32."""
-        digest = blake2b(custom_id.encode("utf-8"), digest_size=12).digest()
-        self.high.append(int.from_bytes(digest[:8], "little"))
-        self.low.append(int.from_bytes(digest[8:], "little"))
+        high, low = digest(custom_id)
+        self.high.append(high)
+        self.low.append(low)
         self.line.append(line)
+
+    def columns(self) -> tuple[Column, Column, Column]:
+        """Both parts of the digests, and the lines, in the order of the lines. Views: add nothing while they live."""
+        high, low = np.frombuffer(self.high, np.uint64), np.frombuffer(self.low, np.uint32)
+        return high, low, np.frombuffer(self.line, np.uint32)
 
     def duplicates(self) -> Iterator[tuple[int, int]]:
         """(line, first line with the same custom_id) of every later line, in line order."""
         if not self.line:
             return
-        high, low = np.frombuffer(self.high, np.uint64), np.frombuffer(self.low, np.uint32)
-        line = np.frombuffer(self.line, np.uint32)
+        high, low, line = self.columns()
         order = np.argsort(high, kind="stable")
         candidate = high[order][1:] == high[order][:-1]
         if not candidate.any():

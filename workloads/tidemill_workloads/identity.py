@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tidemill_api.conditions import Reason
 from tidemill_workloads.errors import JobRefused, Superseded
+from tidemill_workloads.index import INDEX_FILE
 from tidemill_workloads.storage import InputIdentity, input_changed
 
 if TYPE_CHECKING:
@@ -24,7 +25,11 @@ if TYPE_CHECKING:
 JOB_FILE = "job.json"
 ATTEMPTS = "attempts"
 FORMAT_VERSION = 1
+DEFAULTS = {"onInvalid": "Fail", "resubmitOf": ""}
+"""What a `job.json` without these keys says: it was written before they were."""
+
 FOREIGN_FILES = (
+    "driver.log",
     "results.jsonl",
     "errors.jsonl",
     "manifest.json",
@@ -37,7 +42,11 @@ FOREIGN_FILES = (
 
 
 def describe(config: JobConfig, identity: InputIdentity) -> dict[str, Any]:
-    """The content of `job.json`: all that makes two attempts the same job."""
+    """The content of `job.json`: all that makes two attempts the same job.
+
+    That is what decides which rows there are and what their lines say. Retries, bounds, workers and the window may
+    change from one attempt to the next.
+    """
     return {
         "version": FORMAT_VERSION,
         "job": f"{config.namespace}/{config.name}",
@@ -47,6 +56,8 @@ def describe(config: JobConfig, identity: InputIdentity) -> dict[str, Any]:
             "engineArgs": config.model.engine_args.model_dump(by_alias=True, exclude_none=True),
         },
         "input": {key: value for key, value in asdict(identity).items() if key != "etag" or value},
+        "onInvalid": config.on_invalid,
+        "resubmitOf": config.resubmit_of_uri,
     }
 
 
@@ -66,7 +77,7 @@ def own_folder(folder: Folder, config: JobConfig, identity: InputIdentity) -> No
     if _without_input_state(theirs) != _without_input_state(ours):
         raise _in_use(folder, theirs, ours)
     if theirs["input"] != ours["input"]:
-        if folder.exists("index") or folder.exists("manifest.json"):
+        if folder.exists(INDEX_FILE) or folder.exists("manifest.json"):
             raise input_changed(identity.uri)
         folder.replace(JOB_FILE, data)
 
@@ -98,14 +109,15 @@ def _read(folder: Folder) -> dict[str, Any]:
 
 
 def _without_input_state(content: dict[str, Any]) -> dict[str, Any]:
-    return content | {"input": content["input"].get("uri")}
+    return DEFAULTS | content | {"input": content["input"].get("uri")}
 
 
 def _in_use(folder: Folder, theirs: dict[str, Any], ours: dict[str, Any]) -> JobRefused:
     if theirs.get("job") != ours["job"]:
         what = f"job {theirs.get('job')}"
     else:
-        differing = [key for key in ("model", "input") if theirs.get(key) != ours[key]]
+        known = DEFAULTS | theirs
+        differing = [key for key in ("model", "input", *DEFAULTS) if known.get(key) != ours[key]]
         what = f"an earlier job {ours['job']} with another {' and '.join(differing) or 'format'}"
     message = f"spec.output.uri: {folder.uri('')} belongs to {what}; name another folder, or empty this one"
     return JobRefused(Reason.OUTPUT_IN_USE, message)

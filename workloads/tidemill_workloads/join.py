@@ -1,11 +1,14 @@
 """The join: from parts to `results.jsonl` and `errors.jsonl`, one line for each row, in the order of the input.
 
 This is where "exactly once" is made: however often a row was run, the first line in the parts' order counts, and a
-row without one stops the join. Streams chunk by chunk; memory does not grow with the input.
+row without one stops the join, unless the caller has lines for such rows. Streams chunk by chunk, reading a few ahead;
+memory does not grow with the input.
 """
 
 from __future__ import annotations
 
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,21 +17,31 @@ from tidemill_workloads.parts import RESULT, ChunkParts, PartLine
 from tidemill_workloads.rows import chunk_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from tidemill_workloads.index import Chunk, Index
     from tidemill_workloads.storage import Folder, Input, Writing
 
+    Fill = Callable[[Chunk, Collection[int]], Iterable[PartLine]]
+    """Lines for the rows of a chunk that are not among the line numbers given."""
+
 RESULTS_FILE = "results.jsonl"
 ERRORS_FILE = "errors.jsonl"
+
+READ_AHEAD = 4
+"""Chunks read at once: hides an object store's delay, and four of the longest chunks fit into a small head."""
 
 
 @dataclass(slots=True)
 class Totals:
-    """Counts over answered rows; times in milliseconds since 1970, 0 where there is none."""
+    """Counts over rows that have a line; times in milliseconds since 1970, 0 where there is none.
+
+    `failed` includes `unanswered`: rows that were never run and got their line at the end of the job.
+    """
 
     completed: int = 0
     failed: int = 0
+    unanswered: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     first_answer_ms: int = 0
@@ -40,15 +53,21 @@ class Totals:
         return self.completed + self.failed
 
     def add(self, line: PartLine) -> None:
-        """Counts one row."""
+        """Counts one answered row; a time of 0 is unknown."""
         if line.kind == RESULT:
             self.completed += 1
         else:
             self.failed += 1
         self.prompt_tokens += line.prompt_tokens
         self.completion_tokens += line.completion_tokens
-        self.first_answer_ms = min(self.first_answer_ms or line.answered_ms, line.answered_ms)
-        self.last_answer_ms = max(self.last_answer_ms, line.answered_ms)
+        if line.answered_ms:
+            self.first_answer_ms = min(self.first_answer_ms or line.answered_ms, line.answered_ms)
+            self.last_answer_ms = max(self.last_answer_ms, line.answered_ms)
+
+    def add_unanswered(self) -> None:
+        """Counts one row that was never run."""
+        self.failed += 1
+        self.unanswered += 1
 
 
 @dataclass(slots=True)
@@ -62,9 +81,7 @@ class Survey:
 def survey(folder: Folder, source: Input, index: Index) -> Survey:
     """Counts the rows that have a line and names the chunks that have rows without one."""
     found = Survey()
-    for chunk in index.chunks:
-        parts = ChunkParts(folder, chunk.number)
-        answered = parts.answered(line_numbers(source, chunk)) if parts.names() else {}
+    for chunk, answered in _answered(folder, source, index.chunks):
         for line in answered.values():
             found.totals.add(line)
         if len(answered) < chunk.rows:
@@ -79,18 +96,46 @@ def line_numbers(source: Input, chunk: Chunk) -> Iterable[int]:
     return [line for line, _ in chunk_lines(chunk, source.read_range(chunk.offset, chunk.length))]
 
 
-def join(folder: Folder, source: Input, index: Index, results: Writing, errors: Writing) -> Totals:
-    """Writes every row's line to one of the two files. Raises RowsMissing, naming all chunks that lack a line."""
+def join(
+    folder: Folder, source: Input, index: Index, results: Writing, errors: Writing, fill: Fill | None = None
+) -> Totals:
+    """Writes every row's line to one of the two files; a row without one gets the line that `fill` has for it.
+
+    Raises RowsMissing, naming all chunks that lack a line.
+    """
     totals = Totals()
     lacking: list[int] = []
-    for chunk in index.chunks:
-        answered = ChunkParts(folder, chunk.number).answered(line_numbers(source, chunk))
-        if len(answered) < chunk.rows:
-            lacking.append(chunk.number)
-        for number in sorted(answered):
-            line = answered[number]
-            (results if line.kind == RESULT else errors).write(line.payload + b"\n")
+    for chunk, answered in _answered(folder, source, index.chunks):
+        for line in answered.values():
             totals.add(line)
+        lines = answered
+        if fill is not None and len(answered) < chunk.rows:
+            lines = answered | {line.line: line for line in fill(chunk, answered.keys())}
+            for _ in range(len(lines) - len(answered)):
+                totals.add_unanswered()
+        if len(lines) < chunk.rows:
+            lacking.append(chunk.number)
+        for number in sorted(lines):
+            line = lines[number]
+            (results if line.kind == RESULT else errors).write(line.payload + b"\n")
     if totals.rows != index.rows:
         raise RowsMissing(lacking, index.rows - totals.rows)
     return totals
+
+
+def _answered(folder: Folder, source: Input, chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, dict[int, PartLine]]]:
+    """The line that counts for each row of each chunk that has one, chunk by chunk in order."""
+
+    def read(chunk: Chunk) -> dict[int, PartLine]:
+        parts = ChunkParts(folder, chunk.number)
+        return parts.answered(line_numbers(source, chunk)) if parts.names() else {}
+
+    with ThreadPoolExecutor(READ_AHEAD, "join") as pool:
+        ahead = deque[tuple["Chunk", Future[dict[int, PartLine]]]]()
+        for chunk in chunks:
+            ahead.append((chunk, pool.submit(read, chunk)))
+            if len(ahead) == READ_AHEAD:
+                first, reading = ahead.popleft()
+                yield first, reading.result()
+        for first, reading in ahead:
+            yield first, reading.result()

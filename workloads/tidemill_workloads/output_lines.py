@@ -1,7 +1,8 @@
 """The lines of `results.jsonl` and `errors.jsonl`, in the envelope of the OpenAI Batch API.
 
-HTTP errors keep `response` and leave `error` null, as the vendor does. The engine's body is taken as the bytes it is,
-never parsed again. U+2028, U+2029 and U+0085 are escaped: readers that split on Unicode line ends would break a line.
+HTTP errors keep `response` and leave `error` null, as the vendor does; a row that was never answered has it the other
+way round. The engine's body is taken as the bytes it is, never parsed again. U+2028, U+2029 and U+0085 are escaped:
+readers that split on Unicode line ends would break a line.
 """
 
 from __future__ import annotations
@@ -45,6 +46,20 @@ def _envelope(custom_id: str, answer: Answer) -> bytes:
             answer.body.replace(b"\n", b" "),  # JSON may hold newlines only between its tokens
         )
     )
+    return _escaped(line)
+
+
+def error_payload(identifier: str, custom_id: str | None, code: str, message: str) -> bytes:
+    """The output line of a row that got no answer: `response` null, `error` with `code` and `message`.
+
+    `identifier` becomes the line's `id` after `batch_req_`; `custom_id` is None where the row's cannot be read.
+    """
+    error = {"code": code, "message": message}
+    line = {"id": f"batch_req_{identifier}", "custom_id": custom_id, "response": None, "error": error}
+    return _escaped(msgspec.json.encode(line))
+
+
+def _escaped(line: bytes) -> bytes:
     for character, escaped in _ESCAPES:
         if character in line:
             line = line.replace(character, escaped)

@@ -118,7 +118,15 @@ def test_a_finished_folder_holds_four_files_for_the_user_and_no_parts(tmp_path: 
         "validation.jsonl",
     }
     manifest = json.loads((output / MANIFEST_FILE).read_text())
-    assert manifest["rows"] == {"total": 3, "completed": 2, "failed": 1}
+    assert manifest["rows"] == {
+        "total": 3,
+        "completed": 2,
+        "failed": 1,
+        "invalid": 0,
+        "unanswered": 0,
+        "takenOver": 0,
+    }
+    assert manifest["reason"] == "SomeRowsFailed"
     for name in (RESULTS_FILE, ERRORS_FILE):
         data = (output / name).read_bytes()
         assert manifest["files"][name] == {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}

@@ -72,6 +72,31 @@ def test_a_job_of_that_name_with_another_model_is_another_job(root: Path) -> Non
     assert "with another model" in message
 
 
+@pytest.mark.parametrize(
+    ("changes", "named"), [({"on_invalid": "Skip"}, "onInvalid"), ({"resubmit_of_uri": "/out/other/"}, "resubmitOf")]
+)
+def test_what_decides_the_lines_makes_another_job(root: Path, changes: dict[str, str], named: str) -> None:
+    own(root, job(root))
+    reason, message = reason_of(root, job(root, **changes))
+    assert reason == Reason.OUTPUT_IN_USE
+    assert f"with another {named};" in message
+
+
+def test_retries_bounds_workers_and_an_ending_leave_it_the_same_job(root: Path) -> None:
+    own(root, job(root))
+    changes = {"max_attempts": 5, "retry_backoff_seconds": 9, "max_failed_rows": 3, "workers_max": 7}
+    own(root, job(root, attempt=2, ending="Cancelled", **changes))
+
+
+def test_a_job_file_of_before_these_fields_is_read_as_their_defaults(root: Path) -> None:
+    own(root, job(root))
+    path = root / "output" / "job.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({key: content[key] for key in ("version", "job", "model", "input")}))
+    own(root, job(root))
+    assert reason_of(root, job(root, on_invalid="Skip"))[0] == Reason.OUTPUT_IN_USE
+
+
 def test_an_input_that_changed_after_rows_were_begun_is_refused(root: Path) -> None:
     own(root, job(root))
     begin_rows(root)
