@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tidemill_api.conditions import Reason
 from tidemill_workloads.errors import JobRefused, Superseded
 from tidemill_workloads.index import INDEX_FILE
-from tidemill_workloads.storage import InputIdentity, input_changed
+from tidemill_workloads.storage import COPIES, InputIdentity, input_changed
 
 if TYPE_CHECKING:
     from tidemill_api.job_contract import JobConfig
@@ -37,6 +37,7 @@ FOREIGN_FILES = (
     "parts",
     "index",
     ATTEMPTS,
+    COPIES,
 )
 """What we would overwrite or remove: standing without our job.json it belongs to somebody else."""
 
