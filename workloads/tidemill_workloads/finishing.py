@@ -64,7 +64,7 @@ def end_job(config: JobConfig) -> Outcome:
     metrics = LiveMetrics(config)
     metrics.phase("finalising")
     metrics.serve()
-    source = open_input(config.input_uri, config.mounts)
+    source = open_input(config.input_uri, config.mounts).settled(folder)
     if source.identity.state != index.state:
         raise input_changed(config.input_uri)
     return finish(config, claim, source, index, cut.reason, cut.message)
