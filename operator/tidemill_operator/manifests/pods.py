@@ -133,6 +133,7 @@ def _container(spec: BatchInferenceJobSpec, image: str, role: PodRole) -> dict[s
         "ports": [{"name": name, "containerPort": port} for name, port in role.ports.items()],
         "resources": role.resources,
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "terminationMessagePolicy": "FallbackToLogsOnError",  # a crash loop shows its cause in the job's condition
     }
     if role.readiness:
         container["readinessProbe"] = role.readiness
