@@ -5,6 +5,7 @@ answered with 500, so that a bug is loud on both sides.
 """
 
 import logging
+import unicodedata
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -111,6 +112,8 @@ class ResourceHandler:
         entry = Entry(target.resource.key(target.namespace, metadata(document)["name"]), 0, document, b"")
         response = self._shown(request, target, entry, transform, made.code)
         for warning in made.warnings:
+            if any(unicodedata.category(character) == "Cc" for character in warning):
+                continue  # Kubernetes leaves such a warning out, too: no header may have a control character
             escaped = warning.replace("\\", "\\\\").replace('"', '\\"')
             response.headers.add("Warning", f'299 - "{escaped}"')
         return response

@@ -34,6 +34,12 @@ async def test_unknown_fields_are_an_error_a_warning_or_nothing(http, mine):
             assert response.headers.getall("Warning", []) == warnings
 
 
+async def test_a_warning_that_no_header_can_carry_is_left_out(http, mine):
+    async with http.session.post(http.url + mine, json=thing(**{"lost": 1, "lo\0st\n": 1})) as response:
+        assert response.status == 201
+        assert response.headers.getall("Warning", []) == ['299 - "unknown field \\"spec.lost\\""']
+
+
 async def test_status_and_spec_are_written_apart_and_only_spec_counts(http, mine):
     made = await http("POST", mine, {**thing(), "status": {"replicas": 9}}, code=201)
     assert "status" not in made
