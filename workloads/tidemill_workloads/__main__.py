@@ -17,10 +17,12 @@ import msgspec
 from tidemill_api.job_contract import EXIT_BUG, EXIT_OK, EXIT_USER, JobConfig
 from tidemill_workloads.driver_log import LogTail
 from tidemill_workloads.duplicates import CustomIds
+from tidemill_workloads.engine.interface import EngineSettings
 from tidemill_workloads.errors import JobRefused, Superseded
 from tidemill_workloads.finishing import end_job
 from tidemill_workloads.identity import Claim, belongs_to, own_folder
 from tidemill_workloads.index import read_index, write_index
+from tidemill_workloads.judge import Judge
 from tidemill_workloads.locations import open_input, open_output, refuse_input_in_own_folders
 from tidemill_workloads.logs import set_up_logging
 from tidemill_workloads.manifest import standing_outcome
@@ -29,7 +31,7 @@ from tidemill_workloads.model_check import check_model
 from tidemill_workloads.outcomes import refused, say
 from tidemill_workloads.resubmit import forget_preparations, open_earlier, take_over
 from tidemill_workloads.settings import read_config
-from tidemill_workloads.validation import validate
+from tidemill_workloads.validation import Plan, validate
 
 if TYPE_CHECKING:
     from tidemill_api.job_contract import Outcome
@@ -98,7 +100,9 @@ def _validate(config: JobConfig, source: Input, claim: Claim, earlier: Folder | 
     log.info("validating %s (%d bytes)", config.input_uri, source.identity.size)
     forget_preparations(claim.folder)
     custom_ids = CustomIds()
-    index = validate(source, claim.folder, config.model.name, config.workers_max, metrics.validated, custom_ids)
+    rules = Judge.of(EngineSettings(config.model, config.gpus_per_worker))
+    plan = Plan(rules, config.workers_max, skip=config.on_invalid == "Skip")
+    index = validate(source, claim, plan, metrics.validated, custom_ids)
     log.info("%d rows in %d chunks, %d bad lines", index.rows, len(index.chunks), index.invalid)
     if earlier is not None:
         taken_over = take_over(earlier, claim.folder, index, custom_ids)

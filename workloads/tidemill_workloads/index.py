@@ -108,9 +108,18 @@ class ChunkMarks:
             self.step *= 2
             self.marks = _thin(self.marks, self.step)
 
+    def alone(self, offset: int, line: int, row: int, length: int) -> None:
+        """Notes a row whose line, of `length` bytes, nobody shall read: a chunk of its own where it is a long one."""
+        begin = _Mark(offset, line, row)
+        if self.marks[-1:] != [begin]:
+            self.marks.append(begin)
+        self.marks.append(_Mark(offset + length, line + 1, row + 1))
+
     def chunks(self, offset: int, line: int, rows: int) -> tuple[Chunk, ...]:
         """The chunks of an input of `rows` rows that ends at byte `offset`, before line `line`."""
-        borders = _thin([*self.marks, _Mark(offset, line, rows)], rows_per_chunk(rows, self.workers_max))
+        end = _Mark(offset, line, rows)
+        marks = [mark for mark in self.marks if mark.row < rows]  # none without a row after it
+        borders = _thin([*marks, end], rows_per_chunk(rows, self.workers_max))
         return tuple(
             Chunk(
                 number=number,

@@ -1,4 +1,4 @@
-"""The validating pass: reads the input once, reports every bad line, and lays out the chunks of a good one.
+"""The validating pass: reads the input once, reports every bad line, and lays out the chunks of the others.
 
 Runs in a process of its own on the head, before any worker is paid for. Memory does not grow with the input, but for
 16 bytes a row to find duplicates. Writes `validation.jsonl` in every case: empty where all lines are good.
@@ -8,26 +8,28 @@ from __future__ import annotations
 
 import heapq
 import tempfile
-from collections import Counter
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import IO, TYPE_CHECKING, BinaryIO
 
 import msgspec
 
-from tidemill_api.conditions import Reason
 from tidemill_workloads.duplicates import CustomIds
-from tidemill_workloads.errors import JobRefused
 from tidemill_workloads.index import ChunkMarks, Index
-from tidemill_workloads.line_checks import DUPLICATE, EMPTY_FILE, Problem, check_line, custom_id_of
+from tidemill_workloads.line_checks import Rules, check_line, custom_id_of
+from tidemill_workloads.problems import DUPLICATE, EMPTY_FILE, TOO_LONG_LINE, Problem
 from tidemill_workloads.rows import content
+from tidemill_workloads.skipped_lines import write_error_lines
+from tidemill_workloads.validation_report import VALIDATION_FILE, read_report, write_report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
-    from tidemill_workloads.storage import Folder, Input
+    from tidemill_workloads.identity import Claim
+    from tidemill_workloads.storage import Input
 
-VALIDATION_FILE = "validation.jsonl"
+__all__ = ["VALIDATION_FILE", "Plan", "validate"]
+
 MAX_LINE_BYTES = 64 << 20
 """A longer line is refused unread: it would have to be held in memory, and no request is that long."""
 
@@ -35,10 +37,20 @@ REPORT_EVERY = 1000
 """Lines between two reports of progress."""
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one job asks of its validation. With `skip` bad lines become error lines instead of ending the job."""
+
+    rules: Rules
+    workers_max: int
+    skip: bool = False
+
+
 @dataclass(slots=True)
 class _Pass:
     """What one streaming pass gathers."""
 
+    rules: Rules
     marks: ChunkMarks
     problems: IO[bytes]
     custom_ids: CustomIds
@@ -49,31 +61,33 @@ class _Pass:
 
 
 def validate(
-    source: Input,
-    folder: Folder,
-    model: str,
-    workers_max: int,
-    progress: Callable[[int], None],
-    custom_ids: CustomIds | None = None,
+    source: Input, claim: Claim, plan: Plan, progress: Callable[[int], None], custom_ids: CustomIds | None = None
 ) -> Index:
-    """The chunk index of an input in which every line can be run; `progress` is told the rows read so far.
+    """The chunk index of an input in which every line can be run, or has its error line already.
 
-    `custom_ids`, given empty, holds those of all lines afterwards: for whoever has to find a row by its id.
-    Raises JobRefused: ValidationFailed where a line is bad or there is none, InputChanged, InputNotReadable.
+    `progress` is told the rows read so far. `custom_ids`, given empty, holds those of all lines afterwards: for whoever
+    has to find a row by its id. Raises JobRefused: ValidationFailed where a line is bad (with `plan.skip`: all are) or
+    there is none; InputChanged, InputNotReadable, and InvalidSpec for a model that vLLM does not take.
     """
     with tempfile.TemporaryFile() as problems:
-        done = _Pass(ChunkMarks(workers_max), problems, CustomIds() if custom_ids is None else custom_ids)
+        found = CustomIds() if custom_ids is None else custom_ids
+        done = _Pass(plan.rules, ChunkMarks(plan.workers_max), problems, found)
         with source.open() as file:
             for raw, length in _lines(file):
-                _judge(done, raw, model)
+                _judge(done, raw, length)
                 done.offset += length
                 if done.line % REPORT_EVERY == 0:
                     progress(done.rows)
         progress(done.rows)
-        _report(folder, _all_problems(done, source))
+        report = write_report(claim.folder, _all_problems(done, source))
     source.open().close()  # the file that was judged is still the file that the job began with
+    if report.first is not None and (not plan.skip or report.lines in (0, done.rows)):
+        raise report.refusal(done.rows)
     chunks = done.marks.chunks(done.offset, done.line + 1, done.rows)
-    return Index(source.identity.size, source.identity.mtime_ns, done.rows, chunks, etag=source.identity.etag)
+    if report.lines:
+        write_error_lines(claim, chunks, read_report(claim.folder))
+    identity = source.identity
+    return Index(identity.size, identity.mtime_ns, done.rows, chunks, invalid=report.lines, etag=identity.etag)
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[bytes | None, int]]:
@@ -88,21 +102,24 @@ def _lines(file: BinaryIO) -> Iterator[tuple[bytes | None, int]]:
         yield None, length + len(piece)
 
 
-def _judge(done: _Pass, raw: bytes | None, model: str) -> None:
+def _judge(done: _Pass, raw: bytes | None, length: int) -> None:
     done.line += 1
     if raw is None:
-        _note(done, Problem(done.line, None, "line_too_long", f"This line is longer than {MAX_LINE_BYTES} bytes."))
+        done.marks.alone(done.offset, done.line, done.rows, length)
+        done.rows += 1
+        message = f"This line is longer than {MAX_LINE_BYTES} bytes."
+        _note(done, Problem(done.line, None, TOO_LONG_LINE, message))
         return
     stripped = content(raw, done.line)
     if not stripped:
         return
     done.marks.row(done.offset, done.line, done.rows)
     done.rows += 1
-    custom_id, bad = check_line(stripped, model)
+    custom_id, bad = check_line(stripped, done.rules)
     if custom_id is not None:
         done.custom_ids.add(custom_id, done.line)
     if bad is not None:
-        _note(done, Problem(done.line, custom_id, bad.code, bad.message))
+        _note(done, Problem(done.line, custom_id, bad.code, bad.message, bad.param))
 
 
 def _note(done: _Pass, problem: Problem) -> None:
@@ -137,32 +154,7 @@ def _duplicates(done: _Pass, source: Input) -> Iterator[Problem]:
             if number == line:
                 custom_id = custom_id_of(content(raw or b"", number))
                 message = f"The custom_id of this line is a duplicate of line {first}; each must be unique in the file."
-                yield Problem(line, custom_id, DUPLICATE, message)
+                yield Problem(line, custom_id, DUPLICATE, message, "custom_id")
                 line, first = next(duplicates, (0, 0))
                 if not line:
                     return
-
-
-def _report(folder: Folder, problems: Iterable[Problem]) -> None:
-    """Writes `validation.jsonl`. Raises JobRefused(ValidationFailed) where there is anything in it."""
-    codes: Counter[str] = Counter()
-    first: Problem | None = None
-    with folder.writing(VALIDATION_FILE) as file:
-        for problem in problems:
-            first = first or problem
-            codes[problem.code] += 1
-            file.write(msgspec.json.encode(problem) + b"\n")
-    if first is not None:
-        raise _refusal(codes, first, folder.uri(VALIDATION_FILE))
-
-
-def _refusal(codes: Counter[str], first: Problem, report: str) -> JobRefused:
-    if first.line is None:
-        return JobRefused(Reason.VALIDATION_FAILED, f"spec.input.uri: {first.message}")
-    count = codes.total()
-    by_code = ", ".join(f"{number} {code}" for code, number in codes.most_common())
-    message = (
-        f"{count} {'line is' if count == 1 else 'lines are'} not a valid request ({by_code}), first line {first.line}: "
-        f"{first.message} All are listed in {report}; mend the input and create the job again"
-    )
-    return JobRefused(Reason.VALIDATION_FAILED, message, invalid_lines=count)

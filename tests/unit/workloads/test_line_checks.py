@@ -8,17 +8,24 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from validation_builders import any_model, with_vllm
 from workload_builders import MODEL, chat, request
 
 from tidemill_workloads.line_checks import check_line
 
 COMPLETION = "/v1/completions"
 EMBEDDING = "/v1/embeddings"
+RULES = any_model(MODEL)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def vllm_is_loaded() -> None:
+    with_vllm(RULES)
 
 
 def problem(line: Any) -> tuple[str, str] | None:
     raw = line if isinstance(line, bytes) else json.dumps(line).encode()
-    _, bad = check_line(raw, MODEL)
+    _, bad = check_line(raw, RULES)
     return (bad.code, bad.message) if bad is not None else None
 
 
@@ -73,7 +80,7 @@ def test_a_good_line_has_no_problem(line: Any) -> None:
         (request(""), "invalid_request", "custom_id must be"),
         (request("a\nb"), "invalid_request", "control characters"),
         (request("a", method="GET"), "invalid_request", "method must be 'POST'"),
-        (request("a", url="/v1/images"), "invalid_url", "'/v1/images' is not supported; use one of /v1/chat"),
+        (request("a", url="/v1/images"), "invalid_url", "'/v1/images' is not supported; this model serves /v1/chat"),
         (request("a", url=["/v1/chat/completions"]), "invalid_url", "list is not supported"),
         (request("a", body="hi"), "invalid_request", "body must be an object"),
         (request("a", body=chat(model=None)), "invalid_request", "Model parameter is required."),
@@ -141,4 +148,4 @@ def test_no_request_however_odd_crashes_the_check(line: dict[str, Any]) -> None:
 
 @given(st.binary(max_size=200))
 def test_no_bytes_crash_the_check(raw: bytes) -> None:
-    check_line(raw, MODEL)
+    check_line(raw, RULES)

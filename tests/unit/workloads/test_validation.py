@@ -9,12 +9,14 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from workload_builders import MODEL, folder_at, request, write_lines
+from validation_builders import any_model, with_vllm
+from workload_builders import MODEL, claim_at, request, write_lines
 
 from tidemill_api.conditions import Reason
 from tidemill_workloads import validation
 from tidemill_workloads.errors import JobRefused
 from tidemill_workloads.local_storage import LocalInput
+from tidemill_workloads.problems import Problem
 from tidemill_workloads.rows import chunk_rows
 
 if TYPE_CHECKING:
@@ -22,9 +24,17 @@ if TYPE_CHECKING:
 
     from tidemill_workloads.index import Index
 
+RULES = any_model(MODEL)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def vllm_is_loaded() -> None:
+    with_vllm(RULES)
+
 
 def validate(source: LocalInput, output: Path, workers_max: int = 1) -> Index:
-    return validation.validate(source, folder_at(output), MODEL, workers_max, lambda rows: None)
+    plan = validation.Plan(RULES, workers_max)
+    return validation.validate(source, claim_at(output), plan, lambda rows: None)
 
 
 def refusal(source: LocalInput, output: Path) -> JobRefused:
@@ -55,7 +65,8 @@ def test_every_bad_line_is_reported_with_its_number_id_code_and_message(tmp_path
         (5, "a", "duplicate_custom_id"),
     ]
     assert all(
-        set(bad) == {"line", "custom_id", "code", "message"} and bad["message"] for bad in report(tmp_path / "out")
+        set(bad) == {"line", "custom_id", "code", "message", "param"} and bad["message"]
+        for bad in report(tmp_path / "out")
     )
     assert found.reason == Reason.VALIDATION_FAILED
     assert found.invalid_lines == 3
@@ -126,7 +137,7 @@ def test_progress_tells_rows_while_they_are_read(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(validation, "REPORT_EVERY", 10)
     seen: list[int] = []
     source = write_lines(tmp_path / "in.jsonl", [request(f"r-{i}") for i in range(35)])
-    validation.validate(source, folder_at(tmp_path / "out"), MODEL, 1, seen.append)
+    validation.validate(source, claim_at(tmp_path / "out"), validation.Plan(RULES, 1), seen.append)
     assert seen == [10, 20, 30, 35]
 
 
@@ -223,10 +234,11 @@ def test_hostile_files_have_each_bad_line_reported_once_and_good_ones_cut_exactl
 
 
 def test_the_report_is_one_json_object_a_line() -> None:
-    problem = validation.Problem(None, None, "empty_file", "x")
+    problem = Problem(None, None, "empty_file", "x")
     assert json.loads(msgspec.json.encode(problem)) == {
         "line": None,
         "custom_id": None,
         "code": "empty_file",
         "message": "x",
+        "param": None,
     }

@@ -19,7 +19,7 @@ from tidemill_api.conditions import Reason
 from tidemill_workloads.engine.arguments import engine_arguments, engine_environment
 from tidemill_workloads.engine.interface import Answer
 from tidemill_workloads.errors import EngineDead, JobRefused
-from tidemill_workloads.line_checks import CHAT, COMPLETIONS, EMBEDDINGS
+from tidemill_workloads.urls import CHAT, COMPLETIONS, EMBEDDINGS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

@@ -1,0 +1,128 @@
+"""Would the engine take this body? The last rules of a line: its parameters and the length of its prompt.
+
+Three steps, each only for the rows that the one before could not clear. Plain requests whose prompt is short by a
+proven bound cost microseconds and import nothing; so do others with a plain prompt and parameters that vLLM has
+accepted on an earlier row. Any other body is parsed by vLLM's own request type. Where the model is known, vLLM's front
+end then renders, counts and checks it as its server would. A row that is cleared is one that the engine's server takes;
+a row that is refused is one that it refuses.
+
+Not judged here: the size of media in a row, which only the engine's processor knows.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tidemill_workloads.model_facts import ModelFacts, read_facts
+from tidemill_workloads.plain_requests import is_plain, output_cap, parameters_key, prompts
+from tidemill_workloads.shapes import check_shape, has_media
+from tidemill_workloads.token_bounds import TextSize
+from tidemill_workloads.urls import CHAT, EMBEDDINGS
+
+if TYPE_CHECKING:
+    from tidemill_workloads.engine.interface import EngineSettings
+    from tidemill_workloads.front_end import FrontEnd
+    from tidemill_workloads.request_types import RequestTypes
+
+log = logging.getLogger(__name__)
+
+MAX_ACCEPTED = 4096
+"""Remembered sets of parameters that vLLM has accepted."""
+
+
+@dataclass(slots=True)
+class Judge:
+    """The rules of one job's model. Loads vLLM when it first has to, and keeps it."""
+
+    settings: EngineSettings
+    facts: ModelFacts
+    _types: RequestTypes | None = None
+    _front_end: FrontEnd | None = None
+    _urls: tuple[str, ...] | None = None
+    _accepted: set[bytes] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, settings: EngineSettings) -> Judge:
+        """The judge for a model whose files were found readable."""
+        return cls(settings, read_facts(settings.model))
+
+    @property
+    def model(self) -> str:
+        """The only name that rows may ask for."""
+        return self.settings.model.name
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The URLs that the model serves. May ask vLLM, then it raises JobRefused(InvalidSpec) as `FrontEnd` does."""
+        if self._urls is None:
+            self._urls = self.front_end.urls if self.facts.urls is None else self.facts.urls
+        return self._urls
+
+    @property
+    def types(self) -> RequestTypes:
+        """VLLM's request types."""
+        if self._types is None:
+            began = time.monotonic()
+            from tidemill_workloads.request_types import RequestTypes
+
+            self._types = RequestTypes()
+            log.info("vLLM's request types loaded in %.1f s", time.monotonic() - began)
+        return self._types
+
+    @property
+    def front_end(self) -> FrontEnd:
+        """VLLM's front end for the model."""
+        if self._front_end is None:
+            began = time.monotonic()
+            from tidemill_workloads.front_end import FrontEnd
+
+            self._front_end = FrontEnd(self.settings)
+            log.info("vLLM's front end for the model built in %.1f s", time.monotonic() - began)
+        return self._front_end
+
+    def check(self, url: str, body: dict[str, Any]) -> None:
+        """Raises BadLine where the engine's server would refuse `body`, which may be changed."""
+        if is_plain(url, body):
+            if not self._surely_fits(url, body):
+                self._ask_vllm(url, body)
+            return
+        parameters = parameters_key(url, body)
+        if parameters in self._accepted and self._surely_fits(url, body):
+            return
+        check_shape(url, body)
+        self._ask_vllm(url, body)
+        if parameters is not None and len(self._accepted) < MAX_ACCEPTED:
+            self._accepted.add(parameters)
+
+    def _ask_vllm(self, url: str, body: dict[str, Any]) -> None:
+        media = has_media(body)
+        request = self.types.parse(url, body)
+        if self.facts.known and not media:
+            verdict = self.front_end.judge(url, request)
+            if verdict is not None:
+                raise verdict
+
+    def _surely_fits(self, url: str, body: dict[str, Any]) -> bool:
+        """Whether a request with a plain prompt is within the model's length by what the model's files tell.
+
+        The engine's rule is `FrontEnd`'s: prompt and cap each within the length, and room left for one token.
+        """
+        facts = self.facts
+        if not facts.known:
+            return True
+        if facts.length is None or facts.bound is None or output_cap(body) > facts.length:
+            return False
+        room = facts.length if url == EMBEDDINGS else facts.length - 1
+        if url == CHAT:
+            size = facts.template.size(body["messages"]) if facts.template is not None else None
+            return size is not None and facts.bound.most(size) <= room
+        for prompt in prompts(body["input" if url == EMBEDDINGS else "prompt"]):
+            if isinstance(prompt, str):
+                if facts.bound.most(TextSize.of(prompt)) > room:
+                    return False
+            elif len(prompt) > room or max(prompt) >= facts.vocabulary:
+                return False
+        return True
