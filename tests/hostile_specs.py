@@ -1,0 +1,75 @@
+"""Specs that a hostile or a careless user might write: made from the CRD's own schema, then spoilt."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+from api_specs import SPEC
+from hypothesis import strategies as st
+from unit.api.test_schema_properties import SCHEMA, values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Json = Any
+Path = tuple[str | int, ...]
+
+TEXTS = st.sampled_from(
+    [
+        "", " ", "\0", "..", "/", "//", "/../etc/passwd", "file:///%2e%2e/%00", "s3://", "s3:///x", "gs://b", "http://",
+        "http://169.254.169.254/latest/meta-data", "http://user:secret@host/rows.jsonl", "https://[::1", "ftp://h/x",
+        "$(reboot)", "`id`", "'; rm -rf / #", "${jndi:ldap://x}", "{{ .Values.x }}", "%s%n", "ü" * 50, "a" * 3000,
+        "\u2028", "\ud7ff", "null", "true", "1e999", "-0", "NaN", "0x10", "9" * 400, "1" * 70 + "Gi", "4h ", "PT4H",
+    ]
+)  # fmt: skip
+NUMBERS = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+GARBAGE = st.recursive(
+    st.none() | st.booleans() | NUMBERS | TEXTS | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS | st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def _paths(value: Json, here: Path = ()) -> Iterator[Path]:
+    yield here
+    below = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in below:
+        yield from _paths(child, (*here, key))
+
+
+def _spoilt(spec: Json, path: Path, garbage: Json) -> Json:
+    if not path:
+        return garbage
+    spoilt = deepcopy(spec)
+    target = spoilt
+    for key in path[:-1]:
+        target = target[key]
+    target[path[-1]] = garbage
+    return spoilt
+
+
+@st.composite
+def _whole(draw: st.DrawFn) -> Json:
+    """The smallest good spec with some of its fields replaced by others that the schema takes."""
+    fields = SCHEMA["spec"]["properties"]
+    names = draw(st.lists(st.sampled_from(sorted(fields)), max_size=4, unique=True))
+    return deepcopy(SPEC) | {name: draw(values(fields[name])) for name in names}
+
+
+@st.composite
+def _mutated(draw: st.DrawFn) -> Json:
+    spec = draw(_whole())
+    for _ in range(draw(st.integers(1, 3))):
+        paths = [path for path in _paths(spec) if path]
+        if not paths:
+            break
+        spec = _spoilt(spec, draw(st.sampled_from(paths)), draw(GARBAGE))
+        if draw(st.booleans()) and isinstance(spec, dict):
+            spec = spec | {draw(st.text("abcXYZ.$", min_size=1, max_size=8)): draw(GARBAGE)}
+    return spec
+
+
+def hostile_specs() -> st.SearchStrategy[Json]:
+    """Specs as the schema takes them, spoilt ones, and JSON that is no spec at all."""
+    return _whole() | _mutated() | _mutated() | st.dictionaries(st.text(max_size=8), GARBAGE, max_size=3)
