@@ -27,7 +27,7 @@ from tidemill_workloads.output_lines import error_payload
 from tidemill_workloads.parts import ERROR, PartLine
 from tidemill_workloads.rows import chunk_rows
 from tidemill_workloads.storage import input_changed
-from tidemill_workloads.validation import VALIDATION_FILE
+from tidemill_workloads.validation_report import VALIDATION_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

@@ -52,22 +52,21 @@ class Totals:
         """Rows that have a line."""
         return self.completed + self.failed
 
-    def add(self, line: PartLine) -> None:
-        """Counts one answered row; a time of 0 is unknown."""
-        if line.kind == RESULT:
-            self.completed += 1
-        else:
-            self.failed += 1
-        self.prompt_tokens += line.prompt_tokens
-        self.completion_tokens += line.completion_tokens
-        if line.answered_ms:
-            self.first_answer_ms = min(self.first_answer_ms or line.answered_ms, line.answered_ms)
-            self.last_answer_ms = max(self.last_answer_ms, line.answered_ms)
+    def add(self, lines: Collection[PartLine]) -> None:
+        """Counts answered rows; a time of 0 is unknown."""
+        completed = sum(line.kind == RESULT for line in lines)
+        self.completed += completed
+        self.failed += len(lines) - completed
+        self.prompt_tokens += sum(line.prompt_tokens for line in lines)
+        self.completion_tokens += sum(line.completion_tokens for line in lines)
+        if times := [line.answered_ms for line in lines if line.answered_ms]:
+            self.first_answer_ms = min(self.first_answer_ms or times[0], *times)
+            self.last_answer_ms = max(self.last_answer_ms, *times)
 
-    def add_unanswered(self) -> None:
-        """Counts one row that was never run."""
-        self.failed += 1
-        self.unanswered += 1
+    def add_unanswered(self, rows: int) -> None:
+        """Counts rows that were never run."""
+        self.failed += rows
+        self.unanswered += rows
 
 
 @dataclass(slots=True)
@@ -82,18 +81,17 @@ def survey(folder: Folder, source: Input, index: Index) -> Survey:
     """Counts the rows that have a line and names the chunks that have rows without one."""
     found = Survey()
     for chunk, answered in _answered(folder, source, index.chunks):
-        for line in answered.values():
-            found.totals.add(line)
+        found.totals.add(answered.values())
         if len(answered) < chunk.rows:
             found.unfinished.append(chunk)
     return found
 
 
-def line_numbers(source: Input, chunk: Chunk) -> Iterable[int]:
+def line_numbers(source: Input, chunk: Chunk) -> Collection[int]:
     """The line numbers of a chunk's rows. Reads the input only where blank lines stand between them."""
     if chunk.contiguous:
         return range(chunk.first_line, chunk.first_line + chunk.rows)
-    return [line for line, _ in chunk_lines(chunk, source.read_range(chunk.offset, chunk.length))]
+    return {line for line, _ in chunk_lines(chunk, source.read_range(chunk.offset, chunk.length))}
 
 
 def join(
@@ -106,18 +104,16 @@ def join(
     totals = Totals()
     lacking: list[int] = []
     for chunk, answered in _answered(folder, source, index.chunks):
-        for line in answered.values():
-            totals.add(line)
+        totals.add(answered.values())
         lines = answered
         if fill is not None and len(answered) < chunk.rows:
             lines = answered | {line.line: line for line in fill(chunk, answered.keys())}
-            for _ in range(len(lines) - len(answered)):
-                totals.add_unanswered()
+            totals.add_unanswered(len(lines) - len(answered))
         if len(lines) < chunk.rows:
             lacking.append(chunk.number)
-        for number in sorted(lines):
-            line = lines[number]
-            (results if line.kind == RESULT else errors).write(line.payload + b"\n")
+        in_order = [lines[number] for number in sorted(lines)]
+        results.write(b"".join(line.payload + b"\n" for line in in_order if line.kind == RESULT))
+        errors.write(b"".join(line.payload + b"\n" for line in in_order if line.kind != RESULT))
     if totals.rows != index.rows:
         raise RowsMissing(lacking, index.rows - totals.rows)
     return totals
@@ -128,7 +124,8 @@ def _answered(folder: Folder, source: Input, chunks: Iterable[Chunk]) -> Iterato
 
     def read(chunk: Chunk) -> dict[int, PartLine]:
         parts = ChunkParts(folder, chunk.number)
-        return parts.answered(line_numbers(source, chunk)) if parts.names() else {}
+        names = parts.names()
+        return parts.answered(line_numbers(source, chunk), names) if names else {}
 
     with ThreadPoolExecutor(READ_AHEAD, "join") as pool:
         ahead = deque[tuple["Chunk", Future[dict[int, PartLine]]]]()

@@ -20,7 +20,7 @@ from tidemill_workloads.join import ERRORS_FILE, RESULTS_FILE, Totals, join
 from tidemill_workloads.outcomes import Counts, verdict
 from tidemill_workloads.parts import PARTS
 from tidemill_workloads.storage import COPIES
-from tidemill_workloads.validation import VALIDATION_FILE
+from tidemill_workloads.validation_report import VALIDATION_FILE
 
 if TYPE_CHECKING:
     from tidemill_api.job_contract import JobConfig

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tidemill_api.conditions import Reason
 from tidemill_api.job_contract import Outcome, OutputURIs
-from tidemill_workloads.validation import VALIDATION_FILE
+from tidemill_workloads.validation_report import VALIDATION_FILE
 
 if TYPE_CHECKING:
     from tidemill_api.job_contract import JobConfig

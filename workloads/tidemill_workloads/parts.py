@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from tidemill_workloads.storage import Folder
 
@@ -21,7 +21,7 @@ PARTS = "parts"
 RESULT = b"result"
 ERROR = b"error"
 
-_LINE = re.compile(rb'\[(\d+),"(result|error)",(\d+),(\d+),(\d+),(\{.*\})\]\n', re.DOTALL)
+_LINE = re.compile(rb'^\[(\d+),"(result|error)",(\d+),(\d+),(\d+),(\{.*\})\]\n', re.MULTILINE)
 
 
 class PartLine(NamedTuple):
@@ -39,13 +39,12 @@ class PartLine(NamedTuple):
         return b'[%d,"%b",%d,%d,%d,%b]\n' % self
 
 
-def decode_line(raw: bytes) -> PartLine | None:
-    """The answered row of a line, or None where the line is not whole."""
-    match = _LINE.fullmatch(raw)
-    if match is None:
-        return None
-    line, kind, prompt, completion, answered, payload = match.groups()
-    return PartLine(int(line), kind, int(prompt), int(completion), int(answered), payload)
+def decode(part: bytes) -> list[PartLine]:
+    """The answered rows of a part, in its order; lines that are not whole are left out."""
+    return [
+        PartLine(int(line), kind, int(prompt), int(completion), int(answered), payload)
+        for line, kind, prompt, completion, answered, payload in _LINE.findall(part)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +66,26 @@ class ChunkParts:
     def lines(self, names: Iterable[str] | None = None) -> Iterator[PartLine]:
         """Every whole line of the parts (of `names` where given), in the order in which they count."""
         for name in self.names() if names is None else names:
-            for raw in self.folder.lines(f"{self.prefix}/{name}"):
-                if (line := decode_line(raw)) is not None:
-                    yield line
+            yield from self._read(name)
 
-    def answered(self, expected: Iterable[int]) -> dict[int, PartLine]:
+    def _read(self, name: str) -> list[PartLine]:
+        return decode(self.folder.read(f"{self.prefix}/{name}") or b"")
+
+    def answered(self, expected: Collection[int], names: list[str] | None = None) -> dict[int, PartLine]:
         """The line that counts for each of the `expected` line numbers that has one; others are no rows of ours.
 
-        A part that another attempt folds away while we read is found again in the fold: then we read anew.
+        `names` are the parts if the caller has just listed them. A part that another attempt folds away while we read
+        is found again in the fold: then we read anew.
         """
-        wanted = frozenset(expected)
+        names = self.names() if names is None else names
         while True:
-            names = self.names()
             found: dict[int, PartLine] = {}
-            for line in self.lines(names):
-                if line.line in wanted:
-                    found.setdefault(line.line, line)
-            if set(names) <= set(self.names()):
-                return found
+            for name in reversed(names):  # the first line in order is set last, and stands
+                found.update((line.line, line) for line in reversed(self._read(name)))
+            standing = self.names()
+            if set(names) <= set(standing):
+                return {number: line for number, line in found.items() if number in expected}
+            names = standing
 
     def write(self, name: str, lines: Iterable[PartLine]) -> None:
         """Makes a new part durable. Raises FileExistsError where the name is taken, which is a bug of ours."""

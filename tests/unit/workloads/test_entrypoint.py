@@ -182,7 +182,7 @@ def test_a_standing_index_is_taken_as_it_is_even_if_the_pool_changed(tmp_path: P
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"output_uri": "s3://bucket/out/"}, Reason.INVALID_SPEC),
+        ({"output_uri": "ftp://bucket/out/"}, Reason.INVALID_SPEC),
         ({"mounts": ("/nowhere",)}, Reason.INVALID_SPEC),
         ({"input_uri": "{root}/none.jsonl"}, Reason.INPUT_NOT_FOUND),
         ({"output_uri": "{root}/input.jsonl/"}, Reason.OUTPUT_NOT_WRITABLE),

@@ -225,7 +225,9 @@ class MortalFolder:
 
 kinds = st.dictionaries(st.integers(1, 20), st.sampled_from([RESULT, ERROR]))
 reasons = st.sampled_from([Reason.CANCELLED, Reason.EXPIRED, Reason.TOO_MANY_ROWS_FAILED])
-slow = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=20)
+slow = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None, max_examples=20
+)
 
 
 @slow

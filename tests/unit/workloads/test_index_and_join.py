@@ -14,7 +14,7 @@ from tidemill_workloads import index as index_module
 from tidemill_workloads.errors import RowsMissing
 from tidemill_workloads.index import Chunk, ChunkMarks, Index, read_index, rows_per_chunk, write_index
 from tidemill_workloads.join import Totals, join, survey
-from tidemill_workloads.parts import ERROR, RESULT, ChunkParts, PartLine, decode_line
+from tidemill_workloads.parts import ERROR, RESULT, ChunkParts, PartLine, decode
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +64,7 @@ def test_the_index_reads_back_as_it_was_written_and_the_first_one_stands(tmp_pat
 
 def test_a_part_line_reads_back_and_is_json() -> None:
     line = PartLine(7, ERROR, 11, 13, 1_700_000_000_000, '{"custom_id":"ü]\\n","n":[1]}'.encode())
-    assert decode_line(line.encode()) == line
+    assert decode(line.encode()) == [line]
     number, kind, prompt, completion, answered_ms, payload = json.loads(line.encode())
     assert (number, kind, prompt, completion, answered_ms) == (7, "error", 11, 13, 1_700_000_000_000)
     assert payload["custom_id"] == "ü]\n"
@@ -73,7 +73,8 @@ def test_a_part_line_reads_back_and_is_json() -> None:
 @given(st.integers(0, 200))
 def test_no_torn_line_is_taken_for_a_whole_one(cut: int) -> None:
     whole = answered(3, note="]\\n} x").encode()
-    assert (decode_line(whole[:cut]) is not None) == (cut >= len(whole))
+    assert decode(whole[:cut]) == ([answered(3, note="]\\n} x")] if cut >= len(whole) else [])
+    assert decode(whole[:cut] + b"\n" + whole)[-1:] == [answered(3, note="]\\n} x")]
 
 
 def _index(source: LocalInput, rows: int, per_chunk: int) -> Index:
@@ -92,7 +93,7 @@ def _index(source: LocalInput, rows: int, per_chunk: int) -> Index:
 
 
 class _Lines(list[bytes]):
-    """A writing that keeps the lines."""
+    """A writing that keeps what it is given."""
 
     size = 0
 
@@ -106,13 +107,19 @@ class _Lines(list[bytes]):
 def _joined(folder: LocalFolder, source: LocalInput, index: Index) -> tuple[list[int], list[int], Totals]:
     results, errors = _Lines(), _Lines()
     totals = join(folder, source, index, results, errors)
-    return [json.loads(line)["line"] for line in results], [json.loads(line)["line"] for line in errors], totals
+    return numbers_of(results), numbers_of(errors), totals
+
+
+def numbers_of(written: _Lines) -> list[int]:
+    return [json.loads(line)["line"] for line in b"".join(written).splitlines()]
 
 
 part_specs = st.lists(st.tuples(st.sets(st.integers(0, 40)), st.booleans(), st.integers(0, 60)), max_size=8)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None, max_examples=60
+)
 @given(rows=st.integers(1, 40), per_chunk=st.integers(1, 9), specs=part_specs)
 def test_the_join_gives_each_row_exactly_once_or_names_what_is_missing(
     tmp_path_factory: pytest.TempPathFactory, rows: int, per_chunk: int, specs: list[tuple[set[int], bool, int]]
@@ -131,12 +138,7 @@ def test_the_join_gives_each_row_exactly_once_or_names_what_is_missing(
             data = b"".join(answered(n, ERROR if n % 5 == 0 else RESULT, note=f"turn {turn}").encode() for n in mine)
             data = data[: max(0, len(data) - cut)] if torn else data
             folder.create(f"parts/{chunk.number:08d}/w{turn}-0.jsonl", data)
-            whole = [decode_line(line + b"\n") for line in data.split(b"\n")[:-1]]
-            have |= {
-                line.line
-                for line in whole
-                if line is not None and line.line in numbers and chunk_of[line.line] is chunk
-            }
+            have |= {line.line for line in decode(data) if line.line in numbers and chunk_of[line.line] is chunk}
     found = survey(folder, source, index)
     assert found.totals.rows == len(have)
     assert sum(chunk.rows for chunk in index.chunks if chunk not in found.unfinished) <= len(have)

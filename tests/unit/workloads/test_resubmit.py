@@ -195,7 +195,9 @@ def test_an_attempt_that_was_overtaken_while_validating_writes_no_index(
     assert read_index(folder_at(tmp_path / "output")) is None
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=15)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None, max_examples=15
+)
 @given(
     rows=st.integers(1, 24),
     order=st.permutations(range(30)),

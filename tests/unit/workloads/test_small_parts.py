@@ -20,7 +20,7 @@ from tidemill_workloads.errors import JobRefused
 from tidemill_workloads.index import Chunk
 from tidemill_workloads.metrics import LiveMetrics
 from tidemill_workloads.output_lines import error_body, part_line
-from tidemill_workloads.parts import ERROR, RESULT, decode_line
+from tidemill_workloads.parts import ERROR, RESULT, decode
 from tidemill_workloads.pipeline import chunks_in_flight
 from tidemill_workloads.progress import SILENT_SECONDS, Board, Report
 from tidemill_workloads.rows import Row
@@ -38,7 +38,7 @@ def test_a_result_line_has_the_envelope_of_the_batch_api() -> None:
     assert written["id"].startswith("batch_req_")
     assert written["custom_id"] == 'a"ü'
     assert written["response"]["body"] == {"id": "x", "n": 1}
-    assert decode_line(line.encode()) == line
+    assert decode(line.encode()) == [line]
 
 
 def test_unicode_line_ends_are_escaped_so_that_no_reader_splits_a_line() -> None:
