@@ -1,10 +1,14 @@
 """A job's life on a cluster: answered, refused, waiting and healed, killed at every step, deleted."""
 
+import base64
 import json
 import os
+import re
 import signal
 import time
+import urllib.request
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -65,6 +69,7 @@ def test_bad_lines_are_listed_and_no_worker_ever_starts(jobs):
     codes = [(line["line"], line["code"]) for line in bad]
     assert codes == [(4, "invalid_json_line"), (6, "missing_required_parameter")]
     assert not (jobs.output / "results.jsonl").exists()
+    assert not [text for text in said(jobs) if "Traceback" in text]
     events = jobs.kubectl.json("get", "events", "-n", jobs.namespace)["items"]
     assert not [event for event in events if event["reason"] == "CreatedWorkerPod"]
 
@@ -77,16 +82,28 @@ def mend_output(jobs):
     (jobs.output / "taken").unlink()
 
 
+def mend_model(jobs):
+    (jobs.folder / "input" / "model").symlink_to("/models/smollm2")  # a folder of the pod
+
+
+MISSING_MODEL = {"model": {"name": "smollm2", "source": "/data/input/model"}}
+
+
 @pytest.mark.parametrize(
-    ("reason", "spec", "mend"),
+    ("reason", "field", "spec", "mend"),
     [
-        ("InputNotFound", {}, mend_input),
+        ("InputNotFound", "spec.input.uri", {}, mend_input),
         pytest.param(
-            "OutputNotWritable", {"output": {"uri": "/data/output/taken/"}}, mend_output, marks=pytest.mark.all
+            "OutputNotWritable",
+            "spec.output.uri",
+            {"output": {"uri": "/data/output/taken/"}},
+            mend_output,
+            marks=pytest.mark.all,
         ),
+        pytest.param("ModelNotFound", "spec.model.source", MISSING_MODEL, mend_model, marks=pytest.mark.all),
     ],
 )
-def test_what_is_missing_is_waited_for_without_a_worker_and_heals(jobs, reason, spec, mend):
+def test_what_is_missing_is_waited_for_without_a_worker_and_heals(jobs, reason, field, spec, mend):
     if mend is not mend_input:
         jobs.write_rows(5)
     manifest = jobs.manifest(**spec)
@@ -96,21 +113,62 @@ def test_what_is_missing_is_waited_for_without_a_worker_and_heals(jobs, reason, 
         lambda: (c := jobs.condition("Progressing")).get("reason") == reason and c, what=f"the reason {reason}"
     )
     assert condition["status"] == "False"
-    assert "spec." in condition["message"]
+    assert condition["message"].startswith(field)
+    assert jobs.condition("Finished")["status"] == "False"
+
+    no_attempt_before_its_time(jobs)
     assert not [name for name in jobs.children() if "worker" in name]
+    for text in (*said(jobs), *driver_logs(jobs)):
+        assert "Traceback" not in text
+
     mend(jobs)
     assert jobs.wait_finished()["reason"] == "AllRowsAnswered"
 
 
-@pytest.mark.all
-def test_a_model_that_does_not_exist_is_named_and_waited_for(jobs):
-    jobs.write_rows(5)
-    jobs.apply(jobs.manifest(model={"name": "smollm2", "source": "/models/no-such-model"}))
-    condition = jobs.wait_until(
-        lambda: (c := jobs.condition("Progressing")).get("reason") == "ModelNotFound" and c, what="ModelNotFound"
+def no_attempt_before_its_time(jobs):
+    """Watches the next attempt come: not before the retry time that the one before was given, which lies ahead."""
+    waiting = jobs.wait_until(lambda: (d := driver(jobs)).get("retryTime") and d, what="a time for the next attempt")
+    due = datetime.fromisoformat(waiting["retryTime"])
+    attempt = jobs.wait_until(
+        lambda: (d := driver(jobs))["attempt"] > waiting["attempt"] and d, what="one more attempt"
     )
-    assert "/models/no-such-model" in condition["message"]
-    assert jobs.condition("Finished")["status"] == "False"
+    assert datetime.now(UTC) >= due
+    assert attempt["attempt"] == waiting["attempt"] + 1
+    events = [event for event in jobs.events() if event["reason"] == "DriverSubmitted"]
+    assert sum(event.get("count") or 1 for event in events) <= attempt["attempt"]
+    again = jobs.wait_until(lambda: (d := driver(jobs)).get("retryTime") and d, what="its end, waited for again")
+    assert datetime.fromisoformat(again["retryTime"]) - due >= timedelta(seconds=2)  # as the tests' operator is set
+
+
+def driver(jobs):
+    """The operator's account of the attempts."""
+    return jobs.get()["status"]["driver"]
+
+
+def said(jobs, name="rows"):
+    """Every message that a user is shown about a job: its conditions and its events."""
+    messages = [condition["message"] for condition in jobs.get(name)["status"]["conditions"]]
+    return messages + [event["message"] for event in jobs.events()]
+
+
+def driver_logs(jobs):
+    """The log of every attempt, from Ray's Jobs API on the head, as the operator reads it."""
+    pods = jobs.kubectl.json("get", "pods", "-n", jobs.namespace, "-l", "ray.io/node-type=head")["items"]
+    (head,) = [pod["status"]["podIP"] for pod in pods]
+    (secret,) = [name for name in jobs.children() if name.startswith("secret/")]
+    token = jobs.kubectl.json("get", secret, "-n", jobs.namespace)["data"]["auth_token"]
+
+    def ask(path):
+        headers = {"Authorization": f"Bearer {base64.b64decode(token).decode()}"}
+        request = urllib.request.Request(f"http://{head}:8265/api/jobs/{path}", headers=headers)
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return json.load(response)
+
+    ended = [job["submission_id"] for job in ask("") if job["status"] in ("SUCCEEDED", "FAILED")]
+    logs = [ask(f"{submission}/logs")["logs"] for submission in ended]
+    assert logs
+    assert all(logs)
+    return logs
 
 
 @pytest.mark.all
@@ -122,6 +180,7 @@ def test_the_output_folder_of_another_job_is_not_touched(jobs):
     jobs.apply(jobs.manifest("second"))
     succeeded = jobs.wait_finished("second")
     assert (succeeded["status"], succeeded["reason"]) == ("False", "OutputInUse")
+    assert not [text for text in said(jobs, "second") if "Traceback" in text]
     assert {path.name: path.read_bytes() for path in jobs.output.iterdir() if path.is_file()} == before
 
 
@@ -152,12 +211,25 @@ def once_each(jobs, ids):
     assert Counter(jobs.answered_ids()) == Counter(ids)
 
 
-def test_a_deleted_job_stops_its_work_and_leaves_nothing(jobs):
+def test_a_running_job_tells_how_far_it_is_and_a_deleted_one_stops_and_leaves_nothing(jobs):
     slow_job(jobs)
     jobs.wait_rows(10)
+    row = table_row(*jobs.kubectl("get", "bij", "-n", jobs.namespace).splitlines())
+    assert row["NAME"] == "rows"
+    assert row["STATUS"] == "Processing"
+    assert (row["TOTAL"], row["SUCCEEDED"]) == ("400", "Unknown")
+    assert 10 <= int(row["COMPLETED"]) <= 400
+
     assert processes_with(jobs.namespace)
     jobs.kubectl("delete", "bij", "rows", "-n", jobs.namespace)
     jobs.wait_until(lambda: not jobs.children() and not processes_with(jobs.namespace), what="an empty namespace")
+
+
+def table_row(heading, line):
+    """One line of a table as a person reads it, by the column that each value stands under; it may be empty."""
+    starts = [match.start() for match in re.finditer(r"\S+", heading)]
+    bounds = zip(starts, [*starts[1:], None], strict=True)
+    return {heading[start:end].strip(): line[start:end].strip() for start, end in bounds}
 
 
 @pytest.mark.all
@@ -225,14 +297,3 @@ def test_a_finished_job_goes_after_its_time_to_live_and_its_files_stay(jobs):
     jobs.apply(jobs.manifest(ttlSecondsAfterFinished=3))
     jobs.wait_until(lambda: not jobs.exists("rows"), what="the job's end")
     assert jobs.answered_ids() == ids
-
-
-def test_kubectl_get_tells_how_far_a_job_is(jobs):
-    slow_job(jobs)
-    jobs.wait_rows(10)
-    heading, line = jobs.kubectl("get", "bij", "-n", jobs.namespace).splitlines()
-    row = dict(zip(heading.split(), line.split(), strict=True))
-    assert row["NAME"] == "rows"
-    assert row["STATUS"] == "Processing"
-    assert (row["TOTAL"], row["SUCCEEDED"]) == ("400", "Unknown")
-    assert 10 <= int(row["COMPLETED"]) <= 400
