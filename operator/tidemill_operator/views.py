@@ -27,6 +27,9 @@ CREATION_REFUSED = "FailedCreateWorkerPod"
 MAX_PROBLEMS = 2000
 """Characters of the message about a wrong spec: the first problems, not a page of them."""
 
+STARTING = ("ContainerCreating", "PodInitializing")
+"""Reasons of a container that waits for its turn: no trouble, unless a message says what holds it up."""
+
 MAX_CRASH = 500
 """Characters of what a container said when it ended: its last lines."""
 
@@ -137,7 +140,7 @@ def _pod_problem(pods: tuple[Json, ...]) -> str:
         status = pod.get("status") or {}
         for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
             waiting = (container.get("state") or {}).get("waiting") or {}
-            if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+            if waiting and (waiting.get("message") or waiting["reason"] not in STARTING):
                 return f"{waiting['reason']}: {waiting.get('message', '')}".rstrip(": ") + _last_end(container)
     return ""
 

@@ -58,6 +58,22 @@ def test_an_image_that_cannot_be_pulled_says_why():
     assert view.head_problem == "ImagePullBackOff: no such image"
 
 
+@pytest.mark.parametrize(
+    ("waiting", "problem"),
+    [
+        ({"reason": "ContainerCreating"}, ""),
+        ({"reason": "PodInitializing"}, ""),
+        ({"reason": "ContainerCreating", "message": "no folder /data"}, "ContainerCreating: no folder /data"),
+        ({"reason": "CreateContainerConfigError"}, "CreateContainerConfigError"),
+    ],
+)
+def test_a_container_that_waits_its_turn_is_no_problem_unless_it_says_what_holds_it_up(waiting, problem):
+    containers = [{"state": {"waiting": waiting}}]
+    assert (
+        read_cluster(cluster(), (pod("h", "head", ready=False, containerStatuses=containers),)).head_problem == problem
+    )
+
+
 def test_a_crash_loop_says_how_the_container_ended():
     backing_off = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 20s"}}
     ended = {"exitCode": 128, "reason": "StartError", "message": "no such file: ray\n"}
