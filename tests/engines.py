@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +49,10 @@ class NoOpEngine:
             marker.touch()
             raise EngineDead("made to die")
 
+    def progress(self) -> int:
+        """It makes no steps that can be seen."""
+        return 0
+
     async def close(self) -> None:
         """Nothing to end."""
 
@@ -60,6 +65,40 @@ def no_op(settings: EngineSettings) -> NoOpEngine:
 def slow(settings: EngineSettings) -> NoOpEngine:
     """Answers after TIDEMILL_TEST_SECONDS, half a second unless set."""
     return NoOpEngine(float(os.environ.get("TIDEMILL_TEST_SECONDS", "0.5")))
+
+
+class CountingEngine(NoOpEngine):
+    """Appends each answered custom_id to a file of its process in TIDEMILL_TEST_FOLDER, and its start to `starts`.
+
+    A row `kill-...` ends the process, one `hang-...` never ends.
+    """
+
+    async def start(self) -> None:
+        """Notes that an engine was started."""
+        folder = Path(os.environ["TIDEMILL_TEST_FOLDER"])
+        self._append(folder / "starts", str(os.getpid()))
+        self._answers = folder / f"answers-{os.getpid()}"
+
+    async def answer(self, row: Row) -> Answer:
+        """As its parent, and written down."""
+        if row.custom_id.startswith("kill-"):
+            await asyncio.sleep(self.seconds / 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+        if row.custom_id.startswith("hang-"):
+            await asyncio.Event().wait()
+        answer = await super().answer(row)
+        self._append(self._answers, row.custom_id)
+        return answer
+
+    @staticmethod
+    def _append(path: Path, line: str) -> None:
+        with path.open("a") as file:
+            file.write(line + "\n")
+
+
+def counting(settings: EngineSettings) -> CountingEngine:
+    """Answers after TIDEMILL_TEST_SECONDS and writes down what it answered."""
+    return CountingEngine(float(os.environ.get("TIDEMILL_TEST_SECONDS", "0.02")))
 
 
 class RefusingEngine(NoOpEngine):

@@ -70,6 +70,7 @@ def job(root: Path, **changes: Any) -> JobConfig:
         "gpus_per_worker": 0,
         "mounts": (str(root),),
         "metrics_port": 0,
+        "retry_backoff_seconds": 0,
     }
     return JobConfig(**(values | changes))
 

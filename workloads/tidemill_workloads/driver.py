@@ -20,41 +20,56 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tidemill_api.conditions import Reason
 from tidemill_api.job_contract import EXIT_BUG, EXIT_OK, EXIT_USER
+from tidemill_workloads.coordinator import CoordinatorActor, View
+from tidemill_workloads.driver_log import LogTail
 from tidemill_workloads.engine.interface import EngineSettings
 from tidemill_workloads.errors import JobRefused, RowsMissing, Superseded
+from tidemill_workloads.finishing import finish
 from tidemill_workloads.identity import Claim
 from tidemill_workloads.index import Chunk, Index, read_index
-from tidemill_workloads.join import Survey, Totals, survey
+from tidemill_workloads.join import Totals, survey
 from tidemill_workloads.locations import open_input, open_output
 from tidemill_workloads.logs import set_up_logging
 from tidemill_workloads.manifest import finalise
 from tidemill_workloads.metrics import LiveMetrics
+from tidemill_workloads.nodes import Nodes, nodes_now
 from tidemill_workloads.outcomes import refused, say
-from tidemill_workloads.pipeline import run_chunks
-from tidemill_workloads.progress import BoardActor, Snapshot
+from tidemill_workloads.pipeline import run_lanes
+from tidemill_workloads.progress import Snapshot
+from tidemill_workloads.rate import RateMeter
+from tidemill_workloads.retries import RetryPolicy
 from tidemill_workloads.settings import read_config
 from tidemill_workloads.storage import input_changed
+from tidemill_workloads.suspects import plan_work, stale_markers, unanswered
+from tidemill_workloads.watchdog import driver_stall_seconds
 from tidemill_workloads.worker import WorkerSetup
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tidemill_api.job_contract import JobConfig, Outcome
+    from tidemill_workloads.ledger import Work
 
 log = logging.getLogger("tidemill_workloads")
 
 POLL_SECONDS = 1.0
 CLAIM_CHECK_SECONDS = 5.0
 LOG_SECONDS = 30.0
-STOP_SECONDS = 20.0
-"""How long a stop waits for the workers to make their answers durable; Ray kills a job 60 s after its SIGTERM."""
+STOP_SECONDS = 25.0
+"""How long a stop waits for the workers to make their answers durable, the rows in flight given 10 s; Ray kills a job
+60 s after its SIGTERM."""
 
-MAX_IDLE_ROUNDS = 3
-"""Passes over chunks that lack a line without one new row among them: more would be a bug running in circles."""
+FINALISE_WAITS = (2.0, 10.0, 60.0)
+"""Seconds before further looks at an output folder that lacks lines which workers have written: a shared file system
+may show another node's file late (NFS keeps a folder's listing for up to 60 s)."""
 
 
 class Stopped(Exception):  # noqa: N818 - not an error: somebody asked for it
     """SIGTERM came: what is answered is kept, the rest is for the next attempt."""
+
+
+class Stalled(Exception):  # noqa: N818 - named for what happened
+    """Workers are there and say nothing: the next attempt starts them anew."""
 
 
 @dataclass(slots=True)
@@ -65,127 +80,191 @@ class Driver:
     setup: WorkerSetup
     index: Index
     metrics: LiveMetrics
-    board: Any
+    coordinator: Any
     stop_asked: threading.Event = field(default_factory=threading.Event)
+    pipeline_ended: threading.Event = field(default_factory=threading.Event)
     base: Totals = field(default_factory=Totals)
+    rate: RateMeter = field(default_factory=RateMeter)
 
     def run(self) -> Outcome:
-        """Answers, joins and finalises. Raises JobRefused, Superseded, Stopped."""
-        found = self._survey()
-        idle_rounds = 0
-        while found.unfinished:
-            self._process(found.unfinished)
-            try:
-                return self._finalise()
-            except RowsMissing as missing:
-                log.warning("%s; running them again", missing)
-                before, found = found.totals.rows, self._survey()
-                idle_rounds = idle_rounds + 1 if found.totals.rows == before else 0
-                if idle_rounds == MAX_IDLE_ROUNDS:
-                    raise
+        """Answers, joins and finalises. Raises JobRefused, Superseded, Stopped, Stalled."""
+        unfinished = self._survey()
+        failed = self.base.failed
+        if unfinished and not self._too_many(failed):
+            failed = self._process(unfinished)
+        if self._too_many(failed):
+            return self._give_up(failed)
         return self._finalise()
 
-    def _survey(self) -> Survey:
+    def _survey(self) -> Sequence[Chunk]:
         found = survey(self.setup.claim.folder, self.setup.source, self.index)
         log.info("%d of %d rows have a line", found.totals.rows, self.index.rows)
         self.base = found.totals
-        ray.get(self.board.restart.remote())
         self._show(Snapshot())
-        return found
+        return found.unfinished
 
-    def _finalise(self) -> Outcome:
-        self.metrics.phase("finalising")
-        log.info("every chunk was run; writing the results")
-        return finalise(self.config, self.setup.claim, self.setup.source, self.index)
-
-    def _process(self, chunks: Sequence[Chunk]) -> None:
+    def _process(self, chunks: Sequence[Chunk]) -> int:
+        """Returns when every row has a line, or too many failed. How many failed."""
         self.metrics.phase("processing")
+        claim = self.setup.claim
+        markers = stale_markers(claim.folder, claim.number)
+        ray.get(self.coordinator.load.remote(plan_work(chunks, markers, claim.folder, self.setup.source)))
+        log.info("%d chunks to run on up to %d workers", len(chunks), self.config.workers_max)
         failure: list[BaseException] = []
-        done = threading.Event()
 
         def pipeline() -> None:
             try:
-                run_chunks(chunks, self.setup, self.config.workers_max, self.board)
+                run_lanes(self.setup, self.config.workers_max, self.coordinator)
             except BaseException as error:
                 failure.append(error)
             finally:
-                done.set()
+                self.pipeline_ended.set()
 
         threading.Thread(target=pipeline, name="pipeline", daemon=True).start()
-        self._watch(done)
-        self._show(ray.get(self.board.snapshot.remote()))
-        if failure:
-            self._raise_known_cause()
-            raise failure[0]
+        view = self._watch(failure)
+        return self.base.failed + view.figures.failed
 
-    def _watch(self, done: threading.Event) -> None:
-        """Shows progress until the pipeline ends. Raises Stopped or Superseded, with the workers' answers flushed."""
+    def _watch(self, failure: list[BaseException]) -> View:
+        """Shows progress until no work is left. Raises what ends the attempt, with the workers' answers flushed."""
         next_claim_check = next_log = 0.0
-        while not done.wait(POLL_SECONDS):
+        while True:
+            ended = self.pipeline_ended.wait(POLL_SECONDS)
+            nodes = nodes_now()
+            view = self._look(nodes)
+            if view.complete:
+                return view
+            if failure:
+                self._raise_known_cause(view)
+                raise failure[0]
+            self._check_ends(view, nodes)
+            if self._too_many(self.base.failed + view.figures.failed):
+                return self._flush_workers()
+            if ended:
+                raise Stalled("every lane has ended, and work is left")
             now = time.monotonic()
-            snapshot: Snapshot = ray.get(self.board.snapshot.remote())
-            self._show(snapshot)
-            if self.stop_asked.is_set():
-                self._flush_workers()
-                raise Stopped
             if now >= next_claim_check:
                 self.setup.claim.check()
                 next_claim_check = now + CLAIM_CHECK_SECONDS
             if now >= next_log:
-                self._log(snapshot)
+                self._log(view.figures)
                 next_log = now + LOG_SECONDS
+            self._resolve(view.losses)
 
-    def _flush_workers(self) -> None:
-        ray.get(self.board.stop.remote())
+    def _look(self, nodes: Nodes) -> View:
+        view: View = ray.get(self.coordinator.look.remote(nodes.dead, nodes.draining))
+        figures = view.figures
+        in_flight = sum(figures.in_flight.values())
+        self.rate.add(time.monotonic(), self.base.rows + figures.answered, busy=in_flight > 0)
+        self._show(figures)
+        return view
+
+    def _check_ends(self, view: View, nodes: Nodes) -> None:
+        if view.refusal is not None or self.stop_asked.is_set():
+            self._flush_workers()
+            self._raise_known_cause(view)
+            raise Stopped
+        limit = driver_stall_seconds()
+        if nodes.engines and view.silence > limit:
+            raise Stalled(f"{nodes.engines} workers are there and none has said a word for {limit:.0f} s")
+
+    def _resolve(self, losses: Mapping[int, Sequence[Work]]) -> None:
+        """Engines died with what they held: the parts tell which rows have no line, and are suspects now."""
+        folder, source = self.setup.claim.folder, self.setup.source
+        for loss, works in losses.items():
+            rows = {
+                work.number: [suspect for piece in work.pieces for suspect in unanswered(folder, source, piece)]
+                for work in works
+            }
+            count = sum(map(len, rows.values()))
+            log.warning("an engine died with %d rows that have no line; they are run apart from others", count)
+            ray.get(self.coordinator.resolve.remote(loss, rows))
+
+    def _flush_workers(self) -> View:
+        ray.get(self.coordinator.stop.remote())
         deadline = time.monotonic() + STOP_SECONDS
-        while time.monotonic() < deadline:
-            snapshot: Snapshot = ray.get(self.board.snapshot.remote())
-            if not snapshot.still_writing:
-                return
+        while True:
+            view = self._look(Nodes())
+            if not view.figures.still_writing:
+                return view
+            if time.monotonic() > deadline:
+                log.warning(
+                    "not every worker answered within %.0f s; its rows of the last seconds run again", STOP_SECONDS
+                )
+                return view
             time.sleep(POLL_SECONDS / 4)
-        log.warning("not every worker answered within %.0f s; its rows of the last seconds run again", STOP_SECONDS)
 
-    def _raise_known_cause(self) -> None:
-        """The pipeline failed: is it one of the causes that have a name? Parts, claim and input tell."""
-        snapshot: Snapshot = ray.get(self.board.snapshot.remote())
-        if snapshot.refusal is not None:
-            reason, message = snapshot.refusal
+    def _raise_known_cause(self, view: View) -> None:
+        """Something failed: is it one of the causes that have a name? A worker's refusal, claim and input tell."""
+        if view.refusal is not None:
+            reason, message = view.refusal
             raise JobRefused(Reason(reason), message)
         self.setup.claim.check()
         self.setup.source.open().close()
 
-    def _show(self, snapshot: Snapshot) -> None:
+    def _finalise(self) -> Outcome:
+        self.metrics.phase("finalising")
+        log.info("every row was run; writing the results")
+        for wait in FINALISE_WAITS:
+            try:
+                return finalise(self.config, self.setup.claim, self.setup.source, self.index)
+            except RowsMissing as missing:
+                log.warning("%s yet; looking again in %.0f s", missing, wait)
+                time.sleep(wait)
+        return finalise(self.config, self.setup.claim, self.setup.source, self.index)
+
+    def _too_many(self, failed: int) -> bool:
+        bound = self.config.max_failed_rows
+        return bound is not None and failed > bound
+
+    def _give_up(self, failed: int) -> Outcome:
+        self.metrics.phase("finalising")
+        message = f"{failed} rows failed, more than spec.maxFailedRows ({self.config.max_failed_rows}) allows."
+        log.warning("%s The rest is not run.", message)
+        setup = self.setup
+        return finish(self.config, setup.claim, setup.source, self.index, Reason.TOO_MANY_ROWS_FAILED, message)
+
+    def _show(self, figures: Snapshot) -> None:
         total = self.index.rows
-        completed = min(total, self.base.completed + snapshot.completed)
+        completed = min(total, self.base.completed + figures.completed)
         self.metrics.answered(
             completed,
-            min(total - completed, self.base.failed + snapshot.failed),
-            self.base.prompt_tokens + snapshot.prompt_tokens,
-            self.base.completion_tokens + snapshot.completion_tokens,
+            min(total - completed, self.base.failed + figures.failed),
+            self.base.prompt_tokens + figures.prompt_tokens,
+            self.base.completion_tokens + figures.completion_tokens,
         )
-        self.metrics.in_flight(snapshot.in_flight)
+        self.metrics.in_flight(figures.in_flight)
+        self.metrics.rate(self.rate.rows_per_second)
 
-    def _log(self, snapshot: Snapshot) -> None:
-        done = self.base.rows + snapshot.completed + snapshot.failed
-        in_flight = sum(snapshot.in_flight.values())
-        log.info("%d of %d rows, %d in flight on %d workers", done, self.index.rows, in_flight, snapshot.live)
+    def _log(self, figures: Snapshot) -> None:
+        done = self.base.rows + figures.completed + figures.failed
+        in_flight = sum(figures.in_flight.values())
+        log.info("%d of %d rows, %d in flight on %d workers", done, self.index.rows, in_flight, figures.live)
 
 
 def main() -> int:
     """Exit code of the attempt."""
     set_up_logging()
+    tail = LogTail.attach()
     config = read_config()
     try:
         driver = prepare(config, int(sys.argv[1]))
         outcome = driver.run()
     except JobRefused as refusal:
+        tail.keep(config, refusal)
         return _end(refused(refusal, config), EXIT_USER)
     except (Superseded, Stopped) as ended:
         log.warning("%s", str(ended) or "stopped by SIGTERM; answered rows are kept for the next attempt")
         return _end(None, EXIT_BUG)
+    except Stalled as ended:
+        log.warning("%s: this attempt ends, and the next one goes on from what is durable", ended)
+        tail.keep(config)
+        return _end(None, EXIT_BUG)
     except Exception:  # the outermost boundary: a bug is logged loudly; leaving by _end cannot hang on Ray's threads
         log.critical("the driver failed", exc_info=True)
+        tail.keep(config)
         return _end(None, EXIT_BUG)
+    if driver.pipeline_ended.is_set():  # else a lane waits for a node that may never come: nothing to wait for
+        ray.shutdown()  # what Ray has to say comes before the outcome
     return _end(outcome, EXIT_OK)
 
 
@@ -197,7 +276,8 @@ def prepare(config: JobConfig, attempt: int) -> Driver:
     if index is None:
         raise SystemExit("there is no chunk index: start `python -m tidemill_workloads`, which validates first")
     settings = EngineSettings(config.model, config.gpus_per_worker)
-    setup = WorkerSetup(settings, source, Claim(folder, attempt))
+    retry = RetryPolicy(config.max_attempts, config.retry_backoff_seconds)
+    setup = WorkerSetup(settings, source, Claim(folder, attempt), retry)
     metrics = LiveMetrics(config)
     metrics.phase("processing")
     metrics.validated(index.rows)
@@ -206,21 +286,21 @@ def prepare(config: JobConfig, attempt: int) -> Driver:
     if source.identity.state != index.state:
         raise input_changed(config.input_uri)
     ray.init(address="auto", log_to_driver=False, logging_level=logging.WARNING)
-    driver = Driver(config, setup, index, metrics, _start_board())
+    driver = Driver(config, setup, index, metrics, _start_coordinator())
     signal.signal(signal.SIGTERM, lambda *_: driver.stop_asked.set())  # after ray.init, which sets its own
     return driver
 
 
-def _start_board() -> Any:
+def _start_coordinator() -> Any:
+    """On this node, without a second life: its ledger would be lost, and the next attempt makes a new one."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(BoardActor)
+    actor = ray.remote(num_cpus=0, max_restarts=0)(CoordinatorActor)
     return actor.options(scheduling_strategy=here).remote()
 
 
 def _end(outcome: Outcome | None, code: int) -> int:
     """Says the outcome last of all. Leaves at once: a pipeline that was given up must not hold up the exit."""
     if outcome is not None:
-        ray.shutdown()  # the pipeline has ended; what Ray has to say comes before the outcome
         say(outcome)
     sys.stdout.flush()
     sys.stderr.flush()

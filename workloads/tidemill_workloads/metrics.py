@@ -65,6 +65,11 @@ class LiveMetrics:
         self._set(contract.METRIC_PROMPT_TOKENS, prompt_tokens)
         self._set(contract.METRIC_COMPLETION_TOKENS, completion_tokens)
 
+    def rate(self, rows_per_second: float | None) -> None:
+        """Rows answered a second over the last minute of work; absent until it is known."""
+        if rows_per_second is not None:
+            self._set(contract.METRIC_ROWS_PER_SECOND, rows_per_second)
+
     def in_flight(self, by_node: Mapping[str, int]) -> None:
         """Rows handed to engines, by the node's address; a node that is gone is shown no more."""
         for node, rows in by_node.items():

@@ -1,50 +1,42 @@
-"""The Ray Data pipeline: chunk descriptors in, chunk descriptors out, an engine actor between them.
+"""The Ray Data pipeline: lanes in, lanes out, an engine actor between them.
 
-Rows never pass through Ray: an actor reads its byte range from the input and writes parts beside the output. The pool
-has the size that workers may ever reach; actors without a node stay pending and block nothing, so that workers may be
-none at first, join later, vanish and come back: Ray Data restarts a lost actor and retries its tasks for ever.
+A lane is one engine's way through the job; neither rows nor chunks pass through Ray Data. An actor takes its work from
+the ledger on the head, reads byte ranges from the input and writes parts beside the output. There are as many lanes
+and actors as there may ever be workers; actors without a node stay pending and block nothing, so that workers may be
+none at first, join later, vanish and come back: Ray Data restarts a lost actor and its lane wherever there is room,
+and what the actor held is long with others by then.
 """
 
 from __future__ import annotations
 
 import logging
-from math import ceil
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import ray
 import ray.data
 
 from tidemill_api.job_contract import ENGINE_RESOURCE
-from tidemill_workloads.worker import EngineWorker, WorkerSetup
+from tidemill_workloads.worker import EngineWorker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from tidemill_workloads.index import Chunk
+    from tidemill_workloads.worker import WorkerSetup
 
 log = logging.getLogger(__name__)
 
-MIN_CHUNKS_IN_FLIGHT = 2
-MAX_CHUNKS_IN_FLIGHT = 64
-"""Each chunk in flight is a thread of its actor."""
 
+def run_lanes(setup: WorkerSetup, workers_max: int, coordinator: Any) -> None:
+    """Returns when every lane has ended, which a job need not wait for. Raises what an actor's code raises.
 
-def run_chunks(chunks: Sequence[Chunk], setup: WorkerSetup, workers_max: int, board: Any) -> None:
-    """Returns when every chunk was run. Raises what Ray raises where an actor's code fails; parts tell the rest."""
+    One lane at a time on an actor: a second one behind it would not be there for an actor that comes later.
+    """
     _quieten()
-    concurrency = chunks_in_flight(chunks, setup.rows_in_flight)
-    log.info("%d chunks to run, %d at once on each of up to %d workers", len(chunks), concurrency, workers_max)
-    dataset = ray.data.from_items(
-        [msgspec.structs.asdict(chunk) for chunk in chunks], override_num_blocks=len(chunks)
-    ).map_batches(
+    lanes = ray.data.from_items([{"lane": lane} for lane in range(workers_max)], override_num_blocks=workers_max)
+    dataset = lanes.map_batches(
         EngineWorker,
-        fn_constructor_args=(setup, board),
+        fn_constructor_args=(setup, coordinator),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(
-            size=workers_max,
-            max_concurrent_calls_per_actor=concurrency,
-            max_tasks_in_flight_per_actor=concurrency + 1,
+            size=workers_max, max_concurrent_calls_per_actor=1, max_tasks_in_flight_per_actor=1
         ),
         num_cpus=0,
         num_gpus=setup.settings.gpus,
@@ -52,12 +44,6 @@ def run_chunks(chunks: Sequence[Chunk], setup: WorkerSetup, workers_max: int, bo
     )
     for _ in dataset.iter_internal_ref_bundles():
         pass
-
-
-def chunks_in_flight(chunks: Sequence[Chunk], rows_in_flight: int) -> int:
-    """Chunks that one actor runs at once: enough rows to fill it while the oldest chunk runs out."""
-    rows = max(1, sum(chunk.rows for chunk in chunks) // max(1, len(chunks)))
-    return min(MAX_CHUNKS_IN_FLIGHT, max(MIN_CHUNKS_IN_FLIGHT, ceil(rows_in_flight / rows) + 1))
 
 
 def _quieten() -> None:

@@ -1,4 +1,4 @@
-"""Who is doing what right now: engine actors report to one small board on the head, the driver reads it.
+"""Who is doing what right now: the figures that engine actors report, on the board that the coordinator keeps.
 
 Reports are cumulative for each writer, so that a lost one costs nothing. A writer that falls silent may be gone or
 only too busy to report: it is no longer live, but its rows in flight stay counted until it reports again or another
@@ -7,7 +7,6 @@ writer reports from its node, so that a busy worker never looks idle. Holds no s
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 
 REPORT_SECONDS = 1.0
@@ -28,6 +27,8 @@ class Report:
     failed: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    answered: int = 0
+    """Rows that got their final answer, durable or not yet."""
     stopped: bool = False
 
 
@@ -39,10 +40,10 @@ class Snapshot:
     failed: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    answered: int = 0
     in_flight: dict[str, int] = field(default_factory=dict)
     live: int = 0
     still_writing: int = 0
-    refusal: tuple[str, str] | None = None
 
 
 @dataclass(slots=True)
@@ -50,13 +51,14 @@ class Board:
     """All reports, the newest of each writer. `now` is monotonic seconds."""
 
     reports: dict[str, tuple[float, Report]] = field(default_factory=dict)
-    stopping: bool = False
-    refusal: tuple[str, str] | None = None
 
-    def report(self, report: Report, now: float) -> bool:
-        """Takes a report; True asks the writer to flush and stop."""
+    def report(self, report: Report, now: float) -> None:
+        """Takes a writer's newest report."""
         self.reports[report.writer] = (now, report)
-        return self.stopping
+
+    def silent(self, now: float, seconds: float) -> list[str]:
+        """Writers whose last report is older than that."""
+        return [writer for writer, (heard, _) in self.reports.items() if now - heard > seconds]
 
     def snapshot(self, now: float) -> Snapshot:
         """The state of all writers."""
@@ -70,10 +72,10 @@ class Board:
             failed=sum(report.failed for report in every),
             prompt_tokens=sum(report.prompt_tokens for report in every),
             completion_tokens=sum(report.completion_tokens for report in every),
+            answered=sum(report.answered for report in every),
             in_flight=in_flight,
             live=len(live),
             still_writing=sum(not report.stopped for report in live),
-            refusal=self.refusal,
         )
 
     def _unaccounted(self, now: float) -> list[Report]:
@@ -86,30 +88,3 @@ class Board:
             for heard, report in self.reports.values()
             if now - heard >= SILENT_SECONDS and heard == newest[report.node] and report.in_flight
         ]
-
-
-class BoardActor:
-    """The board as a Ray actor: adds the clock and nothing else."""
-
-    def __init__(self) -> None:
-        self._board = Board()
-
-    def report(self, report: Report) -> bool:
-        """See Board.report."""
-        return self._board.report(report, time.monotonic())
-
-    def snapshot(self) -> Snapshot:
-        """See Board.snapshot."""
-        return self._board.snapshot(time.monotonic())
-
-    def restart(self) -> None:
-        """Forgets all writers: their durable rows are counted from the output folder from now on."""
-        self._board.reports.clear()
-
-    def stop(self) -> None:
-        """Asks every writer, at its next report, to flush and stop."""
-        self._board.stopping = True
-
-    def refuse(self, reason: str, message: str) -> None:
-        """Notes why the job cannot go on; the first one stands."""
-        self._board.refusal = self._board.refusal or (reason, message)

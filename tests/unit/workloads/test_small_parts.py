@@ -17,11 +17,9 @@ from tidemill_api.v1alpha1.common import ModelSpec
 from tidemill_workloads.engine.arguments import NO_MEDIA_DOMAIN, engine_arguments, engine_environment
 from tidemill_workloads.engine.interface import Answer, EngineSettings
 from tidemill_workloads.errors import JobRefused
-from tidemill_workloads.index import Chunk
 from tidemill_workloads.metrics import LiveMetrics
 from tidemill_workloads.output_lines import error_body, part_line
 from tidemill_workloads.parts import ERROR, RESULT, decode
-from tidemill_workloads.pipeline import chunks_in_flight
 from tidemill_workloads.progress import SILENT_SECONDS, Board, Report
 from tidemill_workloads.rows import Row
 
@@ -117,21 +115,15 @@ def test_a_silent_writers_rows_are_forgotten_once_its_node_or_itself_reports_aga
     assert board.snapshot(9 * SILENT_SECONDS).in_flight == {"10.0.0.1": 2}
 
 
-def test_a_report_replaces_the_writers_last_one_and_learns_of_a_stop() -> None:
+def test_a_report_replaces_the_writers_last_one() -> None:
     board = Board()
-    assert not board.report(Report("a", "n", completed=1), now=0)
-    board.stopping = True
-    assert board.report(Report("a", "n", completed=4), now=1)
-    assert board.snapshot(1).completed == 4
-    assert board.snapshot(1).still_writing == 1
+    board.report(Report("a", "n", completed=1), now=0)
+    board.report(Report("a", "n", completed=4, answered=6), now=1)
+    seen = board.snapshot(1)
+    assert (seen.completed, seen.answered, seen.still_writing) == (4, 6, 1)
     board.report(Report("a", "n", completed=4, stopped=True), now=2)
     assert board.snapshot(2).still_writing == 0
-
-
-@pytest.mark.parametrize(("rows_each", "expected"), [(1, 64), (15, 19), (100, 4), (512, 2)])
-def test_an_actor_runs_enough_chunks_at_once_to_stay_full(rows_each: int, expected: int) -> None:
-    chunks = [Chunk(number, 0, 1, 1, rows_each, rows_each) for number in range(40)]
-    assert chunks_in_flight(chunks, rows_in_flight=256) == expected
+    assert board.silent(now=40, seconds=30) == ["a"]
 
 
 def scrape(port: int) -> str:
@@ -149,8 +141,12 @@ def test_metrics_are_served_under_the_names_and_labels_of_the_contract(tmp_path:
     metrics.answered(150, 2, 3000, 900)
     metrics.in_flight({"10.0.0.1": 40, "10.0.0.2": 8})
     metrics.in_flight({"10.0.0.2": 9})
+    metrics.rate(None)
+    assert contract.METRIC_ROWS_PER_SECOND not in scrape(metrics.port), "absent until known"
+    metrics.rate(12.5)
     text = scrape(metrics.port)
     assert f"{contract.METRIC_ROWS_TOTAL}{{{labels}}} 200.0" in text
+    assert f"{contract.METRIC_ROWS_PER_SECOND}{{{labels}}} 12.5" in text
     assert f"{contract.METRIC_ROWS_PER_WORKER}{{{labels}}} 256.0" in text
     assert f"{contract.METRIC_ROWS_COMPLETED}{{{labels}}} 150.0" in text
     assert f'{contract.METRIC_PHASE}{{{labels},phase="processing"}} 1.0' in text

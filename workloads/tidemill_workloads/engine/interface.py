@@ -62,6 +62,9 @@ class Engine(Protocol):
     async def answer(self, row: Row) -> Answer:
         """Answers one row; a fault of the row is an answer too. Raises EngineDead where no row can be answered."""
 
+    def progress(self) -> int:
+        """A number that changes whenever the engine has made a step (a token, say); always 0 where it cannot tell."""
+
     async def close(self) -> None:
         """Ends the engine's processes."""
 

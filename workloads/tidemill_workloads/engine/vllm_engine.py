@@ -63,6 +63,7 @@ class VllmEngine:
         self._open = AsyncExitStack()
         self._routes: Mapping[str, _Route] = {}
         self._client: Any = None
+        self._steps = 0
 
     async def start(self) -> None:
         """Loads the model, which takes a minute or more. Raises JobRefused(InvalidSpec) for unfit engine arguments."""
@@ -85,6 +86,7 @@ class VllmEngine:
         state = State()
         await init_app_state(client, state, arguments, tasks)
         self._client = client
+        self._count_steps()
         self._routes = _routes(state)
         log.info("engine ready: model %s, tasks %s", self._settings.model.name, ", ".join(tasks))
 
@@ -104,6 +106,21 @@ class VllmEngine:
             if self._client.errored:
                 raise EngineDead(str(error)) from error
             return await _error_of(error)
+
+    def progress(self) -> int:
+        """Steps of the engine that had something to say: a token of any row, a row ended."""
+        return self._steps
+
+    def _count_steps(self) -> None:
+        """Looks on where vLLM's output handler hands each step's outputs over (its own statistics are off)."""
+        processor = self._client.output_processor
+        process = processor.process_outputs
+
+        def counted(outputs: Any, *rest: Any, **named: Any) -> Any:
+            self._steps += bool(outputs)
+            return process(outputs, *rest, **named)
+
+        processor.process_outputs = counted
 
     async def close(self) -> None:
         """Ends the engine's processes."""
