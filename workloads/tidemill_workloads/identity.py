@@ -35,6 +35,7 @@ FOREIGN_FILES = (
     "manifest.json",
     "validation.jsonl",
     "parts",
+    "started",
     "index",
     ATTEMPTS,
     COPIES,

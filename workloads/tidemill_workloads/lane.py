@@ -18,8 +18,9 @@ from tidemill_workloads.chunk_run import PieceRun
 from tidemill_workloads.coordinator import Message, Orders
 from tidemill_workloads.errors import EngineDead, JobRefused, Superseded
 from tidemill_workloads.ledger import Level, Suspect, Work
+from tidemill_workloads.parts import STARTED
 from tidemill_workloads.progress import REPORT_SECONDS, Report
-from tidemill_workloads.suspects import STARTED, marker_of
+from tidemill_workloads.suspects import marker_of
 from tidemill_workloads.watchdog import StallClock, stall_seconds
 
 if TYPE_CHECKING:

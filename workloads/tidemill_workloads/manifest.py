@@ -18,7 +18,7 @@ from tidemill_workloads.identity import ATTEMPTS
 from tidemill_workloads.index import INDEX_FILE
 from tidemill_workloads.join import ERRORS_FILE, RESULTS_FILE, Totals, join
 from tidemill_workloads.outcomes import Counts, verdict
-from tidemill_workloads.parts import PARTS
+from tidemill_workloads.parts import PARTS, STARTED
 from tidemill_workloads.storage import COPIES
 from tidemill_workloads.validation_report import VALIDATION_FILE
 
@@ -92,7 +92,7 @@ def standing_outcome(folder: Folder) -> Outcome | None:
     if data is None:
         return None
     manifest = json.loads(data)
-    for name in (PARTS, INDEX_FILE.partition("/")[0], COPIES):
+    for name in (PARTS, STARTED, INDEX_FILE.partition("/")[0], COPIES):
         folder.delete(name)
     for prefix in ("", ATTEMPTS):
         folder.sweep(prefix)

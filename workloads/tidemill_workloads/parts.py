@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from tidemill_workloads.storage import Folder
 
 PARTS = "parts"
+STARTED = "started"
+"""Folder of the markers of begun work, see `suspects`; goes with the parts."""
+
 RESULT = b"result"
 ERROR = b"error"
 

@@ -18,7 +18,7 @@ import msgspec
 
 from tidemill_workloads.join import line_numbers
 from tidemill_workloads.ledger import DEADLY_STRIKES, Ledger, Level, Piece, Suspect, Work, groups_of, pieces_of
-from tidemill_workloads.parts import ChunkParts
+from tidemill_workloads.parts import STARTED, ChunkParts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from tidemill_workloads.storage import Folder, Input
 
 log = logging.getLogger(__name__)
-
-STARTED = "started"
 
 
 class MarkedRows(msgspec.Struct, frozen=True, array_like=True):

@@ -14,8 +14,7 @@ from workload_builders import answered, request, write_lines
 from tidemill_workloads.chunk_run import PieceRun
 from tidemill_workloads.errors import EngineDead, JobRefused, Superseded
 from tidemill_workloads.identity import Claim
-from tidemill_workloads.parts import ERROR, RESULT, ChunkParts
-from tidemill_workloads.suspects import STARTED
+from tidemill_workloads.parts import ERROR, RESULT, STARTED, ChunkParts
 
 if TYPE_CHECKING:
     from pathlib import Path
