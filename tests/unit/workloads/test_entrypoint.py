@@ -159,6 +159,20 @@ def test_an_input_in_a_folder_that_the_job_removes_is_refused(tmp_path: Path, fo
     assert (place / "in.jsonl").exists()
 
 
+def test_an_ending_is_said_by_the_entry_point_itself_without_a_driver(tmp_path: Path) -> None:
+    write_lines(tmp_path / "input.jsonl", [request("a"), request("b")])
+    assert isinstance(entrypoint.prepare(job(tmp_path)), Claim)
+    code, outcome, log = run(job(tmp_path, attempt=2, ending="Expired"))
+    assert code == EXIT_OK
+    assert outcome is not None
+    assert (outcome.reason, outcome.rows.failed) == (Reason.EXPIRED, 2)
+    assert "attempt 2 of the output folder" in log
+    lines = (tmp_path / "output" / ERRORS_FILE).read_text().splitlines()
+    assert [json.loads(line)["error"]["code"] for line in lines] == ["batch_expired"] * 2
+    code, again, _ = run(job(tmp_path, attempt=3, ending="Cancelled"))
+    assert (code, again) == (EXIT_OK, outcome)
+
+
 def test_a_failed_validation_may_be_mended_and_the_job_created_again(tmp_path: Path) -> None:
     write_lines(tmp_path / "input.jsonl", [b"{"])
     assert run(job(tmp_path))[0] == EXIT_USER
