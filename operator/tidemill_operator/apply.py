@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from tidemill_api.conditions import Reason
+from tidemill_api.job_contract import Ending
 from tidemill_operator.cache import RAY_CLUSTER_LABEL, Key, WatchCache, Watched
 from tidemill_operator.cluster import JOBS, PODS, RAY_CLUSTERS, SECRETS, Cluster
 from tidemill_operator.core import plan
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TOKEN_BYTES = 32
+NAMESAKES: tuple[Ending | None, ...] = (None, *get_args(Ending))
+"""What an attempt may have been submitted for when the operator was killed before its status said so."""
+
 KUBERAY_MISSING = (
     "KubeRay is not installed: the API server does not know RayCluster of ray.io/v1. Install KubeRay 1.6 or newer."
 )
@@ -83,11 +87,11 @@ class Executor:
                 await self._create_cluster(job)
             case plan.DeleteCluster(name, uid):
                 await self._delete_cluster(job, name, uid)
-            case plan.SubmitDriver(head_ip, attempt):
-                await self._submit(job, head_ip, attempt)
-            case plan.StopDriver(head_ip, attempt):
+            case plan.SubmitDriver():
+                await self._submit(job, action)
+            case plan.StopDriver(head_ip, attempt, ending):
                 head = await self._heads.head(job, head_ip)
-                await self._ray.stop(head, submission_id(job.uid, attempt))
+                await self._ray.stop(head, submission_id(job.uid, attempt, ending))
             case plan.ScaleCluster():
                 await self._scale(job, action)
             case plan.DeleteJob():
@@ -146,11 +150,14 @@ class Executor:
         await self._cluster.delete(SECRETS, job.namespace, secret_name(name))
         self._cache.drop(Watched.CLUSTERS, Key(job.namespace, name))
 
-    async def _submit(self, job: JobView, head_ip: str, attempt: int) -> None:
-        config = job_config(job.namespace, job.name, _spec(job), attempt)
+    async def _submit(self, job: JobView, submit: plan.SubmitDriver) -> None:
+        config = job_config(job, submit)
         try:
-            head = await self._heads.head(job, head_ip)
-            await self._ray.submit(head, submission_id(job.uid, attempt), config)
+            head = await self._heads.head(job, submit.head_ip)
+            for namesake in NAMESAKES if submit.ending else ():
+                if namesake != submit.ending:
+                    await self._ray.stop(head, submission_id(job.uid, submit.attempt, namesake))
+            await self._ray.submit(head, submission_id(job.uid, submit.attempt, submit.ending), config)
         except RayUnavailableError as error:
             self._heads.forget(job)
             raise DriverRefusedError(str(error)) from error

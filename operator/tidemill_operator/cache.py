@@ -47,6 +47,7 @@ class WatchCache:
     def __init__(self) -> None:
         self._objects: dict[Watched, dict[Key, Json]] = {kind: {} for kind in Watched}
         self._pods_of: dict[Key, set[Key]] = {}
+        self._resubmits_of: dict[Key, set[Key]] = {}
 
     def put(self, kind: Watched, body: Json) -> bool:
         """Remembers the object; False where this very version or a newer one of the same object is known already."""
@@ -57,16 +58,17 @@ class WatchCache:
         self._objects[kind][key] = body
         if kind is Watched.PODS:
             self._pods_of.setdefault(_cluster_key(body), set()).add(key)
+        elif kind is Watched.JOBS and (source := source_key(body)) is not None:
+            self._resubmits_of.setdefault(source, set()).add(key)
         return True
 
     def drop(self, kind: Watched, key: Key) -> None:
         """Forgets the object; unknown is fine."""
         body = self._objects[kind].pop(key, None)
         if kind is Watched.PODS and body is not None:
-            pods = self._pods_of.get(_cluster_key(body), set())
-            pods.discard(key)
-            if not pods:
-                self._pods_of.pop(_cluster_key(body), None)
+            _discard(self._pods_of, _cluster_key(body), key)
+        elif kind is Watched.JOBS and body is not None and (source := source_key(body)) is not None:
+            _discard(self._resubmits_of, source, key)
 
     def job(self, key: Key) -> Json | None:
         """The job of this key."""
@@ -92,7 +94,7 @@ class WatchCache:
     def owners(self, kind: Watched, body: Json) -> Iterable[Key]:
         """The keys of the jobs that a change of this object concerns: none for an object of somebody else."""
         if kind is Watched.JOBS:
-            return (key_of(body),)
+            return (key_of(body), *sorted(self._resubmits_of.get(key_of(body), ())))
         if kind is Watched.CLUSTERS:
             return _owning_jobs(body)
         cluster = self._objects[Watched.CLUSTERS].get(_cluster_key(body))
@@ -102,6 +104,18 @@ class WatchCache:
 def key_of(body: Json) -> Key:
     """The object's own key."""
     return Key(body["metadata"].get("namespace", ""), body["metadata"]["name"])
+
+
+def source_key(job: Json) -> Key | None:
+    """The key of the job that this one continues: it waits for its end. It never names another after its creation."""
+    name = (job.get("spec") or {}).get("resubmitOf")
+    return Key(job["metadata"].get("namespace", ""), name) if name else None
+
+
+def _discard(index: dict[Key, set[Key]], of: Key, key: Key) -> None:
+    index.get(of, set()).discard(key)
+    if not index.get(of):
+        index.pop(of, None)
 
 
 def _owning_jobs(body: Json) -> tuple[Key, ...]:

@@ -50,6 +50,10 @@ def _figures(phase: contract.Phase, ours: Mapping[str, list[Sample]]) -> DriverM
         samples = ours.get(name)
         return int(samples[0].value) if samples else None
 
+    rates = ours.get(contract.METRIC_ROWS_PER_SECOND)
+    rate = rates[0].value if rates else None
+    if rate is not None and not 0 <= rate < float("inf"):
+        raise ValueError(f"{contract.METRIC_ROWS_PER_SECOND} is {rate}")
     return DriverMetrics(
         phase=phase,
         rows_total=figure(contract.METRIC_ROWS_TOTAL),
@@ -57,6 +61,7 @@ def _figures(phase: contract.Phase, ours: Mapping[str, list[Sample]]) -> DriverM
         rows_completed=figure(contract.METRIC_ROWS_COMPLETED) or 0,
         rows_failed=figure(contract.METRIC_ROWS_FAILED) or 0,
         rows_per_worker=figure(contract.METRIC_ROWS_PER_WORKER),
+        rows_per_second=rate,
         in_flight=dict(in_flight),
         prompt_tokens=figure(contract.METRIC_PROMPT_TOKENS) or 0,
         completion_tokens=figure(contract.METRIC_COMPLETION_TOKENS) or 0,

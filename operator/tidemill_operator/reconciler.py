@@ -29,7 +29,7 @@ from tidemill_operator.errors import (
 from tidemill_operator.event_writer import write_event
 from tidemill_operator.heads import Heads
 from tidemill_operator.manifests.names import cluster_name, submission_id
-from tidemill_operator.views import read_cluster, read_job, read_workers
+from tidemill_operator.views import read_cluster, read_job, read_source, read_workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,17 +138,20 @@ class Reconciler:
         name = cluster_name(job.name, job.uid)
         body = self._cache.cluster(job.namespace, name)
         pods = self._cache.pods(job.namespace, name)
+        source = self._cache.job(Key(job.namespace, job.spec.resubmit_of)) if job.spec else None
         return Snapshot(
             now=self._now(),
             job=job,
             tuning=self._tuning,
             cluster=read_cluster(body, pods) if body is not None else None,
             workers=read_workers(pods),
+            source=read_source(source) if source is not None else None,
         )
 
     async def _ask_ray(self, seen: Snapshot, head_ip: str) -> Snapshot:
         """The open attempt: its live figures alone while it publishes any, else what Ray knows of it."""
-        number = seen.job.status.driver.attempt
+        driver = seen.job.status.driver
+        number = driver.attempt
         try:
             head = await self._heads.head(seen.job, head_ip)
         except RayUnavailableError as error:
@@ -156,7 +159,7 @@ class Reconciler:
         metrics, problem = await self._ray.metrics(head, f"{seen.job.namespace}/{seen.job.name}", number)
         if metrics is not None:
             return replace(seen, attempt=AttemptView(AttemptState.ACTIVE), metrics=metrics)
-        attempt = await self._ray.attempt(head, submission_id(seen.job.uid, number))
+        attempt = await self._ray.attempt(head, submission_id(seen.job.uid, number, driver.ending))
         return replace(seen, attempt=attempt, metrics_problem=problem)
 
     async def _refresh_job(self, key: Key) -> None:

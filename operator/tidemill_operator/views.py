@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from tidemill_api.v1alpha1.batch_inference_job import BatchInferenceJobSpec
 from tidemill_api.v1alpha1.batch_inference_job_status import BatchInferenceJobStatus
-from tidemill_operator.core.snapshot import ClusterView, JobView, WorkerPod
+from tidemill_operator.core.snapshot import ClusterView, JobView, SourceView, WorkerPod
 from tidemill_operator.core.spec_checks import SpecPolicy, problems
 from tidemill_operator.manifests.ray_cluster import WORKER_GROUP
 
@@ -40,7 +40,7 @@ def read_job(body: Json, policy: SpecPolicy) -> JobView:
     Raises pydantic.ValidationError for a status that this operator cannot read: better loud than a job started anew.
     """
     metadata = body["metadata"]
-    spec, problem = _read_spec(body.get("spec") or {}, policy)
+    spec, problem = _read_spec(body.get("spec") or {}, policy, metadata["name"])
     return JobView(
         namespace=metadata["namespace"],
         name=metadata["name"],
@@ -54,12 +54,14 @@ def read_job(body: Json, policy: SpecPolicy) -> JobView:
     )
 
 
-def _read_spec(raw: Json, policy: SpecPolicy) -> tuple[BatchInferenceJobSpec | None, str]:
+def _read_spec(raw: Json, policy: SpecPolicy, name: str) -> tuple[BatchInferenceJobSpec | None, str]:
     try:
         spec = BatchInferenceJobSpec.model_validate(raw)
     except ValidationError as error:
         return None, _listed(_fault(fault["loc"], fault["msg"]) for fault in error.errors())
     found = problems(spec, policy)
+    if spec.resubmit_of == name:
+        found += ("resubmitOf must name another job than this one",)
     return (None, _listed(found)) if found else (spec, "")
 
 
@@ -71,6 +73,13 @@ def _fault(location: tuple[int | str, ...], message: str) -> str:
 
 def _listed(found: Iterable[str]) -> str:
     return f"{'; '.join(found)[:MAX_PROBLEMS]}."
+
+
+def read_source(body: Json) -> SourceView:
+    """The job that another one continues, as far as that one needs to know it; its spec may be wrong."""
+    conditions = (body.get("status") or {}).get("conditions") or ()
+    finished = any((of.get("type"), of.get("status")) == ("Finished", "True") for of in conditions)
+    return SourceView(finished, output_uri=((body.get("spec") or {}).get("output") or {}).get("uri", ""))
 
 
 def read_cluster(body: Json, pods: tuple[Json, ...]) -> ClusterView:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tidemill_operator.core.backoff import backoff
+from tidemill_operator.core.halts import mark
 from tidemill_operator.core.snapshot import AttemptState
 
 if TYPE_CHECKING:
@@ -32,10 +33,16 @@ def open_attempt(driver: DriverStatus) -> bool:
 
 
 def book(seen: Snapshot) -> DriverStatus:
+    """The ledger with the end of the open attempt in it, and with what is asked of the job since when."""
+    return mark(_booked(seen), seen)
+
+
+def _booked(seen: Snapshot) -> DriverStatus:
     """The ledger with the end of the open attempt in it; the same ledger where nothing ended.
 
     An awaited outcome waits longer each time. A death without an outcome is restarted at once while it comes with new
-    rows, and after five in a row without one it waits. A stop on request counts as neither.
+    rows, and after five in a row without one it waits; one that only brings the job to its end runs no row, and waits
+    after its first death. A stop on request counts as neither.
     """
     driver = seen.job.status.driver
     attempt = seen.attempt
@@ -47,11 +54,12 @@ def book(seen: Snapshot) -> DriverStatus:
     if attempt.state is AttemptState.STOPPED:
         return ended
     answered = seen.job.status.rows.completed + seen.job.status.rows.failed
-    if answered > driver.rows_at_failure:
+    if answered > driver.rows_at_failure and driver.ending is None:
         return ended.model_copy(update={"failures": 0, "waits": 0, "rows_at_failure": answered})
     failures = driver.failures + 1
-    wait = backoff(failures - MAX_FAILURES + 1, seen.tuning.backoff_min, seen.tuning.backoff_max)
-    retry = seen.now + wait if failures >= MAX_FAILURES else None
+    bearable = 1 if driver.ending else MAX_FAILURES
+    wait = backoff(failures - bearable + 1, seen.tuning.backoff_min, seen.tuning.backoff_max)
+    retry = seen.now + wait if failures >= bearable else None
     return ended.model_copy(update={"failures": failures, "waits": 0, "retry_time": retry})
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from tidemill_operator.core.halts import ending
+
 if TYPE_CHECKING:
     from datetime import timedelta
 
     from tidemill_api.conditions import ConditionType, Reason
+    from tidemill_api.job_contract import Ending
     from tidemill_api.v1alpha1.batch_inference_job import BatchInferenceJobSpec
     from tidemill_api.v1alpha1.batch_inference_job_status import (
         BatchInferenceJobStatus,
@@ -77,6 +80,21 @@ class Case:
     def just_booked(self) -> bool:
         """Whether an attempt's end is booked by this very decision."""
         return self.driver.ended_attempt != self.status.driver.ended_attempt
+
+    @property
+    def ending(self) -> Ending | None:
+        """The end before all rows are answered that the job is to come to; None where it is to go on."""
+        return ending(self.seen)
+
+    @property
+    def ending_begins(self) -> bool:
+        """Whether that end is asked for since this very decision."""
+        return self.driver.ending_time is not None and self.status.driver.ending_time is None
+
+    @property
+    def suspending_begins(self) -> bool:
+        """Whether a pause is asked for since this very decision."""
+        return self.driver.suspend_time is not None and self.status.driver.suspend_time is None
 
     @property
     def rows_answered(self) -> int:

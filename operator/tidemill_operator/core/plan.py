@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from tidemill_api.job_contract import Ending
     from tidemill_api.v1alpha1.batch_inference_job_status import BatchInferenceJobStatus
 
 
@@ -26,10 +27,16 @@ class DeleteCluster:
 
 @dataclass(frozen=True)
 class SubmitDriver:
-    """Submit this attempt on the head; a second time changes nothing."""
+    """Submit this attempt on the head; a second time changes nothing.
+
+    With an `ending` it runs no row: each row without a line gets its error line. `resubmit_of_uri` is the output folder
+    whose answered rows are taken over.
+    """
 
     head_ip: str
     attempt: int
+    ending: Ending | None = None
+    resubmit_of_uri: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,7 @@ class StopDriver:
 
     head_ip: str
     attempt: int
+    ending: Ending | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tidemill_operator.core import rules_cluster, rules_end, rules_work, status
+from tidemill_operator.core import rules_cluster, rules_end, rules_ending, rules_pause, rules_work, status
 from tidemill_operator.core.attempts import book
 from tidemill_operator.core.decision import Case, Decision
 from tidemill_operator.core.plan import Plan
@@ -24,8 +24,14 @@ RULES: tuple[Rule, ...] = (
     rules_end.finished,  # what ended stays ended
     rules_end.invalid_spec,  # nothing runs on a spec that cannot be read
     rules_end.healed_spec,
-    rules_end.outcome_is_final,  # an end in time beats the window's end seen in the same moment
-    rules_end.window_ended,
+    rules_end.outcome_is_final,  # an end in time beats a cancel or the window's end seen in the same moment
+    rules_ending.given_up,  # whatever happens, a job that is to end ends
+    rules_ending.nothing_to_write,
+    rules_ending.nowhere_to_write,
+    rules_ending.driver_at_work,
+    rules_ending.lines_being_written,
+    rules_pause.suspended,
+    rules_pause.source_not_ready,
     rules_cluster.cluster_rejected,
     rules_cluster.awaiting_retry,  # waiting costs no worker
     rules_cluster.cluster_leaving,

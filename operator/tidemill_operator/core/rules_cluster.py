@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tidemill_api.conditions import ConditionType, Reason
 from tidemill_operator.core.attempts import MAX_FAILURES, open_attempt, refused_backoff, wait_longer
 from tidemill_operator.core.decision import Case, Claim, Decision
+from tidemill_operator.core.halts import ENDING_GRACE
 from tidemill_operator.core.plan import CreateCluster, Event, StopDriver, SubmitDriver
 from tidemill_operator.core.snapshot import AttemptState
 from tidemill_operator.core.worker_group import scale_actions
@@ -15,9 +16,14 @@ from tidemill_operator.core.worker_group import scale_actions
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from tidemill_api.v1alpha1.batch_inference_job_status import DriverStatus
+
 SAFETY_NET = timedelta(seconds=30)
 """Another look where a change of the RayCluster is awaited, in case its watch event was missed."""
 
+
+NEXT_TRY = "Tried again at"
+"""Begins the last sentence of a message about something that is waited for."""
 
 AGENT_GRACE = timedelta(seconds=60)
 """How long after HeadPodReady Ray's job agent may still be starting."""
@@ -32,7 +38,7 @@ def cluster_rejected(case: Case) -> Decision | None:
     claim = Claim(
         ConditionType.PROGRESSING, "False", rejection.reason, f"{rejection.message} {_next_try(driver.retry_time)}"
     )
-    return Decision(claims=(claim,), driver=driver, recheck_after=_until(case, driver.retry_time))
+    return Decision(claims=(claim,), driver=driver, recheck_after=until(case, driver.retry_time))
 
 
 def awaiting_retry(case: Case) -> Decision | None:
@@ -43,7 +49,7 @@ def awaiting_retry(case: Case) -> Decision | None:
     claims = (_awaiting_claim(case, retry),) if case.just_booked else ()
     stands = case.seen.cluster is not None and not case.seen.cluster.deleting
     actions = scale_actions(case, wanted=0, in_flight={}) if stands else ()
-    return Decision(actions=actions, claims=claims, workers_desired=0, recheck_after=_until(case, retry))
+    return Decision(actions=actions, claims=claims, workers_desired=0, recheck_after=until(case, retry))
 
 
 def _awaiting_claim(case: Case, retry: datetime) -> Claim:
@@ -51,12 +57,13 @@ def _awaiting_claim(case: Case, retry: datetime) -> Claim:
     if attempt.outcome is not None:
         message = f"{attempt.outcome.message} {_next_try(retry)}"
         return Claim(ConditionType.PROGRESSING, "False", attempt.outcome.reason, message)
-    message = f"The driver died {case.driver.failures} times in a row without a new row. {_next_try(retry)}"
+    died = f"{case.driver.failures} times in a row" if case.driver.failures > 1 else "once"
+    message = f"The driver died {died} without a new row. {_next_try(retry)}"
     return Claim(ConditionType.PROGRESSING, "False", Reason.DRIVER_FAILING, message + _log(case))
 
 
 def _next_try(retry: datetime | None) -> str:
-    return f"Tried again at {retry:%Y-%m-%dT%H:%M:%SZ}." if retry else ""
+    return f"{NEXT_TRY} {retry:%Y-%m-%dT%H:%M:%SZ}." if retry else ""
 
 
 def _log(case: Case) -> str:
@@ -64,9 +71,11 @@ def _log(case: Case) -> str:
     return f"\nLast lines of its log:\n{tail}" if tail else ""
 
 
-def _until(case: Case, moment: datetime | None) -> timedelta | None:
-    """Until the next try or the end of the window, whichever comes first."""
-    moments = [m for m in (moment, case.seen.deadline) if m is not None]
+def until(case: Case, moment: datetime | None = None) -> timedelta | None:
+    """Until the next try, the end of the window or of the grace after it: the first of those that lie ahead."""
+    given_up = case.driver.ending_time + ENDING_GRACE if case.driver.ending_time else None
+    ahead = [m for m in (case.seen.deadline, given_up) if m is not None and m > case.seen.now]
+    moments = [m for m in (moment, *ahead) if m is not None]
     return max(min(moments) - case.seen.now, timedelta(0)) if moments else None
 
 
@@ -98,7 +107,7 @@ def head_starting(case: Case) -> Decision | None:
     claim = Claim(ConditionType.PROGRESSING, "True", Reason.CLUSTER_STARTING, message)
     refused_before = case.reason(ConditionType.PROGRESSING) in (Reason.CLUSTER_REJECTED, Reason.KUBERAY_MISSING)
     driver = case.driver.model_copy(update={"waits": 0}) if refused_before else None
-    return Decision(claims=(claim,), driver=driver, recheck_after=_until(case, case.seen.now + SAFETY_NET))
+    return Decision(claims=(claim,), driver=driver, recheck_after=until(case, case.seen.now + SAFETY_NET))
 
 
 def ray_silent(case: Case) -> Decision | None:
@@ -123,7 +132,7 @@ def driver_refused(case: Case) -> Decision | None:
     again = case.seen.now + refused_backoff(_unreachable_since(case), case.seen.now)
     message = f"Ray on the head pod does not take the driver: {problem}. {_next_try(again)}"
     claim = Claim(ConditionType.PROGRESSING, "Unknown", Reason.RAY_UNREACHABLE, message)
-    return Decision(claims=(claim,), recheck_after=_until(case, again))
+    return Decision(claims=(claim,), recheck_after=until(case, again))
 
 
 def _unreachable_since(case: Case) -> datetime | None:
@@ -138,19 +147,38 @@ def attempt_missing(case: Case) -> Decision | None:
     if open_attempt(case.driver) or case.seen.cluster is None:
         return None
     number = case.driver.attempt + 1
-    driver = case.driver.model_copy(update={"attempt": number, "retry_time": None, "pool_size": case.spec.workers.max})
-    troubled = driver.waits > 0 or driver.failures >= MAX_FAILURES
-    claim = Claim(ConditionType.PROGRESSING, "True", Reason.VALIDATING, "The driver is starting.")
+    source = case.driver.resubmit_of_uri or (case.seen.source.output_uri if case.seen.source else "")
+    submit = SubmitDriver(case.seen.cluster.head_ip, number, case.ending, _as_folder(source))
+    troubled = case.driver.waits > 0 or case.driver.failures >= MAX_FAILURES
     decision = Decision(
-        actions=(SubmitDriver(case.seen.cluster.head_ip, number),),
-        claims=() if troubled else (claim,),
-        driver=driver,
+        actions=(*(scale_actions(case, wanted=0, in_flight={}) if case.ending else ()), submit),
+        claims=() if troubled else (_starting(case),),
+        driver=_submitted(case, submit),
+        workers_desired=0 if case.ending else None,
         recheck_after=case.seen.tuning.start_poll,
     ).told(Event("Normal", "DriverSubmitted", f"Submitted attempt {number} of the driver."))
     died = (
         case.just_booked and case.seen.attempt.outcome is None and case.seen.attempt.state is not AttemptState.STOPPED
     )
     return decision.told(_death(case)) if died else decision
+
+
+def _submitted(case: Case, submit: SubmitDriver) -> DriverStatus:
+    """The ledger with the new attempt in it."""
+    new: dict[str, object] = {"attempt": submit.attempt, "ending": submit.ending, "retry_time": None}
+    new |= {"pool_size": case.spec.workers.max, "resubmit_of_uri": submit.resubmit_of_uri}
+    return case.driver.model_copy(update=new)
+
+
+def _starting(case: Case) -> Claim:
+    if case.ending is None:
+        return Claim(ConditionType.PROGRESSING, "True", Reason.VALIDATING, "The driver is starting.")
+    message = "The driver is starting, to write the error lines of rows without an answer."
+    return Claim(ConditionType.PROGRESSING, "True", Reason(case.ending), message)
+
+
+def _as_folder(uri: str) -> str:
+    return f"{uri}/" if uri and not uri.endswith("/") else uri
 
 
 def _death(case: Case) -> Event:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tidemill_api.conditions import ConditionType, Reason
 from tidemill_api.v1alpha1.batch_inference_job_status import OutputStatus, RowsStatus, TokensStatus
-from tidemill_operator.core.attempts import open_attempt
+from tidemill_operator.core.claims import input_read
 from tidemill_operator.core.decision import Case, Claim, Decision
-from tidemill_operator.core.plan import Action, DeleteCluster, DeleteJob, StopDriver
-from tidemill_operator.core.snapshot import AttemptState
+from tidemill_operator.core.plan import DeleteJob
+from tidemill_operator.core.stopping import STOP_POLL, remove_cluster
 from tidemill_operator.core.worker_group import scale_actions
 
 if TYPE_CHECKING:
@@ -18,25 +19,17 @@ if TYPE_CHECKING:
     from tidemill_operator.core.decision import Truth
 
 SUCCESS = frozenset({Reason.ALL_ROWS_ANSWERED, Reason.SOME_ROWS_FAILED})
-WITH_LOG = frozenset({Reason.ALL_ROWS_FAILED, Reason.EXPIRED})
-"""Ends whose cause may stand in the driver's log only; the others say all in their message."""
+WITH_LINES = SUCCESS | {Reason.ALL_ROWS_FAILED, Reason.TOO_MANY_ROWS_FAILED, Reason.CANCELLED, Reason.EXPIRED}
+"""Ends that come after the input was read, where the outcome has rows."""
 
 FIX_HINT = (
-    " Fix the manifest and apply it again; all but workers, completionWindow and ttlSecondsAfterFinished can only be"
-    " changed by deleting the job first."
+    " Fix the manifest and apply it again; all but workers, completionWindow, suspend, cancel and"
+    " ttlSecondsAfterFinished can only be changed by deleting the job first."
 )
 """Ends the message of a spec that the operator refused, and of no other: by it that end is known as one that heals."""
 
-STOP_GRACE = timedelta(seconds=120)
-"""How long a driver may take to stop once the window ended (Ray kills it after 60 s); then the cluster goes anyway."""
-
-STOP_POLL = timedelta(seconds=1)
-
 LEAVE_GRACE = timedelta(seconds=60)
 """How long the workers of a finished job may take to leave before the cluster goes with them: as long as a drain."""
-
-JOIN_GRACE = timedelta(hours=1)
-"""How long after the window the results of rows that were all answered within it may still be put in order."""
 
 
 def being_deleted(case: Case) -> Decision | None:
@@ -59,15 +52,10 @@ def finished(case: Case) -> Decision | None:
         return None
     left = _time_to_live(case)
     if left is not None and left <= timedelta(0):
-        return Decision(actions=(*_remove_cluster(case), DeleteJob()))
+        return Decision(actions=(*remove_cluster(case), DeleteJob()))
     if _workers_leaving(case):
         return Decision(actions=scale_actions(case, wanted=0, in_flight={}), recheck_after=STOP_POLL)
-    return Decision(actions=_remove_cluster(case), recheck_after=left)
-
-
-def _remove_cluster(case: Case) -> tuple[Action, ...]:
-    cluster = case.seen.cluster
-    return (DeleteCluster(cluster.name, cluster.uid),) if cluster is not None and not cluster.deleting else ()
+    return Decision(actions=remove_cluster(case), recheck_after=left)
 
 
 def _workers_leaving(case: Case) -> bool:
@@ -126,40 +114,9 @@ def outcome_is_final(case: Case) -> Decision | None:
     return end(case, outcome.reason, outcome.message, outcome)
 
 
-def window_ended(case: Case) -> Decision | None:
-    """The completion window is over: stop the driver, then end as Expired; answered rows keep their lines.
-
-    A driver that is already writing the results of answered rows may finish them.
-    """
-    deadline = case.seen.deadline
-    if deadline is None or case.seen.now < deadline:
-        return None
-    joining = case.seen.metrics is not None and case.seen.metrics.phase == "finalising"
-    if joining and case.seen.now < deadline + JOIN_GRACE:
-        return None
-    running = open_attempt(case.driver) and case.seen.attempt.state in (AttemptState.ACTIVE, AttemptState.UNKNOWN)
-    if running and case.seen.cluster is not None and case.seen.now < deadline + STOP_GRACE:
-        head_ip = case.seen.cluster.head_ip
-        stop = (StopDriver(head_ip, case.driver.attempt),) if case.seen.attempt.state is AttemptState.ACTIVE else ()
-        message = "The completion window ended; the driver is being stopped."
-        claim = Claim(ConditionType.PROGRESSING, "True", Reason.EXPIRED, message)
-        return Decision(actions=stop, claims=(claim,), recheck_after=STOP_POLL)
-    return end(case, Reason.EXPIRED, _expired_message(case))
-
-
-def _expired_message(case: Case) -> str:
-    spec, rows = case.spec, case.status.rows
-    answered = f"{case.rows_answered} of {rows.total} rows answered" if rows.total else "no row answered"
-    return (
-        f"The completion window of {spec.completion_window} ended with {answered}. Their lines stay in the folder"
-        f" parts/ of {spec.output.uri}: delete this job and apply it again with a longer completionWindow to run only"
-        " the rest."
-    )
-
-
 def end(case: Case, reason: Reason, message: str, outcome: Outcome | None = None) -> Decision:
     """The job ends now. Only the status is written; the cluster goes in the next pass, so no end is ever lost."""
-    if reason in WITH_LOG and case.seen.attempt.log_tail:
+    if reason is Reason.ALL_ROWS_FAILED and case.seen.attempt.log_tail:
         message = f"{message}\nLast lines of the driver's log:\n{case.seen.attempt.log_tail}"
     succeeded: Truth = "True" if reason in SUCCESS else "False"
     claims = [
@@ -169,31 +126,22 @@ def end(case: Case, reason: Reason, message: str, outcome: Outcome | None = None
     ]
     if reason is Reason.VALIDATION_FAILED:
         claims.append(Claim(ConditionType.VALIDATED, "False", reason, message))
-    elif reason in SUCCESS | {Reason.ALL_ROWS_FAILED}:
-        claims.append(
-            Claim(ConditionType.VALIDATED, "True", Reason.ALL_LINES_VALID, "Every line of the input is valid.")
-        )
+    elif outcome is not None and outcome.rows.total and reason in WITH_LINES:
+        claims.append(input_read(outcome.rows.total, outcome.invalid_lines))
     ending = Decision(claims=tuple(claims), ended=True, workers_desired=0, recheck_after=timedelta(0))
     return _with_figures(ending, outcome) if outcome else ending
 
 
 def _with_figures(ending: Decision, outcome: Outcome) -> Decision:
-    rows = outcome.rows
-    return Decision(
-        claims=ending.claims,
-        ended=True,
-        workers_desired=0,
-        recheck_after=ending.recheck_after,
-        rows=RowsStatus(
-            total=rows.total,
-            completed=rows.completed,
-            failed=rows.failed,
-            remaining=max(rows.total - rows.completed - rows.failed, 0),
-        ),
+    """The decision with what the driver counted; one that found nothing to count takes nothing back."""
+    rows, output = outcome.rows, outcome.output
+    uris = OutputStatus(results_uri=output.results, errors_uri=output.errors, validation_uri=output.validation)
+    if not rows.total:
+        return replace(ending, output=uris)
+    remaining = max(rows.total - rows.completed - rows.failed, 0)
+    return replace(
+        ending,
+        rows=RowsStatus(total=rows.total, completed=rows.completed, failed=rows.failed, remaining=remaining),
         tokens=TokensStatus(prompt=outcome.tokens.prompt, completion=outcome.tokens.completion),
-        output=OutputStatus(
-            results_uri=outcome.output.results,
-            errors_uri=outcome.output.errors,
-            validation_uri=outcome.output.validation,
-        ),
+        output=uris,
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tidemill_api.conditions import ConditionType, Reason
 from tidemill_api.v1alpha1.batch_inference_job_status import RowsStatus, TokensStatus
 from tidemill_operator.core.attempts import failing
+from tidemill_operator.core.claims import input_read
 from tidemill_operator.core.decision import Case, Claim, Decision
 from tidemill_operator.core.plan import Event
 from tidemill_operator.core.scaling import Demand, workers_wanted
@@ -28,23 +30,31 @@ def working(case: Case) -> Decision:
     if metrics is None:
         return _blind(case)
     healed = _healed(case, metrics)
-    claims = _claims(case, metrics, healed=healed)
+    known = figures(case, metrics)
     wanted = _wanted(case, metrics)
     actions = () if wanted is None else scale_actions(case, wanted, dict(metrics.in_flight))
-    rows = _rows(case, metrics)
-    decision = Decision(
+    decision = replace(
+        known,
         actions=actions,
-        claims=claims,
+        claims=(*known.claims, *((_progressing(case, metrics),) if healed else ())),
         driver=case.driver.model_copy(update={"waits": 0}) if healed and case.driver.waits else None,
-        rows=rows,
-        tokens=_tokens(case, metrics),
         workers_desired=wanted,
         recheck_after=case.seen.tuning.poll if metrics.in_flight else case.seen.tuning.start_poll,
     )
     if actions and case.seen.cluster is not None and actions[0].replicas != case.seen.cluster.replicas:
-        text = f"Workers: {case.seen.cluster.replicas} -> {actions[0].replicas}, for {rows.remaining} rows."
+        rows = _rows(case, metrics).remaining
+        text = f"Workers: {case.seen.cluster.replicas} -> {actions[0].replicas}, for {rows} rows."
         decision = decision.told(Event("Normal", "Scaled", text))
     return decision
+
+
+def figures(case: Case, metrics: DriverMetrics) -> Decision:
+    """What the driver's figures say of the rows, whatever is decided about them; the first also of the input."""
+    claims: tuple[Claim, ...] = ()
+    if metrics.phase != "validating" and not case.is_true(ConditionType.VALIDATED):
+        skipping = case.spec.input.on_invalid == "Skip" and metrics.rows_failed > 0
+        claims = (input_read(metrics.rows_total, None if skipping else 0),)
+    return Decision(claims=claims, rows=_rows(case, metrics), tokens=_tokens(case, metrics))
 
 
 def _blind(case: Case) -> Decision:
@@ -64,15 +74,6 @@ def _healed(case: Case, metrics: DriverMetrics) -> bool:
     if failing(case.driver, metrics.rows_answered):
         return False
     return case.driver.waits == 0 or metrics.phase != "validating" or metrics.rows_validated > 0
-
-
-def _claims(case: Case, metrics: DriverMetrics, *, healed: bool) -> tuple[Claim, ...]:
-    claims: tuple[Claim, ...] = (_progressing(case, metrics),) if healed else ()
-    if metrics.phase != "validating" and not case.is_true(ConditionType.VALIDATED):
-        total = "" if metrics.rows_total is None else f": {metrics.rows_total} requests"
-        message = f"Every line of the input is valid{total}."
-        claims += (Claim(ConditionType.VALIDATED, "True", Reason.ALL_LINES_VALID, message),)
-    return claims
 
 
 def _progressing(case: Case, metrics: DriverMetrics) -> Claim:

@@ -95,6 +95,7 @@ class DriverMetrics:
     rows_completed: int = 0
     rows_failed: int = 0
     rows_per_worker: int | None = None
+    rows_per_second: float | None = None  # over the last minute of work
     in_flight: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))  # rows by node IP
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -103,6 +104,14 @@ class DriverMetrics:
     def rows_answered(self) -> int:
         """Rows that have a line, a result or an error."""
         return self.rows_completed + self.rows_failed
+
+
+@dataclass(frozen=True)
+class SourceView:
+    """The job that another one is resubmitted of."""
+
+    finished: bool
+    output_uri: str
 
 
 @dataclass(frozen=True)
@@ -135,6 +144,7 @@ class Snapshot:
     attempt: AttemptView = AttemptView(AttemptState.NONE)
     metrics: DriverMetrics | None = None
     metrics_problem: str = ""  # why there are no metrics, for people
+    source: SourceView | None = None  # the job named by resubmitOf, where it exists
     rejection: Rejection | None = None
     submit_problem: str = ""  # why Ray did not take the driver in this very pass
     submit_refused: bool = False  # whether Ray said that it never will, as it is asked now

@@ -81,6 +81,16 @@ def local_path(uri: str) -> str | None:
     return unquote(slash + below) if slash and host in ("", "localhost") else None
 
 
+def same_folder(one: str, other: str) -> bool:
+    """Whether two URIs name the same folder, however they are written."""
+    return _plain_folder(one) == _plain_folder(other)
+
+
+def _plain_folder(uri: str) -> str:
+    path = local_path(uri)
+    return uri.rstrip("/") if path is None else str(PurePosixPath(path))
+
+
 def _twice(names: Iterable[str]) -> list[str]:
     return [name for name, count in Counter(names).items() if count > 1]
 
@@ -137,22 +147,22 @@ def _uri_problems(spec: BatchInferenceJobSpec) -> Iterator[str]:
     places = (("input.uri", spec.input.uri), ("output.uri", spec.output.uri), ("model.source", spec.model.source))
     for field, uri in places:
         path = local_path(uri)
-        if path is None:
-            if field != "model.source":
-                yield f"{field}: {uri} must be a path, such as /data/rows.jsonl or file:///data/rows.jsonl"
-            continue
-        if "\0" in path:
-            yield f"{field}: {uri!r} has a NUL character in it, which no path may have; remove it"
-            continue
-        if ".." in PurePosixPath(path).parts:
-            yield f"{field}: {path} must not have '..' in it"
-            continue
-        mount = _mount_of(path, spec.template)
-        if mount is None:
-            mounts = ", ".join(m.mount_path for m in spec.template.volume_mounts) or "none"
-            yield f"{field}: {path} lies under no mount of the template (template.volumeMounts: {mounts})"
-        elif field == "output.uri" and (why := _not_for_output(mount, spec.template)):
-            yield f"output.uri: {path} lies on {mount.name}, which {why}"
+        named = uri if path is None else path
+        if "\0" in named:
+            yield f"{field}: {uri!r} has a NUL character in it, which no name may have; remove it"
+        elif ".." in PurePosixPath(named).parts:
+            yield f"{field}: {named} must not have '..' in it"
+        elif path is not None:
+            yield from _mounting_problems(field, path, spec.template)
+
+
+def _mounting_problems(field: str, path: str, template: PodTemplate) -> Iterator[str]:
+    mount = _mount_of(path, template)
+    if mount is None:
+        mounts = ", ".join(m.mount_path for m in template.volume_mounts) or "none"
+        yield f"{field}: {path} lies under no mount of the template (template.volumeMounts: {mounts})"
+    elif field == "output.uri" and (why := _not_for_output(mount, template)):
+        yield f"output.uri: {path} lies on {mount.name}, which {why}"
 
 
 def _mount_of(path: str, template: PodTemplate) -> VolumeMount | None:

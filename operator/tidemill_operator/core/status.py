@@ -5,7 +5,7 @@ Composes and compares only. A status that says nothing new equals the old one, s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tidemill_api.conditions import AWAITED, ConditionType, Reason
 from tidemill_api.v1alpha1.batch_inference_job import LONG_WINDOW
@@ -16,6 +16,7 @@ from tidemill_api.v1alpha1.batch_inference_job_status import (
     WorkersStatus,
 )
 from tidemill_operator.core.decision import Case, Claim, Decision
+from tidemill_operator.core.outlook import outlook
 from tidemill_operator.core.plan import Event
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 FIRST_CLAIMS = (
     Claim(ConditionType.VALIDATED, "Unknown", Reason.AWAITING_VALIDATION, "The input has not been read yet."),
     Claim(ConditionType.PROGRESSING, "Unknown", Reason.CLUSTER_STARTING, "The operator has just seen the job."),
+    Claim(ConditionType.SUSPENDED, "False", Reason.NOT_SUSPENDED, "spec.suspend is false."),
     Claim(ConditionType.SUCCEEDED, "Unknown", Reason.RUNNING, "The job has not finished."),
     Claim(ConditionType.FINISHED, "False", Reason.RUNNING, "The job has not finished."),
 )
@@ -36,6 +38,13 @@ LONG_WINDOW_MESSAGE = (
     "completionWindow {window} is above 8h: people stop waiting for results that come the next day, and a stuck job"
     " is noticed as late. Prefer a window in which somebody still looks."
 )
+BEGINS = {
+    "Cancelled": Event("Normal", "Cancelling", "spec.cancel is true: the job is brought to its end."),
+    "Expired": Event("Warning", "Expiring", "The completion window ended: the job is brought to its end."),
+}
+SUSPENDING = Event("Normal", "Suspending", "spec.suspend is true: the work stops and the pods go.")
+"""What is told when an end or a pause begins that takes a while."""
+
 MAX_MESSAGE = 32_000
 """Characters of a condition's message; the API allows 32768."""
 
@@ -45,7 +54,7 @@ def compose(case: Case, decision: Decision) -> BatchInferenceJobStatus:
     seen, old = case.seen, case.status
     changes: dict[str, object] = {
         "observed_generation": seen.job.generation,
-        "conditions": _conditions(old.conditions, decision.claims, seen.now, seen.job.generation),
+        "conditions": _conditions(old.conditions, (*_resumed(case), *decision.claims), seen.now, seen.job.generation),
         "start_time": old.start_time or seen.now,
         "driver": decision.driver or case.driver,
         "workers": _workers(case, decision),
@@ -55,7 +64,15 @@ def compose(case: Case, decision: Decision) -> BatchInferenceJobStatus:
         changes["completion_time"] = seen.now if decision.ended else None
         changes["output"] = decision.output or OutputStatus()
     changes |= {name: value for name in ("rows", "tokens") if (value := getattr(decision, name)) is not None}
-    return old.model_copy(update=changes)
+    return outlook(seen, old.model_copy(update=changes))
+
+
+def _resumed(case: Case) -> tuple[Claim, ...]:
+    """A job that was suspended and is to work or to end says so, whichever rule applies; that rule's word wins."""
+    if not case.is_true(ConditionType.SUSPENDED) or case.driver.suspend_time is not None:
+        return ()
+    message = "The job ends." if case.seen.job.spec and case.seen.job.spec.suspend else "spec.suspend is false."
+    return (Claim(ConditionType.SUSPENDED, "False", Reason.NOT_SUSPENDED, message),)
 
 
 def _workers(case: Case, decision: Decision) -> WorkersStatus:
@@ -96,31 +113,40 @@ def events(case: Case, decision: Decision, new: BatchInferenceJobStatus) -> tupl
     told = list(decision.events)
     if (warning := _long_window(case)) is not None:
         told.insert(0, warning)
+    if case.ending and case.ending_begins and not decision.ended:
+        told.insert(0, BEGINS[case.ending])
+    if case.suspending_begins and case.seen.cluster is not None:
+        told.insert(0, SUSPENDING)
     before = {condition.type: condition for condition in case.status.conditions}
     for condition in new.conditions:
         old = before.get(condition.type)
         if old is not None and (old.status, old.reason) == (condition.status, condition.reason):
             continue
-        if (event := _event(condition)) is not None:
+        if (event := _event(condition, was_true=old is not None and old.status == "True")) is not None:
             told.append(event)
     return tuple(told)
 
 
-def _event(condition: Condition) -> Event | None:
+def _event(condition: Condition, *, was_true: bool) -> Event | None:
     """The event of a condition that changed; None where another condition or action says it already."""
-    said = Event("Normal", condition.reason, condition.message)
+    kind: Literal["Normal", "Warning"] = "Normal"
+    reason = condition.reason
     match condition.type, condition.status:
-        case ConditionType.SUCCEEDED, "True":
-            return said
+        case ((ConditionType.SUCCEEDED | ConditionType.VALIDATED), "True"):
+            pass
         case ConditionType.SUCCEEDED, "False":
-            return Event("Warning", condition.reason, condition.message)
-        case ConditionType.VALIDATED, "True":
-            return said
-        case ConditionType.PROGRESSING, _ if condition.reason in TROUBLE:
-            return Event("Warning", condition.reason, condition.message)
-        case ConditionType.PROGRESSING, "True" if condition.reason in (Reason.PROCESSING, Reason.FINALISING):
-            return said
-    return None
+            kind = "Warning"
+        case ConditionType.SUSPENDED, "True":
+            reason = "Suspended"
+        case ConditionType.SUSPENDED, "False" if was_true:
+            reason = "Resumed"
+        case ConditionType.PROGRESSING, _ if reason in TROUBLE:
+            kind = "Warning"
+        case ConditionType.PROGRESSING, "True" if reason in (Reason.PROCESSING, Reason.FINALISING):
+            pass
+        case _:
+            return None
+    return Event(kind, reason, condition.message)
 
 
 def _long_window(case: Case) -> Event | None:

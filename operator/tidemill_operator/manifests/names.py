@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tidemill_api.job_contract import Ending
 
 MAX_CLUSTER_NAME = 53
 """KubeRay derives Service and pod names from a RayCluster's name and allows it this many characters."""
@@ -25,9 +29,13 @@ def secret_name(cluster: str) -> str:
     return f"{cluster}-token"
 
 
-def submission_id(uid: str, attempt: int) -> str:
-    """Ray's id of an attempt: the same on every try, so that submitting twice runs once."""
-    return f"{uid}-{attempt}"
+def submission_id(uid: str, attempt: int, ending: Ending | None = None) -> str:
+    """Ray's id of an attempt: the same on every try, so that submitting twice runs once.
+
+    An attempt that ends the job has a name of its own: one that was submitted to run rows, just before the operator
+    was killed, must not pass for it.
+    """
+    return f"{uid}-{attempt}-{ending.lower()}" if ending else f"{uid}-{attempt}"
 
 
 def label_value(name: str) -> str:

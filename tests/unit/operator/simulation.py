@@ -1,4 +1,4 @@
-"""A small world in which whole jobs are played with a virtual clock: API server, KubeRay, Ray and a driver.
+"""A small world in which whole jobs are played with a virtual clock: a user, API server, KubeRay, Ray and a driver.
 
 The planner is the real one; everything around it is a model of how those parts behave, as `reconciler.py` and
 `apply.py` see them. Invariants are checked after every step.
@@ -17,12 +17,17 @@ from tidemill_operator.core.planner import plan
 from tidemill_operator.core.snapshot import AttemptState, AttemptView, DriverMetrics, Snapshot, WorkerPod
 
 PER_WORKER = 5
+CONDITIONS = ["Validated", "Progressing", "Suspended", "Succeeded", "Finished"]
 
 
 @dataclass
 class Driver:
-    """One attempt on a head. Its rows live in the world, as they live in the output folder."""
+    """One attempt on a head. Its rows live in the world, as they live in the output folder.
 
+    With an `ending` it runs no row: it writes the lines that are missing and joins.
+    """
+
+    ending: str | None = None
     phase: str = "starting"
     in_flight: dict[str, int] = field(default_factory=dict)
     end: AttemptView | None = None
@@ -39,10 +44,12 @@ class SimWorld:
         self.job = make_job(spec=make_spec(workers={"min": self.least, "max": 4}))
         self.cluster = None
         self.pods: list[WorkerPod] = []
-        self.drivers: dict[int, Driver] = {}  # of the head that runs now
+        self.drivers: dict[tuple[int, str | None], Driver] = {}  # of the head that runs now
         self.done = 0  # rows with a line in the output folder
         self.validated = False
-        self.manifest = False
+        self.manifest: Outcome | None = None
+        self.writable = True
+        self.stops = True  # whether drivers heed a stop
         self.pod_number = 0
         self.max_alive = 0
         self.events: list[str] = []
@@ -78,6 +85,28 @@ class SimWorld:
     def input_appears(self):
         self.input_exists = True
 
+    def output_is_full(self):
+        self.writable = False
+
+    def output_has_room(self):
+        self.writable = True
+
+    def _edit(self, **fields):
+        spec = self.job.spec.model_copy(update=fields)
+        self.job = replace(self.job, spec=spec, generation=self.job.generation + 1)
+
+    def user_suspends(self):
+        self._edit(suspend=True)
+
+    def user_resumes(self):
+        self._edit(suspend=False)
+
+    def user_cancels(self):
+        self._edit(cancel=True)
+
+    def window_ends(self):
+        self.now = max(self.now, self.job.created + self.job.spec.window)
+
     def work_goes_on(self):
         """KubeRay makes pods, and the driver gets one step further."""
         self._replace_pods()
@@ -86,7 +115,13 @@ class SimWorld:
             self._drive(driver)
 
     def _drive(self, driver):
-        if driver.phase == "starting":
+        if self.manifest is not None:
+            driver.end = AttemptView(AttemptState.ENDED, outcome=self.manifest)
+        elif not self.writable:
+            self._end(driver, Reason.OUTPUT_NOT_WRITABLE)
+        elif driver.ending:
+            self._finish(driver)
+        elif driver.phase == "starting":
             driver.phase = "validating"
             if not self.input_exists:
                 self._end(driver, Reason.INPUT_NOT_FOUND)
@@ -96,8 +131,7 @@ class SimWorld:
         elif driver.phase == "processing":
             self._answer(driver)
         elif driver.phase == "finalising":
-            self.manifest = True
-            self._end(driver, Reason.ALL_ROWS_ANSWERED)
+            self._join(driver, Reason.ALL_ROWS_ANSWERED)
 
     def _answer(self, driver):
         self.done += sum(driver.in_flight.values())
@@ -110,9 +144,21 @@ class SimWorld:
         if self.done == self.total:
             driver.phase = "finalising"
 
+    def _finish(self, driver):
+        if driver.phase == "starting":
+            driver.phase = "finalising"
+        elif self.validated:
+            self._join(driver, Reason(driver.ending))
+        else:
+            self._end(driver, Reason(driver.ending))
+
+    def _join(self, driver, reason):
+        rows = RowCounts(total=self.total, completed=self.done, failed=self.total - self.done)
+        self.manifest = Outcome(reason=reason, message="So it is.", rows=rows)
+        driver.end = AttemptView(AttemptState.ENDED, outcome=self.manifest)
+
     def _end(self, driver, reason):
-        rows = RowCounts(total=self.total, completed=self.done) if reason is Reason.ALL_ROWS_ANSWERED else RowCounts()
-        driver.end = AttemptView(AttemptState.ENDED, outcome=Outcome(reason=reason, message="So it is.", rows=rows))
+        driver.end = AttemptView(AttemptState.ENDED, outcome=Outcome(reason=reason, message="So it is."))
 
     def _alive(self):
         return [driver for driver in self.drivers.values() if driver.end is None]
@@ -133,7 +179,7 @@ class SimWorld:
             return replace(seen, attempt=AttemptView(AttemptState.LOST))
         if not self.cluster.head_ready:
             return replace(seen, attempt=AttemptView(AttemptState.UNKNOWN, problem="no head."))
-        driver = self.drivers.get(status.driver.attempt)
+        driver = self.drivers.get((status.driver.attempt, status.driver.ending))
         if driver is None:
             return replace(seen, attempt=AttemptView(AttemptState.LOST))
         if driver.end is not None:
@@ -174,15 +220,23 @@ class SimWorld:
                     self.cluster = make_cluster(head_ready=False, head_ip="", head_ready_since=None)
             case actions.DeleteCluster():
                 self.cluster_is_deleted()
-            case actions.SubmitDriver(_, attempt):
-                self.drivers.setdefault(attempt, Driver())
-            case actions.StopDriver(_, attempt):
-                driver = self.drivers[attempt]
-                driver.end = driver.end or AttemptView(AttemptState.STOPPED)
+            case actions.SubmitDriver(_, attempt, ending):
+                for namesake in (None, "Cancelled", "Expired") if ending else ():
+                    if namesake != ending:
+                        self._stop(attempt, namesake)
+                self.drivers.setdefault((attempt, ending), Driver(ending))
+            case actions.StopDriver(_, attempt, ending):
+                self._stop(attempt, ending)
             case actions.ScaleCluster():
                 self._scale(action)
             case actions.DeleteJob():
                 self.deleted = True
+
+    def _stop(self, attempt, ending):
+        driver = self.drivers.get((attempt, ending))
+        if driver is not None and driver.end is None and self.stops:
+            self.done += sum(driver.in_flight.values())  # it flushes what is answered
+            driver.end = AttemptView(AttemptState.STOPPED)
 
     def _scale(self, scale):
         busy = {ip for driver in self._alive() for ip, rows in driver.in_flight.items() if rows}
@@ -191,6 +245,8 @@ class SimWorld:
         self.pods = [pod for pod in self.pods if pod not in victims]
         assert len(self.pods) <= scale.replicas, "KubeRay would have to pick a pod by itself"
         assert scale.replicas == 0 or self.validated, "workers before validation"
+        asked = self.job.spec.cancel or self.job.spec.suspend or self.now >= self.job.created + self.job.spec.window
+        assert scale.replicas <= self.cluster.replicas or not asked, "workers for a job that has to stop"
         self.cluster = replace(
             self.cluster,
             replicas=scale.replicas,
@@ -200,10 +256,11 @@ class SimWorld:
 
     def _check_world(self):
         assert len(self._alive()) <= 1, "two attempts at once"
+        assert not any(driver.ending and driver.in_flight for driver in self._alive())
 
     def _check_status(self, new):
         old = {c.type: c for c in self.job.status.conditions}
-        assert [c.type for c in new.conditions] == ["Validated", "Progressing", "Succeeded", "Finished"]
+        assert [c.type for c in new.conditions] == CONDITIONS
         for condition in new.conditions:
             before = old.get(condition.type)
             flipped = before is None or before.status != condition.status
@@ -218,7 +275,10 @@ class SimWorld:
         return any(c.type == "Finished" and c.status == "True" for c in self.job.status.conditions)
 
     def succeeded(self):
-        return next(c.reason for c in self.job.status.conditions if c.type == "Succeeded")
+        return self.reason("Succeeded")
+
+    def reason(self, of):
+        return next(c.reason for c in self.job.status.conditions if c.type == of)
 
     def settle(self):
         """Reconciles until there is nothing more to do at this moment, as the queue would."""

@@ -10,6 +10,7 @@ from unit.operator.builders import T0
 
 from tidemill_api.conditions import ConditionType, Reason
 from tidemill_api.job_contract import JobConfig
+from tidemill_operator.core.plan import SubmitDriver
 from tidemill_operator.core.planner import plan
 from tidemill_operator.core.snapshot import Snapshot
 from tidemill_operator.core.spec_checks import SpecPolicy
@@ -56,7 +57,7 @@ def runnable(job):
     assert len(built["metadata"]["name"]) <= 53
     assert json.loads(json.dumps(built)) == built
     token_secret(order, "token")
-    config = job_config(job.namespace, job.name, job.spec, 1)
+    config = job_config(job, SubmitDriver("10.0.0.1", 1))
     assert JobConfig.model_validate_json(config.model_dump_json()) == config
 
 

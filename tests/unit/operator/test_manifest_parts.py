@@ -3,17 +3,19 @@
 import re
 from dataclasses import replace
 from decimal import Decimal
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unit.operator.builders import T0, make_job, make_spec
 
+from tidemill_api.job_contract import Ending
 from tidemill_operator.apply import scale_patch
-from tidemill_operator.core.plan import Event, ScaleCluster
+from tidemill_operator.core.plan import Event, ScaleCluster, SubmitDriver
 from tidemill_operator.event_writer import event_manifest
 from tidemill_operator.manifests.job_config import job_config
-from tidemill_operator.manifests.names import cluster_name, label_value
+from tidemill_operator.manifests.names import cluster_name, label_value, submission_id
 from tidemill_operator.manifests.quantities import quantity, whole_bytes
 
 OBJECT_NAMES = st.from_regex(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", fullmatch=True)
@@ -71,8 +73,26 @@ def test_the_same_event_has_the_same_name_and_another_has_not():
 
 
 def test_the_drivers_output_folder_ends_with_a_slash():
-    config = job_config("team", "tickets", make_spec(output={"uri": "/data/out"}), attempt=3)
+    job = make_job(spec=make_spec(output={"uri": "/data/out"}))
+    config = job_config(job, SubmitDriver("10.0.0.1", 3))
     assert (config.output_uri, config.attempt, config.workers_max, config.mounts) == ("/data/out/", 3, 4, ("/data",))
+    assert (config.ending, config.resubmit_of_uri) == (None, "")
+
+
+def test_the_driver_is_told_of_bad_lines_retries_and_bounds():
+    spec = make_spec(
+        input={"uri": "/data/in.jsonl", "onInvalid": "Skip"},
+        retry={"maxAttempts": 7, "backoffSeconds": 11},
+        maxFailedRows=5,
+    )
+    config = job_config(make_job(spec=spec), SubmitDriver("10.0.0.1", 3, "Expired", "/data/before/"))
+    assert (config.on_invalid, config.max_attempts, config.retry_backoff_seconds) == ("Skip", 7, 11)
+    assert (config.max_failed_rows, config.ending, config.resubmit_of_uri) == (5, "Expired", "/data/before/")
+
+
+def test_every_purpose_of_an_attempt_has_a_submission_of_its_own():
+    purposes = (None, *get_args(Ending))
+    assert len({submission_id("uid", 3, purpose) for purpose in purposes}) == len(purposes) == 3
 
 
 @pytest.mark.parametrize("name", ["a" * 199 + "-b", "a" * 199 + ".b", "a" * 198 + "-.b"])

@@ -36,10 +36,12 @@ VALIDATED, FINISHED = ConditionType.VALIDATED, ConditionType.FINISHED
 # The cluster
 
 
-def test_a_new_job_gets_a_cluster_and_says_all_four_conditions():
+def test_a_new_job_gets_a_cluster_and_says_all_conditions():
     first = look()
     assert first.actions == (CreateCluster(),)
-    assert [c.type for c in first.status.conditions] == ["Validated", "Progressing", "Succeeded", "Finished"]
+    types = ["Validated", "Progressing", "Suspended", "Succeeded", "Finished"]
+    assert [c.type for c in first.status.conditions] == types
+    assert condition(first, ConditionType.SUSPENDED) == ("False", "NotSuspended")
     assert condition(first, SUCCEEDED) == ("Unknown", "Running")
     assert condition(first, FINISHED) == ("False", "Running")
     assert first.status.start_time == T0 + timedelta(minutes=1)

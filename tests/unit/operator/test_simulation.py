@@ -1,5 +1,6 @@
 """Whole jobs played to their end, with faults at any step and the operator killed at any moment."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.operator.simulation import SimWorld
@@ -36,7 +37,7 @@ def test_a_quiet_job_takes_one_attempt_and_says_each_thing_once():
     assert world.job.status.rows.completed == world.total
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(MOVES, st.integers(0, 40), st.integers(0, 2))
 def test_whatever_is_killed_the_job_ends_with_every_row(moves, total, least):
     world = SimWorld(total=total, least=least)
@@ -69,17 +70,150 @@ def test_a_missing_input_never_starts_a_worker_and_heals(after, moves):
     assert world.succeeded() == "AllRowsAnswered"
 
 
-@settings(max_examples=100, deadline=None)
-@given(MOVES)
-def test_when_the_window_ends_the_job_ends_whatever_its_state(moves):
-    world = SimWorld()
+def play(world, moves):
     for move, crash, seconds in moves:
         getattr(world, move)()
         world.reconcile(crash)
         world.pass_time(seconds)
-    world.pass_time(4 * 3600)
-    for _ in range(5):
+
+
+USER = ["user_suspends", "user_resumes"]
+ENDS = {"user_cancels": "Cancelled", "window_ends": "Expired"}
+FULL = ["output_is_full", "output_has_room"]
+
+
+def moves_of(*kinds):
+    return st.lists(
+        st.tuples(
+            st.sampled_from(["head_comes_up", "work_goes_on", "work_goes_on", *FAULTS, *kinds]),
+            st.sampled_from(["", "", "before", "after"]),
+            st.integers(0, 40),
+        ),
+        max_size=40,
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(moves_of(*USER), st.integers(0, 40))
+def test_a_job_suspended_and_resumed_at_any_moment_ends_with_every_row(moves, total):
+    world = SimWorld(total=total)
+    play(world, moves)
+    world.user_resumes()
+    play_on(world)
+    assert world.succeeded() == "AllRowsAnswered"
+    assert world.done == total
+    assert world.reason("Suspended") == "NotSuspended"
+
+
+@settings(max_examples=60, deadline=None)
+@given(moves_of(*USER))
+def test_a_suspended_job_costs_nothing_and_stays_suspended(moves):
+    world = SimWorld()
+    play(world, moves)
+    world.user_suspends()
+    for _ in range(20):
+        world.head_comes_up()
         world.settle()
+        world.pass_time(15)
+    if not world.finished:  # its driver may have said so before
+        assert (world.cluster, world.pods) == (None, [])
+        assert world.reason("Suspended") == world.reason("Progressing") == "SuspendRequested"
+        assert not world.reconcile().actions
+
+
+@settings(max_examples=150, deadline=None)
+@given(moves_of(*USER, *FULL), st.sampled_from(sorted(ENDS)), moves_of(*USER), st.integers(0, 40))
+def test_whenever_the_end_comes_each_row_gets_its_line_and_the_job_ends(before, end, after, total):
+    world = SimWorld(total=total)
+    play(world, before)
+    world.output_has_room()
+    getattr(world, end)()
+    play(world, after)
+    play_on(world, steps=400)
+    assert world.succeeded() in {ENDS[end], "Expired", "AllRowsAnswered"}
+    rows = world.job.status.rows
+    if world.manifest is not None:
+        assert rows.completed + rows.failed == rows.total == total
+        assert world.succeeded() == world.manifest.reason
+    elif world.reason("Validated") == "AllLinesValid":
+        said = next(c.message for c in world.job.status.conditions if c.type == "Succeeded")
+        assert "The output folder takes no file" in said
+
+
+@settings(max_examples=20, deadline=None)
+@given(moves_of(*USER, *FULL), st.sampled_from(sorted(ENDS)), st.booleans())
+def test_even_an_end_that_nothing_helps_comes(before, end, heeds):
+    """The output never takes a file again, or no driver ever stops; what is known then is said."""
+    world = SimWorld()
+    play(world, before)
+    world.stops, world.writable = heeds, False
+    getattr(world, end)()
+    for _ in range(400):
+        world.head_comes_up()
+        world.settle()
+        world.work_goes_on()
+        world.pass_time(15)
+    assert world.finished
+    assert (world.cluster, world.pods) == (None, [])
+
+
+@pytest.mark.parametrize("end", sorted(ENDS))
+def test_an_attempt_that_nobody_wrote_down_stops_before_the_lines_are_written(end):
+    """The operator was killed between the submission of the next attempt and its status, and then the end came."""
+    world = SimWorld()
+    for _ in range(4):
+        world.head_comes_up()
+        world.work_goes_on()
+        world.settle()
+    world.driver_dies()
+    world.reconcile("after")
+    assert len(world.drivers) == 2
+    getattr(world, end)()
+    play_on(world)
+    assert world.succeeded() == ENDS[end]
+    assert world.manifest.rows.completed + world.manifest.rows.failed == world.total
+
+
+ASKED = [*ENDS, "user_suspends"]
+
+
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("crash", ["", "before", "after"])
+@pytest.mark.parametrize("steps", range(16))
+def test_an_end_or_a_pause_at_every_step_of_a_quiet_job(asked, crash, steps):
+    """The operator is killed in the look just before, and again in the look just after it is asked for."""
+    world = SimWorld()
+    for _ in range(steps):
+        world.head_comes_up()
+        world.work_goes_on()
+        world.reconcile()
+        world.pass_time(2)
+    world.work_goes_on()
+    world.reconcile(crash)
+    done, ended = world.done, world.finished
+    getattr(world, asked)()
+    world.reconcile(crash)
+    for _ in range(10):
+        world.settle()
+        world.pass_time(2)
+    world.user_resumes()
+    play_on(world)
+    assert world.done >= done, "an answered row was lost"
+    if not ended:
+        assert world.succeeded() in {ENDS.get(asked), "AllRowsAnswered"}
+        assert (world.manifest is None) <= (asked in ENDS)
+
+
+@settings(max_examples=20, deadline=None)
+@given(moves_of(*USER, *FULL))
+def test_when_the_window_ends_a_job_that_is_left_alone_ends(moves):
+    world = SimWorld()
+    play(world, moves)
+    world.pass_time(4 * 3600)
+    for _ in range(300):
+        world.head_comes_up()
+        world.settle()
+        world.work_goes_on()
         world.pass_time(60)
     assert world.finished
     assert world.cluster is None

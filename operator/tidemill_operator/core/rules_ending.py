@@ -1,0 +1,114 @@
+"""Rules of a job that is cancelled or whose window is over: stop the driver, have the rest of the lines written, end.
+
+Rows that have no line get their error line from one more attempt, which runs no row and needs no worker, in the same
+cluster or in a new one. Every way through these rules ends: by that attempt's outcome, at once where there is nothing
+to write, and after `ENDING_GRACE` with what is known then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tidemill_api.conditions import ConditionType, Reason
+from tidemill_operator.core.attempts import open_attempt
+from tidemill_operator.core.decision import Case, Claim, Decision
+from tidemill_operator.core.halts import ENDING_GRACE
+from tidemill_operator.core.rules_cluster import NEXT_TRY
+from tidemill_operator.core.rules_end import end
+from tidemill_operator.core.rules_work import figures
+from tidemill_operator.core.snapshot import AttemptState
+from tidemill_operator.core.stopping import stop_driver
+from tidemill_operator.core.worker_group import scale_actions
+
+if TYPE_CHECKING:
+    from tidemill_api.job_contract import Ending
+
+
+def given_up(case: Case) -> Decision | None:
+    """An hour of trying is over: the job ends with what is known."""
+    since = case.driver.ending_time
+    if case.ending is None or since is None or case.seen.now < since + ENDING_GRACE:
+        return None
+    return _end_without_lines(case, case.ending, f"The results could not be put in order within {ENDING_GRACE}.")
+
+
+def nothing_to_write(case: Case) -> Decision | None:
+    """No line of the input was ever checked, and nothing runs: there is nothing to write and no cluster to start."""
+    if case.ending is None or case.is_true(ConditionType.VALIDATED) or open_attempt(case.driver):
+        return None
+    return end(case, Reason(case.ending), f"{_cause(case, case.ending)} before any row was run.{_awaited(case)}")
+
+
+def nowhere_to_write(case: Case) -> Decision | None:
+    """The end came while the job waited for its output folder: error lines could not be written there either."""
+    if case.ending is None or not case.ending_begins or open_attempt(case.driver):
+        return None
+    outcome = case.seen.attempt.outcome
+    reason = outcome.reason if case.just_booked and outcome else case.reason(ConditionType.PROGRESSING)
+    if reason != Reason.OUTPUT_NOT_WRITABLE:
+        return None
+    return _end_without_lines(case, case.ending, "The output folder takes no file.")
+
+
+def driver_at_work(case: Case) -> Decision | None:
+    """A driver still runs rows: stop it. One that is already putting the results in order may finish."""
+    since = case.driver.ending_time
+    if case.ending is None or since is None or not open_attempt(case.driver) or case.driver.ending is not None:
+        return None
+    if _finalising(case):
+        return None
+    message = f"{_cause(case, case.ending)}; the driver is being stopped, and writes down what is answered."
+    claim = Claim(ConditionType.PROGRESSING, "True", Reason(case.ending), message)
+    return stop_driver(case, since, claim)
+
+
+def _finalising(case: Case) -> bool:
+    """Whether the driver has every line; for a moment in which its figures are missing, what was seen last counts."""
+    if case.seen.metrics is not None:
+        return case.seen.metrics.phase == "finalising"
+    return case.reason(ConditionType.PROGRESSING) == Reason.FINALISING
+
+
+def lines_being_written(case: Case) -> Decision | None:
+    """The attempt that writes the rest of the lines runs: no worker is needed any more."""
+    reason = case.driver.ending
+    if reason is None or not open_attempt(case.driver) or case.seen.attempt.state is not AttemptState.ACTIVE:
+        return None
+    message = "Rows without an answer get their error lines, and the results are put in order."
+    claim = Claim(ConditionType.PROGRESSING, "True", Reason(reason), message)
+    known = figures(case, case.seen.metrics) if case.seen.metrics is not None else Decision()
+    return replace(
+        known,
+        actions=scale_actions(case, wanted=0, in_flight={}),
+        claims=(*known.claims, claim),
+        workers_desired=0,
+        recheck_after=case.seen.tuning.poll,
+    )
+
+
+def _cause(case: Case, ending: Ending) -> str:
+    if ending == "Cancelled":
+        return "The job was cancelled"
+    return f"The completion window of {case.spec.completion_window} ended"
+
+
+def _awaited(case: Case) -> str:
+    """What the job was waiting for, so that nobody has to look for it in old events."""
+    said = case.condition(ConditionType.PROGRESSING)
+    waiting = said is not None and said.status != "True" and said.reason != Reason.SUSPEND_REQUESTED
+    started = case.driver.attempt > 0 or case.seen.cluster is not None
+    if said is None or not waiting or not started:
+        return ""
+    return f" It was waiting: {said.reason}: {said.message.partition(NEXT_TRY)[0].rstrip()}"
+
+
+def _end_without_lines(case: Case, ending: Ending, why: str) -> Decision:
+    rows = case.status.rows
+    answered = f"{case.rows_answered} of {rows.total} rows answered" if rows.total else "no row known to be answered"
+    message = (
+        f"{_cause(case, ending)} with {answered}. {why} The lines of answered rows stand in the folder parts/ of"
+        f" {case.spec.output.uri}; the other rows have none."
+    )
+    tail = case.seen.attempt.log_tail
+    return end(case, Reason(ending), f"{message}\nLast lines of the driver's log:\n{tail}" if tail else message)

@@ -1,0 +1,253 @@
+"""The rules of a cancel and of the window's end, as sentences. A snapshot goes in, a plan comes out."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from unit.operator.builders import (
+    T0,
+    active,
+    condition,
+    ended,
+    look,
+    make_cluster,
+    make_job,
+    make_spec,
+    make_workers,
+    message,
+    reasons,
+    running_status,
+)
+
+from tidemill_api.conditions import ConditionType, Reason
+from tidemill_api.job_contract import RowCounts
+from tidemill_api.v1alpha1.batch_inference_job_status import RowsStatus
+from tidemill_operator.core.plan import CreateCluster, DeleteCluster, ScaleCluster, StopDriver, SubmitDriver
+from tidemill_operator.core.snapshot import AttemptState, AttemptView, Rejection
+
+PROGRESSING, SUCCEEDED = ConditionType.PROGRESSING, ConditionType.SUCCEEDED
+VALIDATED, FINISHED = ConditionType.VALIDATED, ConditionType.FINISHED
+
+CANCEL = {"spec": make_spec(cancel=True)}
+ENDINGS = {
+    "Cancelled": ({"cancel": True}, timedelta(hours=1)),
+    "Expired": ({"cancel": False}, timedelta(hours=4)),
+}
+"""By ending: the spec, and how long after the job's creation it is looked at."""
+
+SILENT = AttemptView(AttemptState.UNKNOWN, problem="timed out.")
+
+
+def working_status(**driver):
+    """The status of a job that has answered 4 of 10 rows."""
+    seen = {"cluster": make_cluster(replicas=1), "workers": make_workers(1)}
+    working = look(status=running_status(), **seen, **run()).status
+    return working.model_copy(update={"driver": running_status(**driver).driver})
+
+
+def at_end(ending, *, status, later=timedelta(0), **seen):
+    spec, after = ENDINGS[ending]
+    return look(after=after + later, job=make_job(spec=make_spec(**spec), status=status), **seen)
+
+
+def run(**fields):
+    figures = {"phase": "processing", "rows_total": 10, "rows_completed": 4, "rows_per_worker": 10} | fields
+    return active(**figures)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+class TestEitherEnd:
+    def test_stops_the_driver_has_the_lines_written_and_ends(self, ending):
+        seen = {"cluster": make_cluster(replicas=1), "workers": make_workers(1)}
+        stopping = at_end(ending, status=working_status(), **seen, **run(rows_completed=6))
+        assert stopping.actions == (StopDriver("10.0.0.1", 1),)
+        assert condition(stopping, PROGRESSING) == ("True", ending)
+        assert condition(stopping, SUCCEEDED) == ("Unknown", "Running")
+        assert stopping.status.rows.completed == 6
+
+        second = timedelta(seconds=1)
+        stopped = ended(state=AttemptState.STOPPED)
+        writing = at_end(ending, status=stopping.status, later=second, **seen, **stopped)
+        leave = ScaleCluster("tickets-abc", 0, 4, ("w1",))
+        assert writing.actions == (leave, SubmitDriver("10.0.0.1", 2, ending))
+        assert (writing.status.driver.ending, writing.status.driver.failures) == (ending, 0)
+
+        told = make_cluster(workers_to_delete=("w1",))
+        leaving = {"cluster": told, "workers": make_workers(1, deleting=True)}
+        waiting = at_end(ending, status=writing.status, later=2 * second, **leaving, **run(phase="finalising"))
+        assert waiting.actions == ()
+        assert condition(waiting, PROGRESSING) == ("True", ending)
+
+        rows = RowCounts(total=10, completed=6, failed=4)
+        over = at_end(ending, status=waiting.status, later=3 * second, cluster=told, **ended(Reason(ending), rows=rows))
+        assert condition(over, SUCCEEDED) == ("False", ending)
+        assert condition(over, FINISHED) == ("True", ending)
+        assert message(over, SUCCEEDED) == "Said by the driver."
+        assert over.status.rows == RowsStatus(total=10, completed=6, failed=4, remaining=0)
+
+    def test_comes_at_once_where_nothing_was_ever_validated(self, ending):
+        over = at_end(ending, status=look().status)
+        assert over.actions == ()
+        assert condition(over, FINISHED) == ("True", ending)
+        assert "before any row was run" in message(over, SUCCEEDED)
+        assert over.status.rows.total == 0
+
+    def test_stops_a_driver_that_still_validates_and_comes_at_once_then(self, ending):
+        seen = {"cluster": make_cluster()}
+        stopping = at_end(ending, status=running_status(), **seen, **active(phase="validating", rows_validated=3))
+        assert stopping.actions == (StopDriver("10.0.0.1", 1),)
+        over = at_end(ending, status=stopping.status, **seen, **ended(state=AttemptState.STOPPED))
+        assert (over.actions, condition(over, FINISHED)) == ((), ("True", ending))
+
+    def test_notices_that_validation_passed_just_now(self, ending):
+        stopping = at_end(ending, status=running_status(), cluster=make_cluster(), **run(rows_completed=0))
+        assert condition(stopping, VALIDATED) == ("True", "AllLinesValid")
+        writing = at_end(ending, status=stopping.status, cluster=make_cluster(), **ended(state=AttemptState.STOPPED))
+        assert writing.actions == (SubmitDriver("10.0.0.1", 2, ending),)
+
+    def test_gets_a_cluster_without_workers_where_there_is_none(self, ending):
+        status = working_status(ended_attempt=1)
+        creating = at_end(ending, status=status)
+        assert creating.actions == (CreateCluster(),)
+        submitting = at_end(ending, status=creating.status, cluster=make_cluster())
+        assert submitting.actions == (SubmitDriver("10.0.0.1", 2, ending),)
+
+    def test_leaves_a_driver_alone_that_puts_the_results_in_order(self, ending):
+        joining = at_end(
+            ending, status=working_status(), cluster=make_cluster(), **run(phase="finalising", rows_completed=10)
+        )
+        assert joining.actions == ()
+        assert condition(joining, PROGRESSING) == ("True", "Finalising")
+        blind = at_end(
+            ending,
+            status=joining.status,
+            cluster=make_cluster(),
+            attempt=AttemptView(AttemptState.ACTIVE),
+            metrics_problem="slow.",
+        )
+        assert not [action for action in blind.actions if isinstance(action, StopDriver)]
+        over = at_end(ending, status=joining.status, **ended(Reason.ALL_ROWS_ANSWERED))
+        assert condition(over, SUCCEEDED) == ("True", "AllRowsAnswered")
+
+    def test_is_not_held_by_a_head_that_is_silent(self, ending):
+        seen = {"cluster": make_cluster(replicas=1), "workers": make_workers(1), "attempt": SILENT}
+        waiting = at_end(ending, status=working_status(), **seen)
+        assert waiting.actions == ()
+        removing = at_end(ending, status=waiting.status, later=timedelta(seconds=120), **seen)
+        assert removing.actions == (DeleteCluster("tickets-abc", "cluster-1"),)
+        lost = at_end(ending, status=removing.status, later=timedelta(seconds=121), **ended(state=AttemptState.LOST))
+        assert lost.actions == (CreateCluster(),)
+
+    def test_tries_again_with_back_off_when_its_driver_dies_and_gives_up_after_an_hour(self, ending):
+        status = working_status(ended_attempt=1, attempt=1)
+        cluster, waits, later = make_cluster(), [], timedelta(0)
+        submitted = at_end(ending, status=status, cluster=cluster)
+        for _ in range(6):
+            died = at_end(ending, status=submitted.status, later=later, cluster=cluster, **ended(log="Killed"))
+            assert died.actions == ()
+            assert condition(died, PROGRESSING) == ("False", "DriverFailing")
+            waits.append(died.recheck_after.total_seconds())
+            later += died.recheck_after
+            submitted = at_end(ending, status=died.status, later=later, cluster=cluster)
+            assert isinstance(submitted.actions[0], SubmitDriver)
+            assert submitted.actions[0].ending == ending
+        assert waits == [30, 60, 120, 240, 480, 600]
+        over = at_end(ending, status=submitted.status, later=timedelta(hours=1), cluster=cluster, **ended(log="Killed"))
+        assert condition(over, FINISHED) == ("True", ending)
+        assert "4 of 10 rows answered" in message(over, SUCCEEDED)
+        assert "parts/ of /data/out/" in message(over, SUCCEEDED)
+        assert message(over, SUCCEEDED).endswith("Killed")
+
+    def test_comes_at_once_where_the_output_takes_no_file(self, ending):
+        waiting = look(status=working_status(), cluster=make_cluster(), **ended(Reason.OUTPUT_NOT_WRITABLE))
+        over = at_end(ending, status=waiting.status, cluster=make_cluster())
+        assert condition(over, FINISHED) == ("True", ending)
+        assert "The output folder takes no file. The lines of answered rows stand in the folder parts/" in message(
+            over, SUCCEEDED
+        )
+        same_look = at_end(ending, status=working_status(), cluster=make_cluster(), **ended(Reason.OUTPUT_NOT_WRITABLE))
+        assert condition(same_look, FINISHED) == ("True", ending)
+
+    @pytest.mark.parametrize("reason", [Reason.MODEL_NOT_FOUND, Reason.STORAGE_UNREACHABLE])
+    def test_does_not_wait_for_what_only_rows_need(self, ending, reason):
+        waiting = look(
+            after=timedelta(hours=3, minutes=59),
+            status=working_status(),
+            cluster=make_cluster(),
+            **ended(reason),
+        )
+        later = timedelta(hours=3)  # a cancel in the middle of the wait
+        spec, _ = ENDINGS[ending]
+        job = make_job(spec=make_spec(**spec), status=waiting.status)
+        after = timedelta(hours=4) if ending == "Expired" else later
+        assert look(after=after, job=job, cluster=make_cluster()).actions == (SubmitDriver("10.0.0.1", 2, ending),)
+
+    def test_waits_with_back_off_for_a_cluster_that_is_refused(self, ending):
+        refused = Rejection(Reason.CLUSTER_REJECTED, "exceeded quota.")
+        creating = at_end(ending, status=working_status(ended_attempt=1), rejection=refused)
+        assert creating.recheck_after == timedelta(seconds=30)
+        assert at_end(ending, status=creating.status, later=timedelta(seconds=29)).actions == ()
+        again = at_end(ending, status=creating.status, later=timedelta(seconds=30))
+        assert again.actions == (CreateCluster(),)
+
+    def test_is_told_once_when_it_takes_a_while(self, ending):
+        seen = {"cluster": make_cluster(), **run()}
+        first = at_end(ending, status=working_status(), **seen)
+        told = {"Cancelled": "Cancelling", "Expired": "Expiring"}[ending]
+        assert told in reasons(first)
+        assert told not in reasons(at_end(ending, status=first.status, later=timedelta(seconds=1), **seen))
+
+
+def test_a_cancel_beats_the_end_of_the_window():
+    job = make_job(spec=make_spec(cancel=True), status=working_status(ended_attempt=1))
+    late = look(after=timedelta(hours=5), job=job, cluster=make_cluster())
+    assert late.actions == (SubmitDriver("10.0.0.1", 2, "Cancelled"),)
+
+
+def test_a_longer_window_lets_the_job_go_on_where_no_end_was_written():
+    expired = at_end("Expired", status=working_status(ended_attempt=1), cluster=make_cluster())
+    died = at_end("Expired", status=expired.status, cluster=make_cluster(), **ended())
+    longer = make_job(spec=make_spec(completionWindow="8h"), status=died.status)
+    goes_on = look(after=timedelta(hours=4, minutes=1), job=longer, cluster=make_cluster())
+    assert goes_on.actions == (SubmitDriver("10.0.0.1", 3),)
+    assert goes_on.status.driver.ending_time is None
+
+
+def test_a_job_that_ended_is_not_cancelled_any_more():
+    over = look(status=running_status(), **ended(Reason.ALL_ROWS_ANSWERED)).status
+    late = look(after=timedelta(hours=9), job=make_job(**CANCEL, status=over))
+    assert (late.actions, late.events, late.status) == ((), (), over)
+
+
+def test_a_job_cancelled_before_it_was_seen_gets_no_cluster():
+    over = look(job=make_job(**CANCEL))
+    assert (over.actions, condition(over, SUCCEEDED)) == ((), ("False", "Cancelled"))
+    assert reasons(over) == ["Cancelled"]
+
+
+def test_an_ending_attempt_whose_ray_is_silent_is_held():
+    status = working_status(ended_attempt=1)
+    submitted = at_end("Cancelled", status=status, cluster=make_cluster())
+    silent = at_end("Cancelled", status=submitted.status, cluster=make_cluster(), attempt=SILENT)
+    assert silent.actions == ()
+    assert condition(silent, PROGRESSING) == ("Unknown", "RayUnreachable")
+
+
+def test_an_outcome_without_rows_takes_nothing_back():
+    status = working_status().model_copy(update={"rows": RowsStatus(total=10, completed=4, remaining=6)})
+    over = look(job=make_job(**CANCEL, status=status), cluster=make_cluster(), **ended(Reason.CANCELLED))
+    assert over.status.rows == RowsStatus(total=10, completed=4, remaining=6)
+
+
+def test_a_job_that_is_looked_at_long_after_its_window_still_gets_its_lines():
+    """The operator was away at the end: the grace counts from its first look."""
+    late = look(after=timedelta(days=3), status=working_status(ended_attempt=1), cluster=make_cluster())
+    assert late.actions == (SubmitDriver("10.0.0.1", 2, "Expired"),)
+    assert late.status.driver.ending_time == T0 + timedelta(days=3)
+
+
+def test_an_end_resubmitted_of_another_job_still_knows_its_folder():
+    spec = make_spec(cancel=True, resubmitOf="before")
+    status = working_status(ended_attempt=1, resubmit_of_uri="/data/before/")
+    writing = look(job=replace(make_job(spec=spec, status=status)), cluster=make_cluster())
+    assert writing.actions == (SubmitDriver("10.0.0.1", 2, "Cancelled", "/data/before/"),)
