@@ -1,11 +1,8 @@
 """Rules for the tests of validation: of a model that nothing is known of, and of the real ones on this machine.
-
-vLLM is imported by whoever needs it first, which warns of its own deprecations: `with_vllm` does it without them.
 """
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 from tidemill_api.v1alpha1.common import EngineArgs, ModelSpec
@@ -39,8 +36,6 @@ def real_model(folder: str, name: str = "m", max_model_len: int | None = None) -
 
 def with_vllm(judge: Judge) -> Judge:
     """The same rules with vLLM loaded, and its front end where the model is known."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        _ = judge.front_end if judge.facts.known else None
-        _ = judge.types
+    _ = judge.front_end if judge.facts.known else None
+    _ = judge.types
     return judge

@@ -100,9 +100,9 @@ def _validate(config: JobConfig, source: Input, claim: Claim, earlier: Folder | 
     log.info("validating %s (%d bytes)", config.input_uri, source.identity.size)
     forget_preparations(claim.folder)
     custom_ids = CustomIds()
-    rules = Judge.of(EngineSettings(config.model, config.gpus_per_worker))
-    plan = Plan(rules, config.workers_max, skip=config.on_invalid == "Skip")
-    index = validate(source, claim, plan, metrics.validated, custom_ids)
+    with Judge.of(EngineSettings(config.model, config.gpus_per_worker)) as rules:
+        plan = Plan(rules, config.workers_max, skip=config.on_invalid == "Skip")
+        index = validate(source, claim, plan, metrics.validated, custom_ids)
     log.info("%d rows in %d chunks, %d bad lines", index.rows, len(index.chunks), index.invalid)
     if earlier is not None:
         taken_over = take_over(earlier, claim.folder, index, custom_ids)

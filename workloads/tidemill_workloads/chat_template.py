@@ -131,7 +131,7 @@ def compile_template(source: str, special_tokens: Mapping[str, str]) -> ChatTemp
         dict(special_tokens),
         prints_only=prints_contents_only(tree),
         both_forms=walks_content,
-        dated="strftime_now" in names,
+        dated="strftime_now" in source,
     )
 
 

@@ -43,6 +43,11 @@ class FrontEnd:
             raise JobRefused(Reason.INVALID_SPEC, shortened(message)) from error
         self._loop = asyncio.new_event_loop()
 
+    def close(self) -> None:
+        """Ends vLLM's threads and our loop."""
+        self._vllm.renderer.shutdown()
+        self._loop.close()
+
     @property
     def urls(self) -> tuple[str, ...]:
         """What the model serves."""
@@ -75,7 +80,8 @@ class FrontEnd:
         answer = await (vllm.render_chat(request) if url == CHAT else vllm.render_completion(request))
         if isinstance(answer, ErrorResponse):
             raise bad_parameter(answer.error.message, answer.error.param)
-        return answer[1] if url == CHAT else answer
+        inputs: list[Any] = answer[1] if url == CHAT else answer
+        return inputs
 
     def _embedding_inputs(self, request: Any) -> list[Any]:
         """As `PoolingServing` of vLLM prepares a request."""

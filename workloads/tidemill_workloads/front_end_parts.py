@@ -98,4 +98,4 @@ def _embed_processor(config: Any, renderer: Any, arguments: Any) -> Any:
         chat_template_content_format=arguments.chat_template_content_format,
         trust_request_chat_template=arguments.trust_request_chat_template,
     )
-    return EmbedIOProcessor(config, renderer, template)
+    return EmbedIOProcessor(config, renderer, template)  # type: ignore[no-untyped-call] # vLLM leaves it so

@@ -11,10 +11,13 @@ Not judged here: the size of media in a row, which only the engine's processor k
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import time
+import warnings
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from tidemill_workloads.model_facts import ModelFacts, read_facts
 from tidemill_workloads.plain_requests import is_plain, output_cap, parameters_key, prompts
@@ -23,6 +26,8 @@ from tidemill_workloads.token_bounds import TextSize
 from tidemill_workloads.urls import CHAT, EMBEDDINGS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tidemill_workloads.engine.interface import EngineSettings
     from tidemill_workloads.front_end import FrontEnd
     from tidemill_workloads.request_types import RequestTypes
@@ -35,7 +40,7 @@ MAX_ACCEPTED = 4096
 
 @dataclass(slots=True)
 class Judge:
-    """The rules of one job's model. Loads vLLM when it first has to, and keeps it."""
+    """The rules of one job's model. Loads vLLM when it first has to, and keeps it until its `with` block ends."""
 
     settings: EngineSettings
     facts: ModelFacts
@@ -43,11 +48,23 @@ class Judge:
     _front_end: FrontEnd | None = None
     _urls: tuple[str, ...] | None = None
     _accepted: set[bytes] = field(default_factory=set)
+    _environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
 
     @classmethod
     def of(cls, settings: EngineSettings) -> Judge:
         """The judge for a model whose files were found readable."""
         return cls(settings, read_facts(settings.model))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends what vLLM holds open, and forgets what it set in the environment: a driver inherits it."""
+        if self._front_end is not None:
+            self._front_end.close()
+        for name in os.environ.keys() - self._environment.keys():
+            del os.environ[name]
+        os.environ.update(self._environment)
 
     @property
     def model(self) -> str:
@@ -66,9 +83,10 @@ class Judge:
         """VLLM's request types."""
         if self._types is None:
             began = time.monotonic()
-            from tidemill_workloads.request_types import RequestTypes
+            with _warnings_aside():
+                from tidemill_workloads.request_types import RequestTypes
 
-            self._types = RequestTypes()
+                self._types = RequestTypes()
             log.info("vLLM's request types loaded in %.1f s", time.monotonic() - began)
         return self._types
 
@@ -77,9 +95,10 @@ class Judge:
         """VLLM's front end for the model."""
         if self._front_end is None:
             began = time.monotonic()
-            from tidemill_workloads.front_end import FrontEnd
+            with _warnings_aside():
+                from tidemill_workloads.front_end import FrontEnd
 
-            self._front_end = FrontEnd(self.settings)
+                self._front_end = FrontEnd(self.settings)
             log.info("vLLM's front end for the model built in %.1f s", time.monotonic() - began)
         return self._front_end
 
@@ -98,12 +117,13 @@ class Judge:
             self._accepted.add(parameters)
 
     def _ask_vllm(self, url: str, body: dict[str, Any]) -> None:
-        media = has_media(body)
-        request = self.types.parse(url, body)
-        if self.facts.known and not media:
-            verdict = self.front_end.judge(url, request)
-            if verdict is not None:
-                raise verdict
+        judged_whole = self.facts.known and not has_media(body)
+        types, front_end = self.types, self.front_end if judged_whole else None
+        with _warnings_aside():
+            request = types.parse(url, body)
+            verdict = front_end.judge(url, request) if front_end is not None else None
+        if verdict is not None:
+            raise verdict
 
     def _surely_fits(self, url: str, body: dict[str, Any]) -> bool:
         """Whether a request with a plain prompt is within the model's length by what the model's files tell.
@@ -126,3 +146,11 @@ class Judge:
             elif len(prompt) > room or max(prompt) >= facts.vocabulary:
                 return False
         return True
+
+
+@contextlib.contextmanager
+def _warnings_aside() -> Iterator[None]:
+    """What vLLM warns of, such as its own deprecated fields, is nothing that a row's author or this code can mend."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -137,7 +137,7 @@ def _required(request: dict[str, Any], name: str) -> Any:
 def _wrong_url(url: Any, rules: Rules) -> BadLine:
     served = ", ".join(rules.urls) or "none of the batch URLs"
     if url in URLS:
-        message = f"The model '{rules.model}' does not serve {url}; it serves {served}."
+        message = f"url: the model '{rules.model}' does not serve {url}; it serves {served}."
     else:
-        message = f"The URL {shown(url)} is not supported; this model serves {served}."
+        message = f"url: {shown(url)} is not supported; this model serves {served}."
     return BadLine(WRONG_URL, message, "url")

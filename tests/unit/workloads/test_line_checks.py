@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from validation_builders import any_model, with_vllm
+from validation_builders import any_model
 from workload_builders import MODEL, chat, request
 
 from tidemill_workloads.line_checks import check_line
@@ -16,11 +16,6 @@ from tidemill_workloads.line_checks import check_line
 COMPLETION = "/v1/completions"
 EMBEDDING = "/v1/embeddings"
 RULES = any_model(MODEL)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def vllm_is_loaded() -> None:
-    with_vllm(RULES)
 
 
 def problem(line: Any) -> tuple[str, str] | None:

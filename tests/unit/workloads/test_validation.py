@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from validation_builders import any_model, with_vllm
+from validation_builders import any_model
 from workload_builders import MODEL, claim_at, request, write_lines
 
 from tidemill_api.conditions import Reason
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
     from tidemill_workloads.index import Index
 
 RULES = any_model(MODEL)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def vllm_is_loaded() -> None:
-    with_vllm(RULES)
 
 
 def validate(source: LocalInput, output: Path, workers_max: int = 1) -> Index:
