@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 BEFORE_ATTEMPTS = "000000"
 """Parts of no attempt begin so: lines that rows have before the first one is run."""
 
-TAKEN_OVER = f"{BEFORE_ATTEMPTS}~taken-over"
+TAKEN_OVER = f"{BEFORE_ATTEMPTS}.verbatim"
 """Sorts after validation's error lines, so that a bad line stays one, and before every attempt's own lines."""
 
 BATCH_LINES = 5000
