@@ -57,12 +57,12 @@ class Orders:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What the driver sees. `silence` is the seconds since any writer was heard, or since the work was loaded."""
+    """What the driver sees. `heard` changes with every word of any writer."""
 
     figures: Snapshot
     complete: bool
     losses: Mapping[int, tuple[Work, ...]]
-    silence: float
+    heard: float
     refusal: tuple[str, str] | None
 
 
@@ -136,7 +136,7 @@ class Coordinator:
             figures=self.board.snapshot(now),
             complete=self.loaded and self.ledger.complete,
             losses=dict(self.ledger.losses),
-            silence=now - self.heard,
+            heard=self.heard,
             refusal=self.refusal,
         )
 

@@ -41,7 +41,7 @@ from tidemill_workloads.retries import RetryPolicy
 from tidemill_workloads.settings import read_config
 from tidemill_workloads.storage import input_changed
 from tidemill_workloads.suspects import plan_work, stale_markers, unanswered
-from tidemill_workloads.watchdog import driver_stall_seconds
+from tidemill_workloads.watchdog import StallClock, driver_stall_seconds
 from tidemill_workloads.worker import WorkerSetup
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ class Driver:
     pipeline_ended: threading.Event = field(default_factory=threading.Event)
     base: Totals = field(default_factory=Totals)
     rate: RateMeter = field(default_factory=RateMeter)
+    silence: StallClock = field(default_factory=lambda: StallClock(driver_stall_seconds()))
 
     def run(self) -> Outcome:
         """Answers, joins and finalises. Raises JobRefused, Superseded, Stopped, Stalled."""
@@ -163,8 +164,8 @@ class Driver:
             self._flush_workers()
             self._raise_known_cause(view)
             raise Stopped
-        limit = driver_stall_seconds()
-        if nodes.engines and view.silence > limit:
+        if self.silence.stalled(time.monotonic(), busy=nodes.engines > 0, sign=view.heard):
+            limit = self.silence.limit
             raise Stalled(f"{nodes.engines} workers are there and none has said a word for {limit:.0f} s")
 
     def _resolve(self, losses: Mapping[int, Sequence[Work]]) -> None:

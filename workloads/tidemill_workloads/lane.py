@@ -98,8 +98,8 @@ class Lane:
         background = [asyncio.create_task(self._keep_flushing()), asyncio.create_task(self._keep_watching())]
         try:
             await self._work()
-        except Exception:
-            await self._salvage()
+        except Exception as error:
+            await self._salvage(error)
             raise
         finally:
             for task in (*background, *self._tasks.values()):
@@ -240,10 +240,12 @@ class Lane:
             await asyncio.wait(self._tasks.values())
         await self.head.exchange(self._message(stopped=True))
 
-    async def _salvage(self) -> None:
+    async def _salvage(self, error: Exception) -> None:
         """The worker ends: what was answered is made durable, and the head learns which rows an engine died of."""
         with suppress(JobRefused, Superseded, OSError):
             await self._flush_all()
+        if isinstance(error, JobRefused):
+            await self.head.exchange(self._message(stopped=True))  # else the driver waits for our flush
         if self.pump.dead is not None:
             in_flight = {number: entry.in_flight() for number, entry in self._works.items()}
             await self.head.died(self.desk.writer, in_flight)

@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+REFUSAL_SECONDS = 60.0
+"""A refused lane leaves this time to its driver, which ends the attempt after the other workers have flushed: the
+failure of one actor ends all others at once."""
+
 LOADING_REPORT_SECONDS = 5 * REPORT_SECONDS
 
 
@@ -123,6 +127,7 @@ class EngineWorker:
             raise
         except JobRefused as refusal:
             await asyncio.to_thread(self._refuse, refusal)
+            await asyncio.sleep(REFUSAL_SECONDS)
             raise
 
     def _refuse(self, refusal: JobRefused) -> None:
