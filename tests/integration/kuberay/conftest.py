@@ -59,7 +59,7 @@ class Team:
                 await self.client.delete(PODS, self.namespace, pod["metadata"]["name"], grace_seconds=0)
 
 
-async def eventually(check, *, seconds=10.0):
+async def eventually(check, *, seconds=30.0):
     """Wait until an asynchronous check answers truthfully, and return its answer."""
     deadline = asyncio.get_running_loop().time() + seconds
     while True:

@@ -83,12 +83,20 @@ async def test_replicas_go_up_and_down_within_their_bounds(team):
     await started(team)
     await team.patch(groups(replicas=9))
     assert len(await workers(team, 4)) == 4
-    assert (await team.status())["desiredWorkerReplicas"] == 4
+
+    async def told():
+        return (await team.status())["desiredWorkerReplicas"] == 4
+
+    await eventually(told)
     first = (await team.pods("worker"))[:2]
     await team.patch(groups(replicas=2))
     kept = await workers(team, 2)
     assert not set(first) & set(kept)
-    assert "DeletedWorkerPod" in await team.events()
+
+    async def announced():
+        return "DeletedWorkerPod" in await team.events()
+
+    await eventually(announced)
 
 
 async def test_named_workers_go_and_their_names_stay(team):

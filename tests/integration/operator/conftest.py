@@ -105,7 +105,7 @@ class World:
     async def message(self, of, name="tickets"):
         return next(c["message"] for c in (await self.status(name))["conditions"] if c["type"] == of)
 
-    async def until_condition(self, of, expected, name="tickets", seconds=20.0):
+    async def until_condition(self, of, expected, name="tickets", seconds=60.0):
         await eventually(lambda: self._is(of, expected, name), seconds=seconds)
 
     async def _is(self, of, expected, name):
@@ -159,7 +159,7 @@ class World:
         await self.client.patch(PODS, self.namespace, name, {"status": status}, subresource="status")
 
 
-async def eventually(check, *, seconds=20.0):
+async def eventually(check, *, seconds=60.0):
     """Waits until an asynchronous check answers truthfully, and gives its answer."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not (answer := await check()):
