@@ -89,9 +89,8 @@ class Executor:
                 await self._delete_cluster(job, name, uid)
             case plan.SubmitDriver():
                 await self._submit(job, action)
-            case plan.StopDriver(head_ip, attempt, ending):
-                head = await self._heads.head(job, head_ip)
-                await self._ray.stop(head, submission_id(job.uid, attempt, ending))
+            case plan.StopDriver():
+                await self._stop(job, action)
             case plan.ScaleCluster():
                 await self._scale(job, action)
             case plan.DeleteJob():
@@ -163,6 +162,15 @@ class Executor:
             raise DriverRefusedError(str(error)) from error
         except RayRefusedError as error:
             raise DriverRefusedError(str(error), final=True) from error
+
+    async def _stop(self, job: JobView, stop: plan.StopDriver) -> None:
+        """A head that does not take the stop holds nothing up: the next look tries again, and in the end it goes."""
+        try:
+            head = await self._heads.head(job, stop.head_ip)
+            await self._ray.stop(head, submission_id(job.uid, stop.attempt, stop.ending))
+        except RayUnavailableError as error:
+            self._heads.forget(job)
+            log.warning("the driver cannot be stopped yet: %s", error, extra={"key": f"{job.namespace}/{job.name}"})
 
     async def _scale(self, job: JobView, scale: plan.ScaleCluster) -> None:
         key = Key(job.namespace, job.name)

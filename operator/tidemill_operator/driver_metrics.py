@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from typing import TYPE_CHECKING, cast, get_args
 
@@ -11,7 +12,7 @@ from tidemill_api import job_contract as contract
 from tidemill_operator.core.snapshot import DriverMetrics
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from prometheus_client.samples import Sample
 
@@ -50,10 +51,6 @@ def _figures(phase: contract.Phase, ours: Mapping[str, list[Sample]]) -> DriverM
         samples = ours.get(name)
         return int(samples[0].value) if samples else None
 
-    rates = ours.get(contract.METRIC_ROWS_PER_SECOND)
-    rate = rates[0].value if rates else None
-    if rate is not None and not 0 <= rate < float("inf"):
-        raise ValueError(f"{contract.METRIC_ROWS_PER_SECOND} is {rate}")
     return DriverMetrics(
         phase=phase,
         rows_total=figure(contract.METRIC_ROWS_TOTAL),
@@ -61,8 +58,14 @@ def _figures(phase: contract.Phase, ours: Mapping[str, list[Sample]]) -> DriverM
         rows_completed=figure(contract.METRIC_ROWS_COMPLETED) or 0,
         rows_failed=figure(contract.METRIC_ROWS_FAILED) or 0,
         rows_per_worker=figure(contract.METRIC_ROWS_PER_WORKER),
-        rows_per_second=rate,
+        rows_per_second=_rate(ours.get(contract.METRIC_ROWS_PER_SECOND, ())),
         in_flight=dict(in_flight),
         prompt_tokens=figure(contract.METRIC_PROMPT_TOKENS) or 0,
         completion_tokens=figure(contract.METRIC_COMPLETION_TOKENS) or 0,
     )
+
+
+def _rate(samples: Sequence[Sample]) -> float | None:
+    """Rows a second where that is a positive number. Only a forecast is made of it: another value is none, no fault."""
+    value = samples[0].value if samples else 0.0
+    return value if 0.0 < value < math.inf else None

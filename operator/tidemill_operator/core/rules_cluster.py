@@ -151,7 +151,7 @@ def attempt_missing(case: Case) -> Decision | None:
     submit = SubmitDriver(case.seen.cluster.head_ip, number, case.ending, _as_folder(source))
     troubled = case.driver.waits > 0 or case.driver.failures >= MAX_FAILURES
     decision = Decision(
-        actions=(*(scale_actions(case, wanted=0, in_flight={}) if case.ending else ()), submit),
+        actions=(submit, *(scale_actions(case, wanted=0, in_flight={}) if case.ending else ())),
         claims=() if troubled else (_starting(case),),
         driver=_submitted(case, submit),
         workers_desired=0 if case.ending else None,

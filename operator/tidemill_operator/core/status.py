@@ -42,7 +42,7 @@ BEGINS = {
     "Cancelled": Event("Normal", "Cancelling", "spec.cancel is true: the job is brought to its end."),
     "Expired": Event("Warning", "Expiring", "The completion window ended: the job is brought to its end."),
 }
-SUSPENDING = Event("Normal", "Suspending", "spec.suspend is true: the work stops and the pods go.")
+SUSPENDING = Event("Normal", Reason.SUSPEND_REQUESTED, "spec.suspend is true: the work stops and the pods go.")
 """What is told when an end or a pause begins that takes a while."""
 
 MAX_MESSAGE = 32_000
@@ -115,7 +115,7 @@ def events(case: Case, decision: Decision, new: BatchInferenceJobStatus) -> tupl
         told.insert(0, warning)
     if case.ending and case.ending_begins and not decision.ended:
         told.insert(0, BEGINS[case.ending])
-    if case.suspending_begins and case.seen.cluster is not None:
+    if case.suspending_begins and not decision.ended:
         told.insert(0, SUSPENDING)
     before = {condition.type: condition for condition in case.status.conditions}
     for condition in new.conditions:

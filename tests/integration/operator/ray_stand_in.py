@@ -40,6 +40,7 @@ class RayStandIn:
         self.posts = 0
         self.stops: list[str] = []
         self.refuse_posts = 0  # answer so many POSTs with 500, as while the job agent is starting
+        self.refuse_stops = 0
         self.max_alive = 0
         self._runners: list[web.AppRunner] = []
 
@@ -126,9 +127,15 @@ class RayStandIn:
         return web.json_response({"submission_id": body["submission_id"]})
 
     async def _stop(self, request):
+        found = self.submissions.get(request.match_info["id"])
+        if found is None:
+            return web.Response(status=404, text="job does not exist")
         self.stops.append(request.match_info["id"])
-        found = self.submissions[request.match_info["id"]]
-        found.status, found.figures = "STOPPED", None
+        if self.refuse_stops > 0:
+            self.refuse_stops -= 1
+            return web.Response(status=500, text="no agent")
+        if found.alive:
+            found.status, found.figures = "STOPPED", None
         return web.json_response({"stopped": True})
 
     async def _logs(self, request):

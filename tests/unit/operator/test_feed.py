@@ -106,3 +106,20 @@ def test_managed_fields_are_not_kept_in_memory():
     body["metadata"]["managedFields"] = [{"manager": "kubectl"}]
     feed.seen(Watched.JOBS, body)
     assert "managedFields" not in cache.job(KEY)["metadata"]
+
+
+def rest(version="1"):
+    """A job that continues `tickets`."""
+    metadata = {"namespace": "team", "name": "rest", "uid": "r", "resourceVersion": version}
+    return {"metadata": metadata, "spec": {"resubmitOf": "tickets"}}
+
+
+def test_a_job_wakes_the_ones_that_continue_it_and_not_the_other_way_round():
+    feed, _, queue = make_feed()
+    feed.seen(Watched.JOBS, rest())
+    feed.seen(Watched.JOBS, tickets())
+    assert queue.added == [Key("team", "rest"), KEY, Key("team", "rest")]
+    feed.gone(Watched.JOBS, rest())
+    queue.added.clear()
+    feed.seen(Watched.JOBS, tickets("2"))
+    assert queue.added == [KEY]

@@ -104,6 +104,15 @@ def test_a_figure_that_is_no_count_is_said_and_never_read(name, value):
     assert problem.startswith("one of them is not a number of rows or tokens")
 
 
+@pytest.mark.parametrize(
+    ("value", "rate"), [("2.5", 2.5), ("0", None), ("NaN", None), ("-1", None), ("+Inf", None), (None, None)]
+)
+def test_a_rate_that_is_none_is_no_fault_of_the_other_figures(value, rate):
+    given = {} if value is None else {"rows_per_second": value}
+    read, _ = read_metrics(figures(1, rows_total=9, **given), JOB, 1)
+    assert (read.rows_total, read.rows_per_second) == (9, rate)
+
+
 async def test_bytes_that_are_no_text_are_a_problem_and_no_crash():
     async def garbage(_):
         return web.Response(body=b"\xff\xfe not text", content_type="text/plain", charset="utf-8")

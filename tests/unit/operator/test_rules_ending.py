@@ -69,7 +69,7 @@ class TestEitherEnd:
         stopped = ended(state=AttemptState.STOPPED)
         writing = at_end(ending, status=stopping.status, later=second, **seen, **stopped)
         leave = ScaleCluster("tickets-abc", 0, 4, ("w1",))
-        assert writing.actions == (leave, SubmitDriver("10.0.0.1", 2, ending))
+        assert writing.actions == (SubmitDriver("10.0.0.1", 2, ending), leave)
         assert (writing.status.driver.ending, writing.status.driver.failures) == (ending, 0)
 
         told = make_cluster(workers_to_delete=("w1",))

@@ -41,7 +41,7 @@ def test_a_job_suspended_from_the_start_creates_nothing():
     assert condition(waiting, PROGRESSING) == ("False", "SuspendRequested")
     assert condition(waiting, SUCCEEDED) == ("Unknown", "Running")
     assert waiting.recheck_after == timedelta(hours=3, minutes=59)
-    assert reasons(waiting) == ["Suspended"]
+    assert reasons(waiting) == ["SuspendRequested", "Suspended"]
     assert paused(waiting.status, after=timedelta(hours=1)).status == waiting.status
 
 
@@ -51,7 +51,7 @@ def test_a_pause_stops_the_driver_then_the_workers_and_then_removes_the_cluster(
     assert stopping.actions == (StopDriver("10.0.0.1", 1),)
     assert condition(stopping, PROGRESSING) == ("False", "SuspendRequested")
     assert condition(stopping, SUSPENDED) == ("False", "NotSuspended")
-    assert "Suspending" in reasons(stopping)
+    assert "SuspendRequested" in reasons(stopping)
 
     leaving = paused(stopping.status, **seen, **ended(state=AttemptState.STOPPED))
     assert leaving.actions == (ScaleCluster("tickets-abc", 0, 4, ("w1",)),)

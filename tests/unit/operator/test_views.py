@@ -1,11 +1,12 @@
 """Objects of the API server, read into values."""
 
 import pytest
-from unit.operator.builders import T0
+from unit.operator.builders import MINIMAL, T0
 
 from tidemill_operator.cache import Key, WatchCache, Watched
-from tidemill_operator.core.snapshot import WorkerPod
-from tidemill_operator.views import read_cluster, read_workers
+from tidemill_operator.core.snapshot import SourceView, WorkerPod
+from tidemill_operator.core.spec_checks import SpecPolicy
+from tidemill_operator.views import read_cluster, read_job, read_source, read_workers
 
 
 def cluster(conditions=(), **group):
@@ -150,3 +151,23 @@ def test_pods_are_found_by_their_cluster_until_they_are_dropped():
     cache.drop(Watched.PODS, Key("team", "a"))
     cache.drop(Watched.PODS, Key("team", "b"))
     assert cache.pods("team", "c") == ()
+
+
+@pytest.mark.parametrize(
+    ("status", "finished"),
+    [
+        ({}, False),
+        ({"conditions": [{"type": "Finished", "status": "False"}]}, False),
+        ({"conditions": [{"type": "Succeeded", "status": "True"}, {"type": "Finished", "status": "True"}]}, True),
+    ],
+)
+def test_a_source_is_read_whatever_else_is_wrong_with_it(status, finished):
+    body = {"spec": {"output": {"uri": "/data/before/"}, "workers": {"max": -1}}, "status": status}
+    assert read_source(body) == SourceView(finished, "/data/before/")
+    assert read_source({}) == SourceView(finished=False, output_uri="")
+
+
+def test_a_job_that_names_itself_is_refused_by_the_operator_too():
+    metadata = {"namespace": "team", "name": "tickets", "uid": "u", "creationTimestamp": T0.isoformat()}
+    job = read_job({"metadata": metadata, "spec": {**MINIMAL, "resubmitOf": "tickets"}}, SpecPolicy())
+    assert (job.spec, job.spec_problem) == (None, "resubmitOf must name another job than this one.")
