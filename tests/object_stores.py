@@ -1,4 +1,4 @@
-"""Real object stores for tests: a SeaweedFS server (S3), and Google's dialect of the same protocol in front of it."""
+"""A real object store for tests: a SeaweedFS server, which speaks S3."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import urllib.request
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
-
 
 ACCESS_KEY = "test-access-key"
 SECRET_KEY = "test-secret-key"  # of a server on loopback that ends with the test
@@ -34,7 +33,10 @@ def free_ports(count: int) -> list[int]:
 
 @dataclass
 class S3Server:
-    """A SeaweedFS of its own: master, volume, filer and S3 gateway in one process on loopback."""
+    """A SeaweedFS of its own: master, volume, filer and S3 gateway in one process on loopback.
+
+    Buckets whose name starts with `open_prefix` need no credentials.
+    """
 
     folder: Path
     host: str = "127.0.0.1"
@@ -42,6 +44,7 @@ class S3Server:
     s3_port: int = 0
     filer_port: int = 0
     environment: dict[str, str] = field(default_factory=dict)
+    open_prefix: str = "open-"
 
     def start(self) -> None:
         """Starts it, on the same ports and data where it ran before. Waits until it answers."""
@@ -67,7 +70,8 @@ class S3Server:
             "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
             "actions": ["Admin", "Read", "List", "Tagging", "Write"],
         }
-        (self.folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+        anyone = {"name": "anonymous", "actions": [f"{action}:{self.open_prefix}*" for action in identity["actions"]]}
+        (self.folder / "s3.json").write_text(json.dumps({"identities": [identity, anyone]}))
 
     def _command(self) -> list[str]:
         ports = self.ports
@@ -80,7 +84,7 @@ class S3Server:
             "-s3",
             "-s3.config=s3.json",
             "-s3.autoCreateBucket=false",
-            "-volume.max=20",
+            "-volume.max=500",
             "-master.volumeSizeLimitMB=64",
             "-master.volumePreallocate=false",
             f"-master.port={ports['master']}",

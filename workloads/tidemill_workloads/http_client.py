@@ -172,11 +172,10 @@ def _next(url: str, location: str) -> str:
 
 def _word(error: BaseException | None) -> str:
     """What happened, without the URL, whose query may be a secret."""
-    if isinstance(error, (urllib3.exceptions.ConnectTimeoutError, urllib3.exceptions.ReadTimeoutError)):
-        return "no answer in time"
     if isinstance(error, urllib3.exceptions.NewConnectionError):
-        cause = error.__cause__
-        return (getattr(cause, "strerror", None) or "no connection").lower()
+        return (getattr(error.__cause__, "strerror", None) or "no connection").lower()
+    if isinstance(error, urllib3.exceptions.TimeoutError):
+        return "no answer in time"
     if isinstance(error, urllib3.exceptions.SSLError):
         return f"its certificate or encryption cannot be used ({' '.join(str(error).split())[:200]})"
     return "the connection ended in the middle of the answer"

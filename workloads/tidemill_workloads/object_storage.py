@@ -219,7 +219,7 @@ class ObjectFolder:
         with refused(self._place):
             listed = self._call("listing", lambda store: obstore.list_with_delimiter(store, key or None))
         keys = [*listed["common_prefixes"], *(item["path"] for item in listed["objects"])]
-        names = (key.rstrip("/").rpartition("/")[2] for key in keys)
+        names = (below.rstrip("/").rpartition("/")[2] for below in keys if below.rstrip("/") != key)
         return sorted(name for name in names if not name.startswith(TEMPORARY_PREFIX))
 
     def delete(self, name: str) -> None:

@@ -22,7 +22,7 @@ from tidemill_workloads.store_faults import LIBRARY_ERRORS, FaultKind, StoreFaul
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from obstore.store import ClientConfig, RetryConfig
+    from obstore.store import ClientConfig, GCSConfig, RetryConfig
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ def _built(bucket: Bucket, options: ClientConfig, retries: RetryConfig) -> Store
         options["allow_http"] = os.environ.get("GOOGLE_BASE_URL", "").startswith("http://")
         return GCSStore(bucket.name, client_options=options, retry_config=retries)
     options["allow_http"] = True
-    address = emulator if "://" in emulator else f"http://{emulator}"
-    return GCSStore(
-        bucket.name, base_url=address.rstrip("/"), skip_signature=True, client_options=options, retry_config=retries
-    )
+    address = (emulator if "://" in emulator else f"http://{emulator}").rstrip("/")
+    # Any token will do for an emulator; without one the library asks the metadata server before each write.
+    emulated: GCSConfig = {"base_url": address, "bearer_token": "emulator"}
+    return GCSStore(bucket.name, config=emulated, client_options=options, retry_config=retries)

@@ -26,6 +26,7 @@ _CREDENTIAL_CODES = frozenset(
         "InvalidAccessKeyId",
         "SignatureDoesNotMatch",
         "AuthorizationHeaderMalformed",
+        "AccessDenied",
         "InvalidSecurity",
     }
 )
@@ -33,6 +34,7 @@ _METADATA_SERVERS = ("169.254.169.254", "169.254.170.2", "169.254.170.23", "meta
 """Where the library asks for credentials when the environment holds none."""
 
 _PASSING_STATUS = frozenset({408, 425, 429})
+_PASSING_CODES = frozenset({"InternalError", "SlowDown", "ServiceUnavailable", "RequestTimeout", "OperationAborted"})
 _HINTS = {
     "s3": (
         "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in spec.template.env from a Secret (valueFrom), "
@@ -93,7 +95,7 @@ def fault_of(error: Exception) -> StoreFault:
     """The fault behind an exception of the library."""
     text = str(error)
     status = _first(r"status code: (\d{3})", text)
-    code = _first(r"<Code>\s*([^<]+?)\s*</Code>", text)
+    code = _first(r"<Code>\s*([^<]+?)\s*</Code>", text) or _first(r"\(code: (\w+)\)", text)  # of one key among many
     detail = _detail(text, status, code)
     if any(server in text for server in _METADATA_SERVERS):
         return StoreFault(FaultKind.NO_CREDENTIALS, detail)
@@ -105,15 +107,15 @@ def _kind(error: Exception, text: str, status: int, code: str) -> FaultKind:  # 
         return FaultKind.DENIED
     if code == "NoSuchBucket" or "The specified bucket does not exist" in text:
         return FaultKind.NO_BUCKET
-    if isinstance(error, FileNotFoundError) or status == 404:
+    if isinstance(error, FileNotFoundError) or status == 404 or code == "NoSuchKey":
         return FaultKind.PASSING if code == "NoSuchUpload" else FaultKind.NO_OBJECT
     if isinstance(error, obstore.exceptions.AlreadyExistsError):
         return FaultKind.TAKEN
     if isinstance(error, obstore.exceptions.PreconditionError) or status == 412:
         return FaultKind.CHANGED
-    if status >= 500 or status in _PASSING_STATUS:
+    if status >= 500 or status in _PASSING_STATUS or code in _PASSING_CODES:
         return FaultKind.PASSING
-    if status or "redirect" in text or not isinstance(error, (obstore.exceptions.GenericError, OSError)):
+    if status or code or "redirect" in text or not isinstance(error, (obstore.exceptions.GenericError, OSError)):
         return FaultKind.REFUSED
     return FaultKind.PASSING  # no answer at all: the transport
 
