@@ -30,7 +30,7 @@ def given_up(case: Case) -> Decision | None:
     since = case.driver.ending_time
     if case.ending is None or since is None or case.seen.now < since + ENDING_GRACE:
         return None
-    return _end_without_lines(case, case.ending, f"The results could not be put in order within {ENDING_GRACE}.")
+    return _end_without_lines(case, case.ending, "The results could not be put in order within an hour.")
 
 
 def nothing_to_write(case: Case) -> Decision | None:
@@ -96,9 +96,10 @@ def _cause(case: Case, ending: Ending) -> str:
 def _awaited(case: Case) -> str:
     """What the job was waiting for, so that nobody has to look for it in old events."""
     said = case.condition(ConditionType.PROGRESSING)
-    waiting = said is not None and said.status != "True" and said.reason != Reason.SUSPEND_REQUESTED
-    started = case.driver.attempt > 0 or case.seen.cluster is not None
-    if said is None or not waiting or not started:
+    if said is None or said.reason == Reason.SUSPEND_REQUESTED:
+        return ""
+    head_starting = said.reason == Reason.CLUSTER_STARTING and case.seen.cluster is not None
+    if said.status != "False" and said.reason != Reason.RAY_UNREACHABLE and not head_starting:
         return ""
     return f" It was waiting: {said.reason}: {said.message.partition(NEXT_TRY)[0].rstrip()}"
 

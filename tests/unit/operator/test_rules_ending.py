@@ -225,6 +225,22 @@ def test_a_job_cancelled_before_it_was_seen_gets_no_cluster():
     assert reasons(over) == ["Cancelled"]
 
 
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        ({"rejection": Rejection(Reason.CLUSTER_REJECTED, "exceeded quota.")}, "ClusterRejected: exceeded quota."),
+        (
+            {"cluster": make_cluster(head_ready=False, head_ip="", head_problem="0/1 nodes: Insufficient cpu")},
+            "ClusterStarting: The head pod is starting: 0/1 nodes: Insufficient cpu",
+        ),
+    ],
+)
+def test_a_job_that_never_ran_says_at_its_end_what_it_was_waiting_for(before, said):
+    waiting = look(**before)
+    over = at_end("Expired", status=waiting.status, cluster=before.get("cluster"))
+    assert message(over, SUCCEEDED).endswith(f"before any row was run. It was waiting: {said}")
+
+
 def test_an_ending_attempt_whose_ray_is_silent_is_held():
     status = working_status(ended_attempt=1)
     submitted = at_end("Cancelled", status=status, cluster=make_cluster())
