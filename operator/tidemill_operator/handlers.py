@@ -15,6 +15,8 @@ from tidemill_api import GROUP, VERSION, labels
 from tidemill_api.v1alpha1.batch_inference_job import PLURAL
 from tidemill_operator.cache import Key, WatchCache, Watched, key_of, uid_of
 from tidemill_operator.credentials import connection_info
+from tidemill_operator.kopf_storage import NoDiffBase, NoProgress
+from tidemill_operator.manifests.names import cluster_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +65,14 @@ class Feed:
 
     def _wake(self, kind: Watched, body: dict[str, Any]) -> None:
         for owner in self._cache.owners(kind, body):
-            self._queue.add(owner)
+            self._queue.add(owner, quiet=self._over(owner))
+
+    def _over(self, owner: Key) -> bool:
+        """Whether the job has ended and left no cluster: at the start, all such jobs are seen at once."""
+        job = self._cache.job(owner)
+        if job is None or not (job.get("status") or {}).get("completionTime"):
+            return False
+        return self._cache.cluster(owner.namespace, cluster_name(owner.name, uid_of(job))) is None
 
 
 @dataclass(frozen=True)
@@ -107,9 +116,11 @@ def registry(feed: Feed, configuration: Configuration, hooks: Hooks) -> kopf.Ope
 
 
 def settings() -> kopf.OperatorSettings:
-    """Kopf's settings: no Events of its own, and server-side filters on the children."""
+    """Kopf's settings: no Events and no notes of its own, and server-side filters on the children."""
     ours = kopf.OperatorSettings()
     ours.posting.enabled = False
+    ours.persistence.diffbase_storage = NoDiffBase()
+    ours.persistence.progress_storage = NoProgress()
     ours.watching.label_selectors["ray.io", "v1", "rayclusters"] = OURS
     ours.watching.label_selectors["", "v1", "pods"] = OURS
     ours.watching.chunk_size = 500

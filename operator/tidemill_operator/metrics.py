@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from prometheus_client import Histogram, start_http_server
+from prometheus_client import Gauge, Histogram, start_http_server
 
 from tidemill_operator.errors import ConfigError
 
@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
 RECONCILE_SECONDS = Histogram(
     "tidemill_operator_reconcile_seconds",
-    "From the moment a look at a job was due (its watch event received, or its delay over) until its status was"
-    " written, or found to say all there is.",
+    "From the moment a look at a job was due (its watch event received, or its delay over) until it was done: its"
+    " status written, found unchanged, or the look failed.",
+    labelnames=("outcome",),
     buckets=(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 30.0),
 )
+
+
+QUEUE_LENGTH = Gauge("tidemill_operator_queue_length", "Jobs that wait for a look that is due.")
 
 
 @contextmanager

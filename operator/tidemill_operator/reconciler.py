@@ -30,6 +30,7 @@ from tidemill_operator.event_writer import write_event
 from tidemill_operator.heads import Heads
 from tidemill_operator.manifests.names import cluster_name, submission_id
 from tidemill_operator.views import read_cluster, read_job, read_source, read_workers
+from tidemill_operator.workqueue import Look
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,14 +67,14 @@ class Reconciler:
         )
         self._now: Callable[[], datetime] = lambda: datetime.now(UTC).replace(microsecond=0)
 
-    async def reconcile(self, key: Key) -> float | None:
-        """Brings one job further. Returns the seconds until it wants another look, None where a change must come.
+    async def reconcile(self, key: Key) -> Look:
+        """Brings one job further.
 
         Raises PassingError or RejectedError to be called again with back-off; the second is said in an Event first.
         """
         body = self._cache.job(key)
         if body is None:
-            return None
+            return Look()
         job = read_job(body, self._policy)
         try:
             return await self._bring_further(key, body, job)
@@ -82,7 +83,7 @@ class Reconciler:
             await write_event(self._cluster, job, told, self._now(), once=True)
             raise
 
-    async def _bring_further(self, key: Key, body: dict[str, Any], job: JobView) -> float | None:
+    async def _bring_further(self, key: Key, body: dict[str, Any], job: JobView) -> Look:
         seen = await self._observe(job)
         decided, refused = plan(seen), ""
         try:
@@ -93,31 +94,33 @@ class Reconciler:
             decided = plan(replace(seen, submit_problem=str(error), submit_refused=error.final))
         except ScaleRefusedError as error:
             decided, refused = _not_scaled(decided), str(error)
-        await self._report(key, body, seen, decided)
+        wrote = await self._report(key, body, seen, decided)
         if refused:
             log.warning("%s", refused, extra={"key": str(key)})
             await write_event(self._cluster, job, Event("Warning", "ScaleRefused", refused), seen.now, once=True)
-        return decided.recheck_after.total_seconds() if decided.recheck_after is not None else None
+        return Look(decided.recheck_after.total_seconds() if decided.recheck_after is not None else None, wrote)
 
     async def _act(self, decided: Plan, job: JobView) -> None:
         for action in decided.actions:
             await self._executor.execute(action, job)
 
-    async def _report(self, key: Key, body: dict[str, Any], seen: Snapshot, decided: Plan) -> None:
+    async def _report(self, key: Key, body: dict[str, Any], seen: Snapshot, decided: Plan) -> bool:
         """Writes the status where it says something new, and the events only once it is written."""
-        if decided.status != seen.job.status:
+        news = decided.status != seen.job.status
+        if news:
             status = decided.status.model_dump(mode="json", by_alias=True)
             try:
                 self._cache.put(Watched.JOBS, await self._cluster.patch_status(body, status))
             except (ObjectMissingError, KindMissingError):
                 log.info("the job is gone", extra={"key": str(key)})
                 self._cache.drop(Watched.JOBS, key)
-                return
+                return False
             except ConflictError:
                 await self._refresh_job(key)
                 raise
         for event in decided.events:
             await write_event(self._cluster, seen.job, event, seen.now)
+        return news
 
     async def _observe(self, job: JobView) -> Snapshot:
         """Everything a decision needs, at this moment."""

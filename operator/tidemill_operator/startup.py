@@ -15,6 +15,7 @@ from tidemill_operator.cache import WatchCache, Watched, key_of
 from tidemill_operator.cluster import JOBS, PODS, RAY_CLUSTERS, Cluster, Resource
 from tidemill_operator.credentials import load_configuration
 from tidemill_operator.errors import ApiUnavailableError, KindMissingError, RejectedError
+from tidemill_operator.metrics import QUEUE_LENGTH
 from tidemill_operator.ray_api import RayApi
 from tidemill_operator.reconciler import Reconciler
 from tidemill_operator.workqueue import WorkQueue
@@ -102,6 +103,7 @@ async def serve(options: Options, settings: Settings) -> None:
     async with RayApi(settings.request_timeout_seconds) as ray:
         reconciler = Reconciler(cluster, ray, cache, settings)
         queue = WorkQueue(reconciler.reconcile, settings.concurrency)
+        QUEUE_LENGTH.set_function(lambda: queue.length)
         feed = handlers.Feed(cache, queue)
         comparison = Comparison(cluster, cache, feed, options.namespaces)
         try:

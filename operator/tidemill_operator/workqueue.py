@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tidemill_operator.errors import OperatorError, PassingError, RejectedError
+from tidemill_operator.errors import ConflictError, OperatorError, PassingError, RejectedError
 from tidemill_operator.metrics import RECONCILE_SECONDS
 
 if TYPE_CHECKING:
@@ -26,13 +27,26 @@ BUG_RETRY_SECONDS = 600.0
 """After an error nobody planned for: retrying fast would only fill the log, never retrying would lose the job."""
 
 
-class WorkQueue:
-    """Runs `work(key)` for each key that was asked for; `work` gives the seconds until its next look, or None."""
+@dataclass(frozen=True)
+class Look:
+    """What came of one look: the seconds until the next (None where a change must come), whether anything was said."""
 
-    def __init__(self, work: Callable[[Key], Awaitable[float | None]], concurrency: int) -> None:
+    again: float | None = None
+    wrote: bool = False
+
+
+class WorkQueue:
+    """Runs `work(key)` for each key that was asked for.
+
+    Quiet keys, of which there may be ten thousands at once, have one worker of their own: neither do they keep the
+    others waiting, nor the others them.
+    """
+
+    def __init__(self, work: Callable[[Key], Awaitable[Look]], concurrency: int) -> None:
         self._work = work
         self._concurrency = concurrency
         self._ready: asyncio.Queue[Key] = asyncio.Queue()
+        self._quiet: asyncio.Queue[Key] = asyncio.Queue()
         self._queued: set[Key] = set()
         self._running: set[Key] = set()
         self._again: set[Key] = set()
@@ -40,7 +54,7 @@ class WorkQueue:
         self._faults: dict[Key, int] = {}
         self._due: dict[Key, float] = {}  # since when a look has been due, for the figures
 
-    def add(self, key: Key) -> None:
+    def add(self, key: Key, *, quiet: bool = False) -> None:
         """Asks for a look at the key now."""
         self._cancel_timer(key)
         self._due.setdefault(key, asyncio.get_running_loop().time())
@@ -48,7 +62,7 @@ class WorkQueue:
             self._again.add(key)
         elif key not in self._queued:
             self._queued.add(key)
-            self._ready.put_nowait(key)
+            (self._quiet if quiet else self._ready).put_nowait(key)
 
     def add_after(self, key: Key, seconds: float) -> None:
         """Asks for a look at the key later; an earlier request that stands wins."""
@@ -69,49 +83,63 @@ class WorkQueue:
         self._cancel_timer(key)
         self._faults.pop(key, None)
 
+    @property
+    def length(self) -> int:
+        """Keys that wait for a look that is due."""
+        return self._ready.qsize() + self._quiet.qsize()
+
     async def run(self) -> None:
         """Works until it is cancelled."""
         try:
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._worker(self._quiet))
                 for _ in range(self._concurrency):
-                    tasks.create_task(self._worker())
+                    tasks.create_task(self._worker(self._ready))
         finally:
             for key in list(self._timers):
                 self._cancel_timer(key)
 
-    async def _worker(self) -> None:
+    async def _worker(self, lane: asyncio.Queue[Key]) -> None:
         while True:
-            key = await self._ready.get()
+            key = await lane.get()
             self._queued.discard(key)
             self._running.add(key)
             due = self._due.pop(key)
             try:
-                delay = await self._one(key)
+                delay = await self._one(key, due)
             finally:
                 self._running.discard(key)
-            RECONCILE_SECONDS.observe(asyncio.get_running_loop().time() - due)
             if key in self._again:
                 self._again.discard(key)
                 self.add(key)
             elif delay is not None:
                 self.add_after(key, delay)
+            await asyncio.sleep(0)  # a look that waits for nothing would otherwise keep everything else from its turn
 
-    async def _one(self, key: Key) -> float | None:
+    async def _one(self, key: Key, due: float) -> float | None:
+        outcome = "failed"
         try:
-            delay = await self._work(key)
+            look = await self._work(key)
+            outcome = "written" if look.wrote else "unchanged"
         except (PassingError, RejectedError) as fault:  # a right or a quota that is missing may come
             return self._back_off(key, fault)
         except Exception:
             # The boundary of a reconcile: whatever is wrong with one key must not stop the others.
             log.exception("bug while reconciling; tried again in %.0f s", BUG_RETRY_SECONDS, extra={"key": str(key)})
             return BUG_RETRY_SECONDS
+        finally:
+            RECONCILE_SECONDS.labels(outcome).observe(asyncio.get_running_loop().time() - due)
         self._faults.pop(key, None)
-        return delay
+        return look.again
 
     def _back_off(self, key: Key, fault: OperatorError) -> float:
-        count = self._faults.get(key, 0)
-        self._faults[key] = count + 1
-        delay = min(FIRST_RETRY_SECONDS * 2.0 ** min(count, 16), LAST_RETRY_SECONDS)
+        """Seconds until the next try. A first conflict is no trouble: somebody edits the job while it is looked at."""
+        before = self._faults.get(key, 0)
+        self._faults[key] = before + 1
+        if before == 0 and isinstance(fault, ConflictError):
+            log.info("%s; looked at again at once", fault, extra={"key": str(key)})
+            return 0.0
+        delay = min(FIRST_RETRY_SECONDS * 2.0 ** min(before, 16), LAST_RETRY_SECONDS)
         log.warning("%s; tried again in %.1f s", fault, delay, extra={"key": str(key)})
         return delay
 

@@ -4,6 +4,7 @@ from unit.operator.test_views import OWNER, cluster, pod
 
 from tidemill_operator.cache import Key, WatchCache, Watched
 from tidemill_operator.handlers import Feed
+from tidemill_operator.manifests.names import cluster_name
 
 KEY = Key("team", "tickets")
 
@@ -13,9 +14,12 @@ class Queue:
 
     def __init__(self):
         self.added: list[Key] = []
+        self.added_quiet: list[Key] = []
         self.forgotten: list[Key] = []
-        self.add = self.added.append
         self.forget = self.forgotten.append
+
+    def add(self, key, *, quiet=False):
+        (self.added_quiet if quiet else self.added).append(key)
 
 
 def make_feed():
@@ -33,6 +37,20 @@ def test_a_new_version_wakes_its_job_and_the_same_version_does_not():
         feed.seen(Watched.JOBS, tickets(version))
     assert queue.added == [KEY, KEY]
     assert cache.job(KEY)["metadata"]["resourceVersion"] == "2"
+
+
+def test_a_job_that_has_ended_is_quiet_once_its_cluster_is_gone():
+    feed, cache, queue = make_feed()
+    feed.seen(Watched.JOBS, tickets() | {"status": {"completionTime": None}})
+    standing = cluster()
+    standing["metadata"]["name"] = cluster_name("tickets", OWNER["uid"])
+    cache.put(Watched.CLUSTERS, standing)
+    ended = {"status": {"completionTime": "2026-01-01T13:00:00Z"}}
+    feed.seen(Watched.JOBS, tickets("2") | ended)
+    assert (queue.added, queue.added_quiet) == ([KEY, KEY], [])
+    feed.gone(Watched.CLUSTERS, standing)
+    feed.seen(Watched.JOBS, tickets("3") | ended)
+    assert (queue.added, queue.added_quiet) == ([KEY, KEY], [KEY, KEY])
 
 
 def test_a_pod_wakes_the_job_of_its_cluster():

@@ -25,6 +25,7 @@ from tidemill_operator.manifests.ray_cluster import TOKEN_KEY
 from tidemill_operator.ray_api import RayApi
 from tidemill_operator.reconciler import Reconciler
 from tidemill_operator.views import read_job
+from tidemill_operator.workqueue import Look
 
 KEY = Key("team", "tickets")
 
@@ -103,7 +104,7 @@ def test_a_refused_scaling_is_said_and_the_status_still_written():
     standing["metadata"]["name"] = cluster_name("tickets", "u")
     cache.put(Watched.CLUSTERS, standing)
     again = reconcile(cluster, cache)
-    assert again == Settings().start_poll_seconds
+    assert again == Look(Settings().start_poll_seconds, wrote=True)
     assert [written["rows"]["total"] for written in cluster.statuses] == [9]
     told = {event["reason"]: event["message"] for event in cluster.created}
     assert told["ScaleRefused"].endswith(": rayclusters is forbidden")

@@ -5,8 +5,8 @@ import logging
 from itertools import pairwise
 
 from tidemill_operator.cache import Key
-from tidemill_operator.errors import RayUnavailableError, RejectedError
-from tidemill_operator.workqueue import BUG_RETRY_SECONDS, WorkQueue
+from tidemill_operator.errors import ConflictError, RayUnavailableError, RejectedError
+from tidemill_operator.workqueue import BUG_RETRY_SECONDS, Look, WorkQueue
 
 A, B = Key("team", "a"), Key("team", "b")
 
@@ -31,7 +31,7 @@ class Recorder:
         answer = self._answers.pop(0) if self._answers else None
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return Look(answer)
 
     @property
     def times(self):
@@ -71,6 +71,39 @@ def test_a_key_asked_for_while_it_is_worked_on_is_looked_at_once_more(virtual_ti
 
     virtual_time(play(work, script))
     assert work.times == [0.0, 5.0]
+
+
+def test_quiet_keys_keep_no_others_waiting_nor_the_others_them(virtual_time):
+    work = Recorder(takes=5)
+
+    async def script(queue):
+        for number in range(4):
+            queue.add(Key("team", f"quiet-{number}"), quiet=True)
+        for number in range(4):
+            queue.add(Key("team", f"loud-{number}"))
+        assert queue.length == 8
+
+    virtual_time(play(work, script, concurrency=2))
+    started = {name: [at for at, key in work.calls if key.name.startswith(name)] for name in ("quiet", "loud")}
+    assert started == {"quiet": [0.0, 5.0, 10.0, 15.0], "loud": [0.0, 0.0, 5.0, 5.0]}
+
+
+def test_looks_that_wait_for_nothing_let_everything_else_have_its_turn(virtual_time):
+    calls, turns = [], []
+
+    async def at_once(key):
+        calls.append(key)
+        return Look()
+
+    async def script(queue):
+        for number in range(50):
+            queue.add(Key("team", str(number)))
+        while len(calls) < 50:
+            turns.append(len(calls))
+            await asyncio.sleep(0)
+
+    virtual_time(play(at_once, script, concurrency=4))
+    assert len(turns) > 10
 
 
 def test_other_keys_are_worked_on_meanwhile_up_to_the_concurrency(virtual_time):
@@ -132,6 +165,18 @@ def test_passing_faults_back_off_per_key_and_start_over_after_a_success(virtual_
     assert work.times == [0.0, 0.5, 1.5, 3.5, 103.5, 104.0]
     assert "no answer; tried again in 0.5 s" in caplog.text
     assert "Traceback" not in caplog.text
+
+
+def test_a_job_that_somebody_wrote_first_is_looked_at_again_at_once_but_not_for_ever(virtual_time, caplog):
+    work = Recorder(answers=[ConflictError("modified")] * 3)
+
+    async def script(queue):
+        queue.add(A)
+
+    with caplog.at_level(logging.WARNING):
+        virtual_time(play(work, script))
+    assert work.times == [0.0, 0.0, 1.0, 3.0]
+    assert caplog.text.count("modified") == 2
 
 
 def test_what_the_api_server_refuses_is_tried_again_with_back_off_and_is_no_bug(virtual_time, caplog):
