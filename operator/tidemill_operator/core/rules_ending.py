@@ -30,7 +30,8 @@ def given_up(case: Case) -> Decision | None:
     since = case.driver.ending_time
     if case.ending is None or since is None or case.seen.now < since + ENDING_GRACE:
         return None
-    return _end_without_lines(case, case.ending, "The results could not be put in order within an hour.")
+    why = f"The results could not be put in order within an hour.{_awaited(case)}"
+    return _end_without_lines(case, case.ending, why)
 
 
 def nothing_to_write(case: Case) -> Decision | None:

@@ -158,6 +158,17 @@ class TestEitherEnd:
         assert "parts/ of /data/out/" in message(over, SUCCEEDED)
         assert message(over, SUCCEEDED).endswith("Killed")
 
+    def test_says_what_its_lines_were_waiting_for_when_it_gives_up(self, ending):
+        submitted = at_end(ending, status=working_status(ended_attempt=1), cluster=make_cluster())
+        later = timedelta(minutes=55)
+        waiting = at_end(
+            ending, status=submitted.status, later=later, cluster=make_cluster(), **ended(Reason.INPUT_NOT_FOUND)
+        )
+        assert (waiting.actions, waiting.recheck_after) == ((), timedelta(seconds=30))
+        over = at_end(ending, status=waiting.status, later=timedelta(hours=1), cluster=make_cluster())
+        assert condition(over, FINISHED) == ("True", ending)
+        assert "within an hour. It was waiting: InputNotFound: Said by the driver." in message(over, SUCCEEDED)
+
     def test_comes_at_once_where_the_output_takes_no_file(self, ending):
         waiting = look(status=working_status(), cluster=make_cluster(), **ended(Reason.OUTPUT_NOT_WRITABLE))
         over = at_end(ending, status=waiting.status, cluster=make_cluster())
