@@ -52,7 +52,7 @@ class Reason(StrEnum):
     # Succeeded=True
     ALL_ROWS_ANSWERED = "AllRowsAnswered"
     SOME_ROWS_FAILED = "SomeRowsFailed"
-    # Succeeded=False
+    # Succeeded=False; Progressing=True carries the last two while the lines of rows without an answer are written
     INVALID_SPEC = "InvalidSpec"
     VALIDATION_FAILED = "ValidationFailed"
     OUTPUT_IN_USE = "OutputInUse"

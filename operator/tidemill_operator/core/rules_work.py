@@ -63,7 +63,8 @@ def _blind(case: Case) -> Decision:
     claims: tuple[Claim, ...] = ()
     if progressing is not None and progressing.status != "False" and case.is_true(ConditionType.VALIDATED):
         message = f"The driver's live figures are missing: {case.seen.metrics_problem} Workers are held as they are."
-        claims = (Claim(ConditionType.PROGRESSING, "True", Reason.PROCESSING, message),)
+        doing = Reason.FINALISING if progressing.reason == Reason.FINALISING else Reason.PROCESSING
+        claims = (Claim(ConditionType.PROGRESSING, "True", doing, message),)
     elif progressing is not None and progressing.status == "Unknown":
         claims = (Claim(ConditionType.PROGRESSING, "True", Reason.VALIDATING, "The driver is starting."),)
     return Decision(claims=claims, recheck_after=case.seen.tuning.start_poll)
