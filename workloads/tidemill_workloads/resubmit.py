@@ -7,7 +7,6 @@ their chunks; join, counting and resume need nothing new. Memory is bounded but 
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 from collections import defaultdict
@@ -19,12 +18,12 @@ import msgspec
 import numpy as np
 
 from tidemill_api.conditions import Reason
-from tidemill_workloads.duplicates import digest
 from tidemill_workloads.errors import JobRefused
 from tidemill_workloads.join import RESULTS_FILE
 from tidemill_workloads.locations import open_existing
 from tidemill_workloads.manifest import MANIFEST_FILE
 from tidemill_workloads.parts import PARTS, RESULT, ChunkParts, PartLine
+from tidemill_workloads.row_finder import RowFinder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -43,6 +42,7 @@ TAKEN_OVER = f"{BEFORE_ATTEMPTS}.verbatim"
 """Sorts after validation's error lines, so that a bad line stays one, and before every attempt's own lines."""
 
 BATCH_LINES = 5000
+BATCH_BYTES = 8 << 20
 MAX_BUFFER_BYTES = 32 << 20
 LATEST_UNIX = 1 << 33
 """Seconds since 1970 (the year 2242): a later time is no time."""
@@ -83,8 +83,9 @@ def open_earlier(config: JobConfig, folder: Folder) -> Folder | None:
     earlier = open_existing(uri, config.mounts, "spec.resubmitOf")
     try:
         manifest = earlier.read(MANIFEST_FILE)
+        next(earlier.lines(RESULTS_FILE), b"")
     except OSError as error:
-        raise _not_ready(f"{earlier.uri(MANIFEST_FILE)} cannot be read ({error.strerror})") from error
+        raise _not_ready(f"the files in {uri} cannot be read ({error.strerror})") from error
     if manifest is None:
         raise _not_ready(f"there is no {MANIFEST_FILE} in {uri}, so that job has not written its results")
     try:
@@ -97,7 +98,7 @@ def open_earlier(config: JobConfig, folder: Folder) -> Folder | None:
 
 
 def _not_ready(what: str) -> JobRefused:
-    message = f"spec.resubmitOf: {what}; it is waited for, or create the job without resubmitOf to run every row"
+    message = f"spec.resubmitOf: {what}; the job waits for it (a job without resubmitOf runs every row)"
     return JobRefused(Reason.RESUBMIT_SOURCE_NOT_READY, message)
 
 
@@ -111,7 +112,7 @@ def forget_preparations(folder: Folder) -> None:
 
 def take_over(earlier: Folder, folder: Folder, index: Index, custom_ids: CustomIds) -> int:
     """Writes the lines of rows that the earlier job answered; the number of rows that need not be run now."""
-    taking = _Taking(folder, index, _RowFinder(custom_ids))
+    taking = _Taking(folder, index, RowFinder(custom_ids))
     for batch in _batched(earlier.lines(RESULTS_FILE)):
         taking.add(batch)
     taking.flush()
@@ -122,8 +123,16 @@ def take_over(earlier: Folder, folder: Folder, index: Index, custom_ids: CustomI
 
 
 def _batched(lines: Iterator[bytes]) -> Iterator[list[bytes]]:
-    while batch := list(itertools.islice(lines, BATCH_LINES)):
-        yield batch
+    """Lines in batches that are small in number and in bytes."""
+    batch: list[bytes] = []
+    size = 0
+    for line in lines:
+        batch.append(line)
+        size += len(line)
+        if len(batch) == BATCH_LINES or size > BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    yield batch
 
 
 @dataclass(slots=True)
@@ -132,7 +141,7 @@ class _Taking:
 
     folder: Folder
     index: Index
-    finder: _RowFinder
+    finder: RowFinder
     taken: int = 0
     unreadable: int = 0
     first_lines: np.ndarray[tuple[int], np.dtype[np.int64]] = field(init=False)
@@ -191,33 +200,3 @@ def _answered_ms(result: _ResultLine) -> int:
     except (ValueError, RecursionError):
         return 0
     return int(created * 1000) if 0 <= created < LATEST_UNIX else 0
-
-
-class _RowFinder:
-    """Finds the line of a custom_id among millions, by the digests that validation gathered.
-
-    Of a custom_id on several lines the first one is meant. A digest whose first 8 bytes another row shares may not be
-    found, which costs running its row again: below one in 10,000 inputs of 50 million rows.
-    """
-
-    def __init__(self, custom_ids: CustomIds) -> None:
-        high, low, line = custom_ids.columns()
-        order = np.lexsort((line, low, high))
-        self._high, self._low, self._line = high[order], low[order], line[order]
-        self._taken = np.zeros(len(order), np.bool_)
-
-    def take(self, custom_ids: list[str]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        """The line of each custom_id, 0 for one that is not in the input or was asked for before."""
-        if not len(self._high) or not custom_ids:
-            return np.zeros(len(custom_ids), np.int64)
-        digests = [digest(custom_id) for custom_id in custom_ids]
-        high = np.array([item[0] for item in digests], np.uint64)
-        low = np.array([item[1] for item in digests], np.uint32)
-        place = np.minimum(np.searchsorted(self._high, high), len(self._high) - 1)
-        hits = np.flatnonzero((self._high[place] == high) & (self._low[place] == low) & ~self._taken[place])
-        _, first = np.unique(place[hits], return_index=True)
-        found = hits[first]
-        self._taken[place[found]] = True
-        lines = np.zeros(len(custom_ids), np.int64)
-        lines[found] = self._line[place[found]]
-        return lines

@@ -146,12 +146,18 @@ def test_a_bad_line_stays_one_whatever_the_earlier_job_answered(tmp_path: Path) 
     assert survey(folder, source, index).totals.rows == 0
 
 
+def turn_into_a_folder(root: Path) -> None:
+    (root / "earlier" / RESULTS_FILE).unlink()
+    (root / "earlier" / RESULTS_FILE).mkdir()
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
         (lambda root: (root / "earlier" / MANIFEST_FILE).unlink(), "there is no manifest.json in"),
         (lambda root: (root / "earlier" / MANIFEST_FILE).write_text("[]"), "is not a file of Tidemill"),
         (lambda root: (root / "earlier" / RESULTS_FILE).unlink(), "results.jsonl is gone"),
+        (turn_into_a_folder, "cannot be read (Is a directory)"),
     ],
 )
 def test_an_earlier_job_that_is_not_finished_is_waited_for(tmp_path: Path, spoil: Any, words: str) -> None:
@@ -202,16 +208,22 @@ def test_an_attempt_that_was_overtaken_while_validating_writes_no_index(
     rows=st.integers(1, 24),
     order=st.permutations(range(30)),
     keep=st.integers(0, 30),
-    batch=st.integers(1, 7),
+    batch=st.tuples(st.integers(1, 7), st.integers(0, 600)),
     buffer=st.integers(0, 2000),
 )
 def test_any_order_of_the_earlier_lines_gives_each_row_its_own_line_once(
-    tmp_path_factory: pytest.TempPathFactory, rows: int, order: list[int], keep: int, batch: int, buffer: int
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: int,
+    order: list[int],
+    keep: int,
+    batch: tuple[int, int],
+    buffer: int,
 ) -> None:
     root = tmp_path_factory.mktemp("resubmit")
     lines = [result(f"r-{number}") for number in order[:keep]]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resubmit, "BATCH_LINES", batch)
+        patch.setattr(resubmit, "BATCH_LINES", batch[0])
+        patch.setattr(resubmit, "BATCH_BYTES", batch[1])
         patch.setattr(resubmit, "MAX_BUFFER_BYTES", buffer)
         uri = earlier_at(root, lines + lines[:3])
         claim, index, source = prepared(root, [f"r-{number}" for number in range(rows)], resubmit_of_uri=uri)
