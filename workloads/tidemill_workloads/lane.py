@@ -38,9 +38,9 @@ FLUSH_SECONDS = 10.0
 GRACE_SECONDS = 10.0
 """How long a lane that has to stop waits for the rows in flight; then they are left for another engine."""
 
-LOOK_AHEAD_SECONDS = 0.05
-"""Rows beside those in flight that a lane holds: what its engine answers while new work is fetched and read, so that
-it never drains, and no more, so that late workers find work."""
+LONGEST_LOOK_AHEAD_SECONDS = 2.0
+"""Beside the rows in flight a lane holds what its engine answers in twice the time that new work takes to come, so
+that it never drains, but no more than this, so that late workers find work."""
 
 
 class Head(Protocol):
@@ -62,6 +62,8 @@ class WorkRun:
     """One piece of work on its way; `marker` is its durable name while it is on the engine."""
 
     work: Work
+    asked: float
+    """When it was asked for, in monotonic seconds."""
     pieces: list[PieceRun]
     marker: str = ""
     fed: bool = False
@@ -90,6 +92,7 @@ class Lane:
     _returned: list[int] = field(default_factory=list)
     _failure: BaseException | None = None
     _rate: float = 0.0
+    _delay: float = 0.01
     _rated: tuple[float, int] = (0.0, 0)
 
     async def run(self) -> int:
@@ -109,12 +112,12 @@ class Lane:
     async def _work(self) -> None:
         while True:
             self.pump.low.clear()
-            message = self._message()
+            message, asked = self._message(), time.monotonic()
             orders = await self.head.exchange(message)
             for number in orders.dropped:
                 self._drop(number)
             for work in orders.works:
-                self._start(work)
+                self._start(work, asked)
             self.pump.low_mark = 0 if message.want and not orders.works else self._look_ahead()
             if orders.stop or orders.leave:
                 await self._stop()
@@ -162,11 +165,11 @@ class Lane:
         if now - since >= REPORT_SECONDS:
             self._rate = (answered - then) / (now - since) if since else 0.0
             self._rated = (now, answered)
-        return max(1, self.pump.slots // 4, int(self._rate * LOOK_AHEAD_SECONDS))
+        return max(1, self.pump.slots // 4, int(self._rate * min(2 * self._delay, LONGEST_LOOK_AHEAD_SECONDS)))
 
-    def _start(self, work: Work) -> None:
+    def _start(self, work: Work, asked: float) -> None:
         condemned = work.level == Level.CONDEMNED
-        entry = WorkRun(work, [PieceRun(self.desk, piece, condemned) for piece in work.pieces])
+        entry = WorkRun(work, asked, [PieceRun(self.desk, piece, condemned) for piece in work.pieces])
         others = list(self._tasks.values()) if work.exclusive else []
         self._works[work.number] = entry
         task = asyncio.create_task(self._run(entry, others))
@@ -181,6 +184,8 @@ class Lane:
             run.begin([] if run.dropped else found)
             self.pump.add(run)
         entry.fed = True
+        if not others:
+            self._delay += (time.monotonic() - entry.asked - self._delay) / 4
         for run in entry.pieces:
             await run.finished.wait()
         await self._end(entry)

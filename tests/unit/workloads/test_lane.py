@@ -16,7 +16,7 @@ from workload_builders import claim_at
 from tidemill_workloads.chunk_run import DEADLY_CODE
 from tidemill_workloads.coordinator import LOST_SECONDS, Message, Writer
 from tidemill_workloads.errors import EngineDead
-from tidemill_workloads.lane import LOOK_AHEAD_SECONDS, Leaving
+from tidemill_workloads.lane import Leaving
 from tidemill_workloads.parts import ERROR, RESULT
 from tidemill_workloads.progress import Report
 from tidemill_workloads.suspects import plan_work, stale_markers
@@ -60,7 +60,7 @@ async def test_a_lane_takes_no_more_than_keeps_its_engine_full(tmp_path: Path) -
         most = max(most, held)
         await asyncio.sleep(0.002)
     assert engine.most_at_once == 8
-    assert most <= 8 + 1600 * LOOK_AHEAD_SECONDS + 5, "a rate over a short while may read high"
+    assert most <= 8 + 1600 * 0.05 + 5, "a rate over a short while may read high"
 
 
 async def test_the_rows_of_a_lost_worker_run_before_all_others(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ async def test_the_rows_of_a_lost_worker_run_before_all_others(tmp_path: Path) -
     await other
     assert once_each(world.written())
     position = {line: index for index, line in enumerate(engine.asked)}
-    assert max(position[line] for line in hung.asked) < at + 16 + 5 + 1600 * LOOK_AHEAD_SECONDS
+    assert max(position[line] for line in hung.asked) < at + 16 + 5 + 1600 * 0.05
 
 
 async def test_a_writer_that_comes_back_drops_what_others_hold_now(tmp_path: Path) -> None:
