@@ -15,11 +15,9 @@ import asyncio
 import os
 from typing import TYPE_CHECKING, Any
 
-from tidemill_api.conditions import Reason
 from tidemill_workloads.engine.arguments import engine_environment
-from tidemill_workloads.errors import JobRefused
 from tidemill_workloads.front_end_parts import build
-from tidemill_workloads.problems import TOO_LONG, BadLine, shortened
+from tidemill_workloads.problems import TOO_LONG, BadLine
 from tidemill_workloads.request_types import bad_parameter, refusal_of
 from tidemill_workloads.urls import CHAT, COMPLETIONS, EMBEDDINGS
 
@@ -34,13 +32,9 @@ class FrontEnd:
     """VLLM's request handling for one model. Used from one thread."""
 
     def __init__(self, settings: EngineSettings) -> None:
-        """Raises JobRefused(InvalidSpec) where vLLM does not take the model with these engine arguments."""
+        """Raises whatever vLLM raises where it does not take the model with these engine arguments."""
         os.environ.update(engine_environment(settings, dict(os.environ)))
-        try:
-            self._vllm = build(settings)
-        except (ValueError, OSError) as error:  # pydantic's ValidationError is a ValueError
-            message = f"spec.model: vLLM does not take this model with these engineArgs: {error}"
-            raise JobRefused(Reason.INVALID_SPEC, shortened(message)) from error
+        self._vllm = build(settings)
         self._loop = asyncio.new_event_loop()
 
     def close(self) -> None:

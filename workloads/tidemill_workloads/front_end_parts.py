@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tidemill_workloads.engine.arguments import engine_arguments
 from tidemill_workloads.engine.vllm_engine import parse_arguments
+from tidemill_workloads.request_types import take_the_cpu_where_there_is_no_device
 
 if TYPE_CHECKING:
     from tidemill_workloads.engine.interface import EngineSettings
@@ -32,7 +33,8 @@ class Parts:
 
 
 def build(settings: EngineSettings) -> Parts:
-    """Raises ValueError or OSError where vLLM does not take the model with these engine arguments."""
+    """Raises whatever vLLM raises where it does not take the model with these engine arguments."""
+    take_the_cpu_where_there_is_no_device()
     from vllm.config import VllmConfig
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.renderers import renderer_from_config

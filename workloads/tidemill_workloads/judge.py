@@ -23,7 +23,7 @@ from tidemill_workloads.model_facts import ModelFacts, read_facts
 from tidemill_workloads.plain_requests import is_plain, output_cap, parameters_key, prompts
 from tidemill_workloads.shapes import check_shape, has_media
 from tidemill_workloads.token_bounds import TextSize
-from tidemill_workloads.urls import CHAT, EMBEDDINGS
+from tidemill_workloads.urls import CHAT, EMBEDDINGS, URLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +46,7 @@ class Judge:
     facts: ModelFacts
     _types: RequestTypes | None = None
     _front_end: FrontEnd | None = None
+    _has_front_end: bool = True
     _urls: tuple[str, ...] | None = None
     _accepted: set[bytes] = field(default_factory=set)
     _environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
@@ -73,9 +74,11 @@ class Judge:
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """The URLs that the model serves. May ask vLLM, then it raises JobRefused(InvalidSpec) as `FrontEnd` does."""
+        """The URLs that the model serves, all where neither its files nor vLLM tell."""
         if self._urls is None:
-            self._urls = self.front_end.urls if self.facts.urls is None else self.facts.urls
+            self._urls = self.facts.urls
+        if self._urls is None:
+            self._urls = self.front_end.urls if self.front_end is not None else URLS
         return self._urls
 
     @property
@@ -91,15 +94,22 @@ class Judge:
         return self._types
 
     @property
-    def front_end(self) -> FrontEnd:
-        """VLLM's front end for the model."""
-        if self._front_end is None:
+    def front_end(self) -> FrontEnd | None:
+        """VLLM's front end for the model, None where there is none: then only the engine can judge lengths."""
+        if self._front_end is None and self._has_front_end:
             began = time.monotonic()
-            with _warnings_aside():
-                from tidemill_workloads.front_end import FrontEnd
+            try:
+                with _warnings_aside():
+                    from tidemill_workloads.front_end import FrontEnd
 
-                self._front_end = FrontEnd(self.settings)
-            log.info("vLLM's front end for the model built in %.1f s", time.monotonic() - began)
+                    self._front_end = FrontEnd(self.settings)
+            except (
+                Exception
+            ):  # whatever vLLM misses on a head without the engine's device: its start on a worker decides
+                self._has_front_end = False
+                log.warning("vLLM's front end takes no model here; lengths are left to the engine", exc_info=True)
+            else:
+                log.info("vLLM's front end for the model built in %.1f s", time.monotonic() - began)
         return self._front_end
 
     def check(self, url: str, body: dict[str, Any]) -> None:

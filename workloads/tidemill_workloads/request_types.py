@@ -28,6 +28,8 @@ class RequestTypes:
 
     def __init__(self) -> None:
         from pydantic import TypeAdapter
+
+        take_the_cpu_where_there_is_no_device()
         from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
         from vllm.entrypoints.openai.completion.protocol import CompletionRequest
         from vllm.entrypoints.pooling.embed.protocol import EmbeddingRequest
@@ -48,6 +50,19 @@ class RequestTypes:
             raise _bad_line(error, body) from None
         except Exception as error:  # vLLM's own checks run before the types are known and stumble on anything
             raise refusal_of(error) from None
+
+
+def take_the_cpu_where_there_is_no_device() -> None:
+    """A head has no GPU, and vLLM built for GPUs then knows no platform; its own tools take the CPU's (`vllm bench`).
+
+    Before anything of vLLM that looks at its platform.
+    """
+    from vllm import platforms
+
+    if platforms.current_platform.is_unspecified():
+        from vllm.platforms.cpu import CpuPlatform
+
+        platforms.current_platform = CpuPlatform()
 
 
 def refusal_of(error: Exception) -> BadLine:

@@ -67,7 +67,7 @@ def validate(
 
     `progress` is told the rows read so far. `custom_ids`, given empty, holds those of all lines afterwards: for whoever
     has to find a row by its id. Raises JobRefused: ValidationFailed where a line is bad (with `plan.skip`: all are) or
-    there is none; InputChanged, InputNotReadable, and InvalidSpec for a model that vLLM does not take.
+    there is none; InputChanged, InputNotReadable.
     """
     with tempfile.TemporaryFile() as problems:
         found = CustomIds() if custom_ids is None else custom_ids

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 from validation_builders import real_model, with_vllm
 
 from tidemill_api.v1alpha1.common import EngineArgs, ModelSpec
 from tidemill_workloads.engine.interface import EngineSettings
-from tidemill_workloads.errors import JobRefused
 from tidemill_workloads.judge import Judge
 from tidemill_workloads.line_checks import check_line
 from tidemill_workloads.model_facts import ModelFacts, read_facts
 from tidemill_workloads.urls import CHAT, COMPLETIONS, EMBEDDINGS, URLS
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 POOLING = [{"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"}]
 
@@ -51,6 +51,7 @@ def test_what_a_model_serves_is_told_where_it_is_plain(
 @pytest.mark.parametrize(("folder", "urls"), [("smollm2", (CHAT, COMPLETIONS)), ("minilm", (EMBEDDINGS,))])
 def test_vllm_says_the_same_of_the_real_models(folder: str, urls: tuple[str, ...]) -> None:
     with with_vllm(real_model(folder)) as rules:
+        assert rules.front_end is not None
         assert rules.facts.urls == rules.front_end.urls == urls
         assert rules.facts.length is not None
         assert rules.facts.length <= rules.front_end.length
@@ -86,15 +87,48 @@ def test_files_that_cannot_be_read_tell_nothing(tmp_path: Path, content: bytes) 
     assert (facts.known, facts.length, facts.bound) == (False, None, None)
 
 
-def test_a_model_that_vllm_does_not_take_is_refused_in_one_sentence(tmp_path: Path) -> None:
+def test_a_model_that_vllm_does_not_take_here_has_its_rows_judged_by_type_only(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     facts_of(tmp_path, config={"architectures": ["NoSuchForCausalLM"], "model_type": "no-such-model"})
-    line = {"custom_id": "a", "method": "POST", "url": CHAT}
-    line |= {"body": {"model": "m", "messages": [{"role": "user", "content": "hi"}]}}
-    with (
-        Judge.of(EngineSettings(ModelSpec(name="m", source=str(tmp_path)), gpus=0)) as rules,
-        pytest.raises(JobRefused) as caught,
-    ):
-        check_line(json.dumps(line).encode(), rules)
-    assert caught.value.reason == "InvalidSpec"
-    assert caught.value.message.startswith("spec.model: vLLM does not take this model with these engineArgs: ")
-    assert "\n" not in caught.value.message
+    with Judge.of(EngineSettings(ModelSpec(name="m", source=str(tmp_path)), gpus=0)) as rules:
+        assert check_line(chat_line(), rules) == ("a", None)
+        _, problem = check_line(chat_line(temperature="warm"), rules)
+    assert problem is not None
+    assert problem.param == "body.temperature"
+    assert [record.message for record in caplog.records].count(
+        "vLLM's front end takes no model here; lengths are left to the engine"
+    ) == 1
+
+
+def chat_line(**more: Any) -> bytes:
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], **more}
+    return json.dumps({"custom_id": "a", "method": "POST", "url": CHAT, "body": body}).encode()
+
+
+WITHOUT_DEVICE = """
+import sys
+from vllm import platforms
+platforms.builtin_platform_plugins.clear()  # as in vLLM's build for GPUs on a node without one
+from test_model_facts import chat_line
+from validation_builders import real_model
+from tidemill_workloads.line_checks import check_line
+with real_model("smollm2", max_model_len=64) as rules:
+    fits = check_line(chat_line(top_k=3), rules)[1]
+    long = check_line(chat_line(max_tokens=65), rules)[1]
+    print(platforms.current_platform.device_type, fits, long.code)
+"""
+
+
+def test_a_head_without_the_engines_device_judges_all_the_same() -> None:
+    here = Path(__file__).parent
+    path = os.pathsep.join([str(here), str(here.parents[1])])
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_DEVICE],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.splitlines()[-1:] == ["cpu None context_length_exceeded"], done.stderr[-2000:]

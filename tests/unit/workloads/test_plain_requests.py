@@ -73,6 +73,7 @@ def refused(rules: Judge, url: str, body: dict[str, Any]) -> str | None:
         request = rules.types.parse(url, dict(body))
     except BadLine as problem:
         return problem.message
+    assert rules.front_end is not None
     verdict = rules.front_end.judge(url, request)
     return verdict.message if verdict is not None else None
 
