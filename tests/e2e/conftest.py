@@ -1,7 +1,7 @@
 """Whole jobs on a cluster, as a user meets them: kubectl, files, and the operator as a process of its own.
 
-Everything is real but the engine, where a test is not about answers: `engines.py` stands for vLLM then, mounted into
-the pods from a ConfigMap, so that the images need not know it.
+Everything is real but the engine, where a test is not about answers: `engines.py` and `chaos_engines.py` stand for
+vLLM then, mounted into the pods from a ConfigMap, so that the images need not know them.
 """
 
 import json
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from chaos_faults import Faults
 
 TESTS = Path(__file__).parents[1]
 MODELS = TESTS.parent / ".tidemill" / "models"
@@ -104,6 +105,11 @@ class Jobs:
     def output(self) -> Path:
         return self.folder / "output"
 
+    @property
+    def notes(self) -> Path:
+        """Where the tests' engines write down what they do."""
+        return self.folder / "notes"
+
     def write_rows(self, count, *, prefix="row-", name="rows.jsonl"):
         """An input file of `count` chat requests; returns their custom_ids."""
         ids = [f"{prefix}{number}" for number in range(1, count + 1)]
@@ -114,11 +120,12 @@ class Jobs:
 
     def manifest(self, name="rows", *, engine="engines:no_op", environment=None, **spec):
         """A job on this test's folders; `engine` None is the real one."""
-        for folder in ("input", "output"):
+        folders = ("input", "output", "notes")
+        for folder in folders:
             (self.folder / folder).mkdir(exist_ok=True)
-        volumes = {"input": self.folder / "input", "output": self.output, "models": MODELS}
-        mounts = {"input": "/data/input", "output": "/data/output", "models": "/models"}
-        env = {"TIDEMILL_TEST_FOLDER": "/data/output", **(environment or {})}
+        volumes = {folder: self.folder / folder for folder in folders} | {"models": MODELS}
+        mounts = {folder: f"/data/{folder}" for folder in folders} | {"models": "/models"}
+        env = {"TIDEMILL_TEST_FOLDER": "/data/notes", **(environment or {})}
         template = {
             "volumes": [{"name": volume, "hostPath": {"path": str(path)}} for volume, path in volumes.items()],
             "volumeMounts": [{"name": volume, "mountPath": path} for volume, path in mounts.items()],
@@ -147,6 +154,11 @@ class Jobs:
     def apply(self, manifest):
         self.kubectl("apply", "-f", "-", given=manifest)
         return manifest["metadata"]["name"]
+
+    def patch(self, name="rows", **spec):
+        """As a user edits a job."""
+        change = json.dumps({"spec": spec})
+        self.kubectl("patch", "bij", name, "-n", self.namespace, "--type=merge", "-p", change)
 
     def get(self, name="rows"):
         return self.kubectl.json("get", "bij", name, "-n", self.namespace)
@@ -189,12 +201,14 @@ class Jobs:
         found = self.kubectl("get", "raycluster,pods,services,secrets", "-n", self.namespace, "-o", "name")
         return [line for line in found.split() if "engines" not in line]
 
-    def answered_ids(self):
+    def lines(self, name, output=None):
+        """The lines of one file of the output, decoded; none where the file is not there."""
+        path = (output or self.output) / name
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def answered_ids(self, output=None):
         """custom_ids of result and error lines, in the order of the files."""
-        ids = []
-        for name in ("results.jsonl", "errors.jsonl"):
-            ids += [json.loads(line)["custom_id"] for line in (self.output / name).read_text().splitlines()]
-        return ids
+        return [line["custom_id"] for name in ("results.jsonl", "errors.jsonl") for line in self.lines(name, output)]
 
     def events(self):
         found = self.kubectl.json("get", "events", "-n", self.namespace)["items"]
@@ -216,6 +230,15 @@ def jobs(operator, devcluster, kubectl, tmp_path):
     """A namespace with the tests' engines in it, emptied when the test is over."""
     name = f"e2e-{secrets.token_hex(3)}"
     kubectl("create", "namespace", name)
-    kubectl("create", "configmap", "engines", "-n", name, f"--from-file={TESTS / 'engines.py'}")
+    files = [f"--from-file={TESTS / module}" for module in ("engines.py", "chaos_engines.py")]
+    kubectl("create", "configmap", "engines", "-n", name, *files)
     yield Jobs(kubectl, name, tmp_path)
     kubectl("delete", "namespace", name, "--timeout=120s", timeout=130)
+
+
+@pytest.fixture
+def faults(jobs, devcluster, operator):
+    """Ways to lose parts of this test's job; they need the dev cluster."""
+    if devcluster.state is None:
+        pytest.skip("kills processes and cuts cables of this machine, so it needs the dev cluster")
+    return Faults(jobs, devcluster.state, operator)

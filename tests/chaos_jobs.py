@@ -1,0 +1,63 @@
+"""Jobs that take long enough to be broken in the middle, and what must hold for them in the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from chaos_notes import Loss, Notes, may_run_again, unexplained
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ROWS = 2000
+IN_FLIGHT = 32
+"""Rows of one worker: twice maxNumSeqs."""
+
+Json = dict[str, Any]
+
+
+def manifest(
+    jobs: Any,
+    *,
+    workers: int = 2,
+    seconds: float = 0.8,
+    engine: str = "chaos_engines:noting",
+    in_flight: int = IN_FLIGHT,
+    **spec: Any,
+) -> Json:
+    """A job whose rows take so many seconds; by default 40 rows a second on each worker, 2,000 rows in 25 s."""
+    engine_args = {"maxNumSeqs": in_flight // 2}
+    model = {"name": "smollm2", "source": "/models/smollm2", "engineArgs": engine_args}
+    environment = {"TIDEMILL_TEST_SECONDS": str(seconds)} | spec.pop("environment", {})
+    spec = {"workers": {"max": workers}, "model": model} | spec
+    made: Json = jobs.manifest(engine=engine, environment=environment, **spec)
+    return made
+
+
+def start(jobs: Any, *, rows: int = ROWS, **options: Any) -> list[str]:
+    """Such a job, running; the custom_ids of its rows."""
+    ids: list[str] = jobs.write_rows(rows)
+    jobs.apply(manifest(jobs, **options))
+    return ids
+
+
+def all_answered(jobs: Any, ids: Sequence[str], seconds: int = 300) -> None:
+    """The job ends with a result for each row, each once, in input order."""
+    succeeded = jobs.wait_finished(seconds=seconds)
+    assert succeeded["reason"] == "AllRowsAnswered", succeeded
+    once_each(jobs, ids)
+    assert jobs.answered_ids() == list(ids)
+
+
+def once_each(jobs: Any, ids: Sequence[str]) -> None:
+    """Each custom_id stands in exactly one line of results and errors together."""
+    assert Counter(jobs.answered_ids()) == Counter(ids)
+
+
+def only_what_was_lost_ran_again(notes: Notes, losses: Sequence[Loss], spare: int = 0) -> None:
+    """Run again: rows in flight at a loss, or answered in the last flush period before it; `spare` rows more."""
+    for_nothing = unexplained(notes, losses)
+    assert for_nothing == [], f"{len(for_nothing)} rows ran again although nothing of them was lost"
+    again = sum(notes.run_again().values())
+    assert again <= may_run_again(notes, losses) + spare, f"{again} rows ran again"

@@ -1,0 +1,130 @@
+"""Workers that come late and workers that go: whoever has room takes the rows, and what was lost does not come last."""
+
+import json
+import time
+
+import pytest
+from chaos_faults import pod_of
+from chaos_jobs import ROWS, all_answered, only_what_was_lost_ran_again, start
+from chaos_notes import Loss
+
+pytestmark = [pytest.mark.cluster, pytest.mark.all, pytest.mark.timeout(560)]
+
+LATE_SECONDS = 20
+TAKEN_OVER_SECONDS = 60
+
+
+@pytest.fixture
+def full_cluster(jobs):
+    """Pods that leave room for a head and one worker; call it to free the room of one more."""
+    nodes = jobs.kubectl.json("get", "nodes")["items"]
+    cpus = {node["metadata"]["name"]: int(node["status"]["allocatable"]["cpu"]) for node in nodes}
+    room = {name: cpus[name] - (2 if name == min(cpus) else 0) for name in cpus}
+    for node, cpu in room.items():
+        jobs.kubectl("apply", "-f", "-", given=blocker(jobs.namespace, node, cpu))
+        jobs.kubectl("wait", "--for=condition=Ready", f"pod/blocker-{node}", "-n", jobs.namespace, "--timeout=30s")
+    last = max(cpus)
+    return lambda: jobs.kubectl("delete", "pod", f"blocker-{last}", "-n", jobs.namespace, "--wait=false")
+
+
+def blocker(namespace, node, cpu):
+    resources = {"requests": {"cpu": str(cpu), "memory": "64Mi"}}
+    container = {"name": "main", "image": "any", "command": ["sleep", "1000"], "resources": resources}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": f"blocker-{node}", "namespace": namespace},
+        "spec": {
+            "terminationGracePeriodSeconds": 1,
+            "nodeSelector": {"kubernetes.io/hostname": node},
+            "containers": [container],
+        },
+    }
+
+
+def test_a_worker_that_comes_late_gets_its_share(jobs, faults, full_cluster):
+    ids = start(jobs)
+    jobs.wait_until(lambda: faults.notes.answered() > 0, what="the first answer")
+    free_at = time.monotonic() + LATE_SECONDS
+    jobs.wait_until(lambda: time.monotonic() > free_at, what="a late worker")
+    full_cluster()
+    all_answered(jobs, ids)
+    first, late = faults.notes.starts()
+    runs = faults.notes.runs()
+    joined = min(run.began for run in runs if run.engine == late)
+    assert joined - min(run.began for run in runs) >= LATE_SECONDS
+    left = ROWS - len({run.custom_id for run in runs if run.answered is not None and run.answered < joined})
+    share = len({run.custom_id for run in runs if run.engine == late and run.answered is not None})
+    assert share > left / 3, f"the late worker answered {share} of the {left} rows left, {first} the others"
+    assert faults.notes.run_again() == {}
+
+
+def rows_of_the_lost(notes, pod, gone_at):
+    """Rows that this pod had begun, and whose answers may be lost: they are somebody else's now."""
+    of_pod = [run for run in notes.runs() if pod_of(run.engine) == pod and run.began <= gone_at]
+    loss = Loss(gone_at, gone_at)
+    return {run.custom_id for run in of_pod if run.lost_by(loss)}
+
+
+def taken_over_in_time(notes, pod, gone_at):
+    """What was lost with the pod was answered by others within a minute, while later rows still waited."""
+    runs = notes.runs()
+    again = notes.run_again().keys() & rows_of_the_lost(notes, pod, gone_at)
+    last_try = {run.custom_id: run for run in runs}  # in the order in which they began
+    done = max((last_try[custom_id].answered for custom_id in again), default=gone_at)
+    assert done - gone_at <= TAKEN_OVER_SECONDS, f"{len(again)} rows took {done - gone_at:.0f} s"
+    first_try = {run.custom_id: run for run in reversed(runs)}
+    waiting = [custom_id for custom_id, run in first_try.items() if run.began > done]
+    assert waiting, f"the {len(again)} rows came last"
+    return again
+
+
+def two_busy_workers(jobs, faults):
+    jobs.wait_until(lambda: len(faults.engine_pids()) == 2, what="two workers")
+    jobs.wait_until(lambda: faults.notes.answered() >= ROWS // 5, what="both at work")
+    return jobs.wait_until(faults.busy_pod, what="a busy worker")
+
+
+def test_the_rows_of_a_killed_worker_do_not_come_last(jobs, faults):
+    ids = start(jobs, seconds=1.6)
+    pod = two_busy_workers(jobs, faults)
+    gone_at = time.time()
+    assert faults.kill_pod(pod)
+    faults.losses.append(Loss(gone_at, time.time() + 2))
+    all_answered(jobs, ids)
+    assert taken_over_in_time(faults.notes, pod, gone_at), "nothing was lost, so nothing was shown"
+    only_what_was_lost_ran_again(faults.notes, faults.losses)
+
+
+def test_a_scale_down_costs_no_answer_and_its_rows_do_not_come_last(jobs, faults):
+    """The pod that goes is told so, as KubeRay tells it: what it has answered is kept, the rest goes to others."""
+    ids = start(jobs, seconds=1.6)
+    pod = two_busy_workers(jobs, faults)
+    jobs.patch(workers={"max": 1})
+    gone_at = time.time()
+    scale_down(jobs, pod)
+    all_answered(jobs, ids)
+    taken_over_in_time(faults.notes, pod, gone_at)
+    for first, second in pairs_of_tries(faults.notes):
+        assert first.answered is None, f"{first} was answered before the pod went, and again in {second}"
+        assert pod_of(first.engine) == pod
+
+
+def scale_down(jobs, pod):
+    """The JSON patch by which the operator itself names the pod that goes."""
+    (cluster,) = jobs.kubectl.json("get", "rayclusters", "-n", jobs.namespace)["items"]
+    group = "/spec/workerGroupSpecs/0"
+    patch = [
+        {"op": "replace", "path": f"{group}/replicas", "value": 1},
+        {"op": "add", "path": f"{group}/scaleStrategy", "value": {"workersToDelete": [pod]}},
+    ]
+    name = cluster["metadata"]["name"]
+    jobs.kubectl("patch", "raycluster", name, "-n", jobs.namespace, "--type=json", "-p", json.dumps(patch))
+
+
+def pairs_of_tries(notes):
+    """Each row that was begun twice: the two tries."""
+    tries = {}
+    for run in notes.runs():
+        tries.setdefault(run.custom_id, []).append(run)
+    return [(first, second) for first, second, *_ in (t for t in tries.values() if len(t) > 1)]
