@@ -150,7 +150,7 @@ class Executor:
         self._cache.drop(Watched.CLUSTERS, Key(job.namespace, name))
 
     async def _submit(self, job: JobView, submit: plan.SubmitDriver) -> None:
-        config = job_config(job, submit)
+        config = job_config(job, submit, self._settings.allow_loopback_input)
         try:
             head = await self._heads.head(job, submit.head_ip)
             for namesake in NAMESAKES if submit.ending else ():

@@ -43,6 +43,10 @@ class Settings(BaseModel):
         description="Ray in the images; KubeRay picks probes and auth by it",
     )
     allow_host_path: bool = Field(default=False, description="Whether jobs may mount folders of the node")
+    allow_loopback_input: bool = Field(
+        default=False,
+        description="Whether http(s) inputs may lead to loopback; for clusters of one machine, never in production",
+    )
     allow_test_engine: bool = Field(
         default=False,
         description="Whether jobs may replace vLLM by TIDEMILL_ENGINE in template.env; for tests, never in production",

@@ -75,7 +75,7 @@ def prepare(config: JobConfig) -> Claim | Outcome:
     if config.attempt > 1 and belongs_to(folder, config) and (outcome := standing_outcome(folder)) is not None:
         log.info("the manifest stands: an earlier attempt of this job has finished it")
         return outcome  # whatever became of the input since
-    source = open_input(config.input_uri, config.mounts)
+    source = open_input(config.input_uri, config.mounts, config.allow_loopback_input)
     refuse_input_in_own_folders(source, folder)
     own_folder(folder, config, source.identity)
     if (outcome := standing_outcome(folder)) is not None:

@@ -272,7 +272,7 @@ def main() -> int:
 def prepare(config: JobConfig, attempt: int) -> Driver:
     """Connects to the cluster that this process runs in. Raises JobRefused."""
     folder = open_output(config.output_uri, config.mounts)
-    source = open_input(config.input_uri, config.mounts).settled(folder)
+    source = open_input(config.input_uri, config.mounts, config.allow_loopback_input).settled(folder)
     index = read_index(folder)
     if index is None:
         raise SystemExit("there is no chunk index: start `python -m tidemill_workloads`, which validates first")

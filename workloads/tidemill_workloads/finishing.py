@@ -64,7 +64,7 @@ def end_job(config: JobConfig) -> Outcome:
     metrics = LiveMetrics(config)
     metrics.phase("finalising")
     metrics.serve()
-    source = open_input(config.input_uri, config.mounts).settled(folder)
+    source = open_input(config.input_uri, config.mounts, config.allow_loopback_input).settled(folder)
     if source.identity.state != index.state:
         raise input_changed(config.input_uri)
     return finish(config, claim, source, index, cut.reason, cut.message)

@@ -41,8 +41,8 @@ COMPRESSED_MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"PK\
 OWN_FOLDERS = (PARTS, INDEX_FILE.partition("/")[0], ATTEMPTS, COPIES)
 
 
-def open_input(uri: str, mounts: Sequence[str]) -> Input:
-    """The file of requests, pinned.
+def open_input(uri: str, mounts: Sequence[str], allow_loopback: bool = False) -> Input:
+    """The file of requests, pinned. `allow_loopback`: whether a server may be the pod itself.
 
     Raises JobRefused with InvalidSpec, InputNotFound, InputNotReadable or StorageUnreachable.
     """
@@ -55,7 +55,7 @@ def open_input(uri: str, mounts: Sequence[str]) -> Input:
         source = open_object_input(uri)
         head = source.read_range(0, min(8, source.identity.size))
     elif scheme in WEB_SCHEMES:
-        source = open_http_input(uri)
+        source = open_http_input(uri, allow_loopback)
         head = source.head
     else:
         return _open_local_input(uri, mounts, field)

@@ -5,7 +5,6 @@ Names are taken as they are written: `%20` in `s3://` is three characters of a k
 
 from __future__ import annotations
 
-import os
 import uuid
 
 from tidemill_api.conditions import Reason
@@ -19,9 +18,6 @@ from tidemill_workloads.store_faults import Place
 
 STORE_SCHEMES = ("s3", "gs")
 WEB_SCHEMES = ("http", "https")
-
-ALLOW_LOOPBACK_VARIABLE = "TIDEMILL_ALLOW_LOOPBACK_INPUT"
-"""Set to `true` by an operator whose setting of that name allows it: the dev cluster serves inputs on loopback."""
 
 MAX_KEY_BYTES = 1024
 """Both kinds of store allow no longer key; 100 bytes of it are left to our own names."""
@@ -69,9 +65,9 @@ def prove_writable(folder: ObjectFolder) -> None:
         raise JobRefused(Reason.OUTPUT_NOT_WRITABLE, message)
 
 
-def open_http_input(uri: str) -> HttpInput:
+def open_http_input(uri: str, allow_loopback: bool) -> HttpInput:
     """The file at `uri`, pinned as far as its server allows it. Raises JobRefused."""
-    return open_http(uri, HttpClient(os.environ.get(ALLOW_LOOPBACK_VARIABLE, "").lower() == "true"))
+    return open_http(uri, HttpClient(allow_loopback))
 
 
 def _bucket_and_key(uri: str, field: str) -> tuple[Bucket, str]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tidemill_operator.core.snapshot import JobView
 
 
-def job_config(job: JobView, submit: SubmitDriver) -> JobConfig:
+def job_config(job: JobView, submit: SubmitDriver, allow_loopback_input: bool = False) -> JobConfig:
     """The driver's configuration for this attempt. Raises ValueError where the spec could not be read."""
     spec = job.spec
     if spec is None:
@@ -32,5 +32,6 @@ def job_config(job: JobView, submit: SubmitDriver) -> JobConfig:
         max_attempts=spec.retry.max_attempts,
         retry_backoff_seconds=spec.retry.backoff_seconds,
         max_failed_rows=spec.max_failed_rows,
+        allow_loopback_input=allow_loopback_input,
         resubmit_of_uri=submit.resubmit_of_uri,
     )

@@ -19,7 +19,6 @@ from tidemill_workloads.errors import JobRefused
 from tidemill_workloads.http_client import HttpClient
 from tidemill_workloads.http_input import open_http
 from tidemill_workloads.locations import open_input
-from tidemill_workloads.remote_locations import ALLOW_LOOPBACK_VARIABLE
 from tidemill_workloads.storage import COPIES
 
 if TYPE_CHECKING:
@@ -30,11 +29,6 @@ if TYPE_CHECKING:
 
 LINES = b"".join(b"%06d\n" % number for number in range(10_000))
 CLIENT = HttpClient(allow_loopback=True, patience_seconds=10)
-
-
-@pytest.fixture(autouse=True)
-def loopback_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ALLOW_LOOPBACK_VARIABLE, "true")
 
 
 @pytest.fixture
@@ -71,7 +65,7 @@ def refusal(call: Callable[[], object]) -> JobRefused:
 
 @pytest.mark.parametrize("query", ["", "?weak"])
 def test_a_server_with_ranges_is_read_by_ranges(ranged: WebServer, output: Folder, query: str) -> None:
-    source = open_input(f"{ranged.url}in.jsonl{query}", [])
+    source = open_input(f"{ranged.url}in.jsonl{query}", [], allow_loopback=True)
     assert source.settled(output) is source
     assert source.identity.size == len(LINES)
     assert source.read_range(7, 14) == b"000001\n000002\n"
@@ -84,7 +78,7 @@ def test_a_server_with_ranges_is_read_by_ranges(ranged: WebServer, output: Folde
 
 @pytest.mark.parametrize("how", ["open", "range"])
 def test_a_file_that_changes_on_the_server_is_refused(ranged: WebServer, site: Path, how: str) -> None:
-    source = open_input(f"{ranged.url}in.jsonl", [])
+    source = open_input(f"{ranged.url}in.jsonl", [], allow_loopback=True)
     (site / "in.jsonl").write_bytes(LINES.replace(b"000002", b"000003"))
     found = refusal(lambda: source.open() if how == "open" else source.read_range(0, 7))
     assert found.reason == Reason.INPUT_CHANGED
@@ -92,10 +86,10 @@ def test_a_file_that_changes_on_the_server_is_refused(ranged: WebServer, site: P
 
 def test_a_server_without_ranges_is_copied_beside_the_output_once(plain: WebServer, output: Folder) -> None:
     url = f"{plain.url}in.jsonl"
-    source = open_input(url, []).settled(output)
+    source = open_input(url, [], allow_loopback=True).settled(output)
     assert source.identity.uri == url
     assert source.read_range(7, 14) == b"000001\n000002\n"
-    again = open_input(url, []).settled(output)
+    again = open_input(url, [], allow_loopback=True).settled(output)
     assert again.identity == source.identity
     with again.open() as stream:
         assert stream.read() == LINES
@@ -107,7 +101,7 @@ def test_a_server_without_ranges_is_copied_beside_the_output_once(plain: WebServ
 def test_of_many_copiers_at_once_all_read_the_same_copy(plain: WebServer, output: Folder) -> None:
     url = f"{plain.url}in.jsonl"
     with ThreadPoolExecutor(8) as pool:
-        sources = list(pool.map(lambda _: open_input(url, []).settled(output), range(8)))
+        sources = list(pool.map(lambda _: open_input(url, [], allow_loopback=True).settled(output), range(8)))
     assert len({source.identity for source in sources}) == 1
     assert all(source.read_range(0, 7) == b"000000\n" for source in sources)
     names = output.names(COPIES)
@@ -119,9 +113,9 @@ def test_of_many_copiers_at_once_all_read_the_same_copy(plain: WebServer, output
 
 def test_a_new_state_of_the_file_is_copied_anew(plain: WebServer, site: Path, output: Folder) -> None:
     url = f"{plain.url}in.jsonl"
-    first = open_input(url, []).settled(output)
+    first = open_input(url, [], allow_loopback=True).settled(output)
     (site / "in.jsonl").write_bytes(LINES + b"more\n")
-    second = open_input(url, []).settled(output)
+    second = open_input(url, [], allow_loopback=True).settled(output)
     assert second.identity.state != first.identity.state
     assert second.read_range(len(LINES), 5) == b"more\n"
     assert first.read_range(0, 7) == b"000000\n", "what was begun goes on with what it began with"
@@ -130,9 +124,9 @@ def test_a_new_state_of_the_file_is_copied_anew(plain: WebServer, site: Path, ou
 def test_an_empty_file_is_an_input_without_a_line(ranged: WebServer, plain: WebServer, site: Path) -> None:
     (site / "empty.jsonl").write_bytes(b"")
     for server in (ranged, plain):
-        source = open_input(f"{server.url}empty.jsonl", [])
+        source = open_input(f"{server.url}empty.jsonl", [], allow_loopback=True)
         assert source.identity.size == 0
-    with open_input(f"{ranged.url}empty.jsonl", []).open() as stream:
+    with open_input(f"{ranged.url}empty.jsonl", [], allow_loopback=True).open() as stream:
         assert stream.read() == b""
 
 
@@ -170,31 +164,30 @@ def test_an_answer_that_is_no_file_is_awaited_with_the_fix(
     ranged: WebServer, status: int, reason: Reason, says: str
 ) -> None:
     ranged.answers["/in.jsonl"] = status
-    found = refusal(lambda: open_input(f"{ranged.url}in.jsonl", []))
+    found = refusal(lambda: open_input(f"{ranged.url}in.jsonl", [], allow_loopback=True))
     assert (found.reason, found.reason in AWAITED) == (reason, True)
     assert says in found.message
 
 
 def test_a_redirect_is_followed(ranged: WebServer) -> None:
     ranged.answers["/old"] = "/in.jsonl?moved"
-    assert open_input(f"{ranged.url}old", []).read_range(0, 7) == b"000000\n"
+    assert open_input(f"{ranged.url}old", [], allow_loopback=True).read_range(0, 7) == b"000000\n"
 
 
 def test_redirects_without_an_end_are_refused(ranged: WebServer) -> None:
     ranged.answers["/old"] = "/old"
-    assert "more than 5 redirects" in refusal(lambda: open_input(f"{ranged.url}old", [])).message
+    assert "more than 5 redirects" in refusal(lambda: open_input(f"{ranged.url}old", [], allow_loopback=True)).message
 
 
 @pytest.mark.parametrize("target", ["http://169.254.169.254/latest/meta-data/", "http://[fe80::1]/", "http://0.0.0.0/"])
 def test_a_redirect_to_where_secrets_are_kept_is_refused(ranged: WebServer, target: str) -> None:
     ranged.answers["/old"] = target
-    found = refusal(lambda: open_input(f"{ranged.url}old", []))
+    found = refusal(lambda: open_input(f"{ranged.url}old", [], allow_loopback=True))
     assert found.reason == Reason.INVALID_SPEC
     assert "never read by a job" in found.message
 
 
-def test_the_pod_itself_is_refused_and_not_even_asked(ranged: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(ALLOW_LOOPBACK_VARIABLE)
+def test_the_pod_itself_is_refused_and_not_even_asked(ranged: WebServer) -> None:
     found = refusal(lambda: open_input(ranged.url, []))
     assert (found.reason, "loopback" in found.message) == (Reason.INVALID_SPEC, True)
     assert not ranged.seen
@@ -205,7 +198,7 @@ def test_a_redirect_to_the_pod_itself_is_refused(ranged: WebServer, monkeypatch:
     ranged.answers["/old"] = "http://localhost:1/"
     judge, outside = url_guard.forbidden, iter([""])
     monkeypatch.setattr(url_guard, "forbidden", lambda address, _: next(outside, judge(address)))
-    found = refusal(lambda: open_input(f"{ranged.url}old", []))
+    found = refusal(lambda: open_input(f"{ranged.url}old", [], allow_loopback=True))
     assert (found.reason, "loopback" in found.message) == (Reason.INVALID_SPEC, True)
     assert ranged.seen
 

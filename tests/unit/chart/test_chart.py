@@ -178,6 +178,7 @@ def test_the_values_are_the_operators_settings_with_its_defaults(render: Callabl
     assert values["settings"].keys() == {to_camel(name) for name in Settings.model_fields} - {
         "namespaces",  # watchNamespaces, which the roles need as well
         "allowTestEngine",  # for tests, never in production
+        "allowLoopbackInput",  # for clusters of one machine, likewise
     }
     assert Settings.from_environment(environment(render())) == Settings()
 
@@ -193,7 +194,7 @@ def test_every_setting_reaches_the_operator(render: Callable[..., list[Manifest]
         backoff_max_seconds=3600,
         log_level="DEBUG",
     )
-    given = wanted.model_dump(mode="json", exclude={"namespaces", "allow_test_engine"})
+    given = wanted.model_dump(mode="json", exclude={"namespaces", "allow_test_engine", "allow_loopback_input"})
     settings = {to_camel(name): value for name, value in given.items()}
     manifests = render(watchNamespaces=["team-a"], settings=settings)
     assert Settings.from_environment(environment(manifests)) == wanted

@@ -90,6 +90,12 @@ def test_the_driver_is_told_of_bad_lines_retries_and_bounds():
     assert (config.max_failed_rows, config.ending, config.resubmit_of_uri) == (5, "Expired", "/data/before/")
 
 
+def test_loopback_is_open_to_inputs_only_where_the_operator_says_so():
+    job, submit = make_job(), SubmitDriver("10.0.0.1", 1)
+    assert not job_config(job, submit).allow_loopback_input
+    assert job_config(job, submit, allow_loopback_input=True).allow_loopback_input
+
+
 def test_every_purpose_of_an_attempt_has_a_submission_of_its_own():
     purposes = (None, *get_args(Ending))
     assert len({submission_id("uid", 3, purpose) for purpose in purposes}) == len(purposes) == 3
