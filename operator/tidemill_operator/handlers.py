@@ -32,6 +32,9 @@ OURS = f"{labels.MANAGED_BY}={labels.MANAGED_BY_VALUE}"
 PATIENCE = (1, 1, 2, 3, 5, 8, *[15] * 5760)
 """Seconds between Kopf's tries of one request: an API server may be away for a day before the operator gives up."""
 
+WORKER_IDLE_SECONDS = 0.2
+"""How long Kopf keeps a task for an object after its last event: at the start, there is one for each object."""
+
 
 class Feed:
     """Takes what the watches and the full comparisons see, and wakes the keys that it concerns."""
@@ -124,6 +127,7 @@ def settings() -> kopf.OperatorSettings:
     ours.watching.label_selectors["ray.io", "v1", "rayclusters"] = OURS
     ours.watching.label_selectors["", "v1", "pods"] = OURS
     ours.watching.chunk_size = 500
+    ours.queueing.idle_timeout = WORKER_IDLE_SECONDS
     ours.networking.request_timeout = 30
     ours.networking.error_backoffs = PATIENCE
     return ours

@@ -39,7 +39,8 @@ class RayStandIn:
         self.submissions: dict[str, Submission] = {}
         self.posts = 0
         self.stops: list[str] = []
-        self.refuse_posts = 0  # answer so many POSTs with 500, as while the job agent is starting
+        self.refuse_posts = 0  # answer so many POSTs with `refuse_code`: 500 as while the job agent is starting
+        self.refuse_code = 500
         self.refuse_stops = 0
         self.max_alive = 0
         self._runners: list[web.AppRunner] = []
@@ -118,7 +119,7 @@ class RayStandIn:
         body = await request.json()
         if self.refuse_posts > 0 or body["submission_id"] in self.submissions:
             self.refuse_posts -= 1
-            return web.Response(status=500, text="no agent, or the id exists")
+            return web.Response(status=self.refuse_code, text="no agent, or the id exists")
         assert body["entrypoint"] == contract.ENTRYPOINT
         assert "entrypoint_num_cpus" not in body
         config = JobConfig.model_validate_json(body["runtime_env"]["env_vars"][contract.CONFIG_VARIABLE])

@@ -189,6 +189,21 @@ async def test_ray_that_takes_no_job_yet_is_asked_again(world):
     assert "RayUnreachable" not in await world.events()
 
 
+async def test_a_driver_that_ray_refuses_for_good_is_said_at_once_and_asked_for_again(world):
+    world.head.refuse_posts, world.head.refuse_code = 1, 400
+    await world.apply(job())
+    await world.until_condition("Progressing", ("Unknown", "RayUnreachable"))
+    message = await world.message("Progressing")
+    assert "does not take the driver" in message
+    assert "HTTP 400" in message
+    assert "Tried again at 20" in message
+    await driver_up(world)
+    assert (await world.event("RayUnreachable"))["count"] == 1
+    assert world.head.posts == 2
+    world.head.process(total=5)
+    await world.until_condition("Progressing", ("True", "Processing"))
+
+
 async def test_a_spec_that_cannot_run_is_one_condition_and_one_event(world):
     given = job()
     given["spec"]["template"]["volumes"] = [{"name": "data", "hostPath": {"path": "/srv"}}]
