@@ -32,16 +32,17 @@ class Demand:
 def workers_wanted(demand: Demand, least: int, most: int) -> int:
     """Worker pods wanted: clamp(ceil(rows waiting / rows in flight per worker), least, most).
 
-    Never below the workers that hold rows in flight (a row once begun is finished), even above `most` when that was
-    lowered meanwhile. 0 before validation passed: no GPU is paid for before the input is known to be good, so `least`
-    counts after it only, and no longer once no row is left.
+    Never below the workers that hold rows in flight (a row once begun is finished), but for `most`: who lowers it
+    wants to pay less now, and a worker that is told to go hands back what it has not answered. 0 before validation
+    passed: no GPU is paid for before the input is known to be good, so `least` counts after it only, and no longer
+    once no row is left.
     """
     if not demand.validated:
         return 0
     if demand.rows_waiting <= 0 and demand.busy_workers == 0:
         return 0
     filled = -(-max(demand.rows_waiting, 0) // max(demand.rows_per_worker, 1))
-    return max(min(max(filled, least), most), demand.busy_workers)
+    return min(max(filled, least, demand.busy_workers), most)
 
 
 @dataclass(frozen=True)
@@ -56,27 +57,34 @@ class Scale:
 class Group:
     """A worker group: the size it was given and its pods as far as they are seen.
 
-    `complete` says that no other pod is about to appear: KubeRay is refused the pods that are missing.
+    `most` is the largest size that the spec allows now. `complete` says that no other pod is about to appear: KubeRay
+    is refused the pods that are missing.
     """
 
     replicas: int
     workers: tuple[WorkerPod, ...]
+    most: int
     complete: bool = False
 
 
 def scale_to(wanted: int, group: Group, in_flight: Mapping[str, int]) -> Scale:
-    """The group's size for `wanted` workers and who goes: only idle pods, those not ready first, then by name.
+    """The group's size for `wanted` workers and who goes: idle pods, those not ready first, then by name.
 
-    KubeRay picks pods by itself wherever `replicas` falls below the pods that are not named, so:
-    - The group stays larger than wanted where too few pods are idle.
+    Only above `most` do busy pods go, those with the fewest rows in flight first. KubeRay picks pods by itself
+    wherever `replicas` falls below the pods that are not named, so:
+    - The group stays larger than wanted where too few pods may go.
     - A pod that is missing may have been created and not be seen yet: `replicas` falls by the named pods only.
     - Pods that cannot be created (`complete`) are taken off at once; those that are leaving count as long as they are
       there, since KubeRay counts them.
     - With no worker wanted nobody has to be spared.
     """
     alive = [worker for worker in group.workers if not worker.deleting]
-    idle = sorted((worker for worker in alive if not in_flight.get(worker.ip)), key=lambda w: (w.ready, w.name))
-    victims = tuple(worker.name for worker in idle[: max(len(alive) - wanted, 0)])
+    rows = {worker.name: in_flight.get(worker.ip, 0) for worker in alive}
+    idle = sorted((worker for worker in alive if not rows[worker.name]), key=lambda w: (w.ready, w.name))
+    busy = sorted((worker for worker in alive if rows[worker.name]), key=lambda w: (rows[w.name], w.name))
+    leaving = idle[: max(len(alive) - wanted, 0)]
+    leaving += busy[: max(len(alive) - len(leaving) - max(group.most, wanted), 0)]
+    victims = tuple(worker.name for worker in leaving)
     if wanted == 0:
         standing = len(alive)
     elif group.complete:

@@ -16,7 +16,7 @@ def scale_actions(case: Case, wanted: int, in_flight: dict[str, int]) -> tuple[S
     cluster = case.seen.cluster
     if cluster is None:
         return ()
-    group = Group(cluster.replicas, case.seen.workers, complete=cluster.creation_refused)
+    group = Group(cluster.replicas, case.seen.workers, case.spec.workers.max, complete=cluster.creation_refused)
     scale = scale_to(wanted, group, in_flight)
     existing = {worker.name for worker in case.seen.workers}
     leaving = {name for name in cluster.workers_to_delete if name in existing}

@@ -221,11 +221,12 @@ def test_a_raised_maximum_restarts_the_driver_with_a_larger_pool():
     assert stopped.status.driver.pool_size == 8
 
 
-def test_a_lowered_maximum_lets_busy_workers_finish():
+def test_a_lowered_maximum_sends_workers_away_those_with_the_fewest_rows_first():
     job = make_job(spec=make_spec(workers={"max": 1}), status=running_status())
-    figures = active(phase="processing", rows_total=900, rows_per_worker=10, in_flight={"10.0.1.1": 9, "10.0.1.2": 9})
+    figures = active(phase="processing", rows_total=900, rows_per_worker=10, in_flight={"10.0.1.1": 8, "10.0.1.2": 9})
     lowered = look(job=job, cluster=make_cluster(replicas=4), workers=make_workers(4), **figures)
-    assert lowered.actions == (ScaleCluster("tickets-abc", 2, 2, ("w3", "w4")),)
+    assert lowered.actions == (ScaleCluster("tickets-abc", 1, 1, ("w1", "w3", "w4")),)
+    assert lowered.status.workers.desired == 1
 
 
 def test_rows_on_a_node_that_is_gone_wait_for_a_worker_and_hold_none():
