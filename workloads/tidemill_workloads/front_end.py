@@ -12,10 +12,8 @@ embedding. A cap that is only too high beside its prompt is lowered in silence (
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import TYPE_CHECKING, Any
 
-from tidemill_workloads.engine.arguments import engine_environment
 from tidemill_workloads.front_end_parts import build
 from tidemill_workloads.problems import TOO_LONG, BadLine
 from tidemill_workloads.request_types import bad_parameter, refusal_of
@@ -33,7 +31,6 @@ class FrontEnd:
 
     def __init__(self, settings: EngineSettings) -> None:
         """Raises whatever vLLM raises where it does not take the model with these engine arguments."""
-        os.environ.update(engine_environment(settings, dict(os.environ)))
         self._vllm = build(settings)
         self._loop = asyncio.new_event_loop()
 

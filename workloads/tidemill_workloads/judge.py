@@ -19,6 +19,7 @@ import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from tidemill_workloads.engine.arguments import engine_environment
 from tidemill_workloads.model_facts import ModelFacts, read_facts
 from tidemill_workloads.plain_requests import is_plain, output_cap, parameters_key, prompts
 from tidemill_workloads.shapes import check_shape, has_media
@@ -86,6 +87,7 @@ class Judge:
         """VLLM's request types."""
         if self._types is None:
             began = time.monotonic()
+            self._set_environment()
             with _warnings_aside():
                 from tidemill_workloads.request_types import RequestTypes
 
@@ -98,6 +100,7 @@ class Judge:
         """VLLM's front end for the model, None where there is none: then only the engine can judge lengths."""
         if self._front_end is None and self._has_front_end:
             began = time.monotonic()
+            self._set_environment()
             try:
                 with _warnings_aside():
                     from tidemill_workloads.front_end import FrontEnd
@@ -111,6 +114,10 @@ class Judge:
             else:
                 log.info("vLLM's front end for the model built in %.1f s", time.monotonic() - began)
         return self._front_end
+
+    def _set_environment(self) -> None:
+        """As for the engine: vLLM reads its variables when it is imported."""
+        os.environ.update(engine_environment(self.settings, dict(os.environ)))
 
     def check(self, url: str, body: dict[str, Any]) -> None:
         """Raises BadLine where the engine's server would refuse `body`, which may be changed."""
