@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 PART_BYTES = 96 << 20
 """Of a multipart upload: 10,000 parts, S3's most, hold 1 TB. The same for each part, as some stores want it."""
 
+PARTS_AT_ONCE = 2
+"""In memory: one is on its way while the next one fills. What a join costs the head, whatever its length."""
+
 PIECE_BYTES = 1 << 20
 """Lines are handed to the library in pieces of this size."""
 
@@ -189,7 +192,7 @@ class ObjectFolder:
     def writing(self, name: str) -> Iterator[Writing]:
         with refused(self._place):
             store = uploading_client(self.bucket)
-        upload = obstore.open_writer(store, self._key(name), buffer_size=PART_BYTES, max_concurrency=1)
+        upload = obstore.open_writer(store, self._key(name), buffer_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE)
         writing = _ObjectWriting(upload, self._place)
         try:
             yield writing

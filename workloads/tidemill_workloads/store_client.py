@@ -12,6 +12,7 @@ import os
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from obstore.store import GCSStore, S3Store
@@ -121,7 +122,7 @@ def _connect(bucket: Bucket, timeouts: ClientConfig, retries: RetryConfig) -> St
     }
     try:
         return _built(bucket, options, retries)
-    except (*LIBRARY_ERRORS, ValueError) as error:  # a setting of the environment that cannot be used
+    except (*LIBRARY_ERRORS, ValueError) as error:  # a setting or a file of the environment that cannot be used
         raise StoreFault(FaultKind.REFUSED, fault_of(error).detail) from error
 
 
@@ -129,6 +130,8 @@ def _built(bucket: Bucket, options: ClientConfig, retries: RetryConfig) -> Store
     if bucket.scheme == "s3":
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
         options["allow_http"] = endpoint.startswith("http://")
+        if authority := os.environ.get("AWS_CA_BUNDLE"):  # of a store with a certificate of its own
+            options["root_certificate"] = Path(authority).read_bytes()
         return S3Store(bucket.name, client_options=options, retry_config=retries)
     emulator = os.environ.get("STORAGE_EMULATOR_HOST", "")
     if not emulator:
