@@ -58,6 +58,7 @@ def test_failed_rows_cost_only_themselves(jobs):
     assert len(jobs.answered_ids()) == 22
 
 
+@pytest.mark.all
 def test_bad_lines_are_listed_and_no_worker_ever_starts(jobs):
     jobs.write_rows(3)
     with (jobs.folder / "input" / "rows.jsonl").open("a") as rows:
@@ -198,8 +199,8 @@ def test_the_same_job_applied_again_runs_nothing(jobs):
     assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)
 
 
-def slow_job(jobs, rows=400, **spec):
-    """A job that takes some ten seconds of answering, so that there is a middle to break it in."""
+def slow_job(jobs, rows=800, **spec):
+    """A job that takes 25 seconds of answering, so that there is a middle to break it in on a loaded machine too."""
     ids = jobs.write_rows(rows)
     spec = {"workers": {"max": 1}} | spec
     model = {"name": "smollm2", "source": "/models/smollm2", "engineArgs": {"maxNumSeqs": 8, "maxModelLen": 2048}}
@@ -217,8 +218,8 @@ def test_a_running_job_tells_how_far_it_is_and_a_deleted_one_stops_and_leaves_no
     row = table_row(*jobs.kubectl("get", "bij", "-n", jobs.namespace).splitlines())
     assert row["NAME"] == "rows"
     assert row["STATUS"] == "Processing"
-    assert (row["TOTAL"], row["SUCCEEDED"]) == ("400", "Unknown")
-    assert 10 <= int(row["COMPLETED"]) <= 400
+    assert (row["TOTAL"], row["SUCCEEDED"]) == ("800", "Unknown")
+    assert 10 <= int(row["COMPLETED"]) <= 800
 
     assert processes_with(jobs.namespace)
     jobs.kubectl("delete", "bij", "rows", "-n", jobs.namespace)
@@ -252,7 +253,7 @@ def test_two_operators_do_no_harm(jobs, operator):
 
 
 def test_a_killed_driver_is_started_again_and_each_row_stands_once(jobs):
-    ids = slow_job(jobs)
+    ids = slow_job(jobs, rows=600)
     jobs.wait_rows(10)
     drivers = [pid for pid in processes_with("tidemill_workloads") if jobs.namespace.encode() in environ(pid)]
     assert drivers

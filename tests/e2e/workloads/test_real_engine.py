@@ -147,6 +147,7 @@ def test_greedy_answers_equal_vllms_own_and_each_fault_costs_only_its_row(cluste
     assert all(line["error"] is None and line["response"]["status_code"] == 400 for line in errors.values())
 
 
+@pytest.mark.all
 def test_embeddings_equal_vllms_own(cluster: RayCluster, tmp_path: Path) -> None:
     folder = model_folder("minilm")
     texts = ("the tide comes in", "die Flut kommt", "an invoice was paid twice")
