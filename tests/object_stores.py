@@ -47,12 +47,16 @@ class S3Server:
     open_prefix: str = "open-"
 
     def start(self) -> None:
-        """Starts it, on the same ports and data where it ran before. Waits until it answers."""
+        """Starts it, on the same ports and data where it ran before. Waits until it answers.
+
+        It ends with the thread that starts it.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self.s3_port:
             self._choose_ports()
         with (self.folder / "weed.log").open("ab") as log:
-            self.process = subprocess.Popen(self._command(), stdout=log, stderr=log, cwd=self.folder)
+            command = ["setpriv", "--pdeathsig", "KILL", *self._command()]  # ends with the tests, however they end
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
         self._wait()
 
     def _choose_ports(self) -> None:
