@@ -8,14 +8,22 @@ import hashlib
 import os
 from pathlib import Path
 
+import obstore
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from obstore.store import MemoryStore
 from workload_builders import model_at
 
 from tidemill_api.conditions import Reason
 from tidemill_workloads.errors import JobRefused
 from tidemill_workloads.local_storage import _LocalWriting
-from tidemill_workloads.locations import open_input, open_output
+from tidemill_workloads.locations import open_input, open_output, refuse_input_in_own_folders
 from tidemill_workloads.model_check import check_model
+from tidemill_workloads.object_storage import ObjectInput
+from tidemill_workloads.remote_locations import object_folder
+from tidemill_workloads.storage import InputIdentity
+from tidemill_workloads.store_client import Bucket
 
 
 @pytest.fixture
@@ -88,6 +96,31 @@ def test_an_input_that_cannot_be_used_is_refused(mount: Path, uri: str, reason: 
     assert found.reason == reason
     assert found.message.startswith("spec.input.uri: ")
     assert says.format(mount=mount) in found.message
+
+
+@given(st.text(max_size=60), st.sampled_from(["", "a/", "a//", "/", "bucket/", "bucket/folder/"]))
+def test_a_folder_on_a_store_is_refused_in_words_or_its_key_is_one_that_stores_take(text: str, start: str) -> None:
+    try:
+        folder = object_folder(f"s3://{start}{text}", "spec.output.uri")
+    except JobRefused as error:
+        refused = error
+    else:
+        obstore.put(MemoryStore(), f"{folder.prefix}/parts/1/a.jsonl", b"")
+        return
+    assert refused.reason == Reason.INVALID_SPEC
+    assert refused.message.startswith("spec.output.uri: ")
+    assert "\n" not in refused.message
+
+
+def test_an_input_among_the_jobs_own_objects_is_refused() -> None:
+    folder = object_folder("s3://bucket/out/", "spec.output.uri")
+    for name in ("parts/1/a", "index/x", "attempts/1", "input-copy/x"):
+        source = ObjectInput(Bucket("s3", "bucket"), f"out/{name}", InputIdentity(f"s3://bucket/out/{name}", 1, 0))
+        found = refusal(refuse_input_in_own_folders, source, folder)
+        assert found.reason == Reason.INVALID_SPEC
+        assert "which the job keeps for itself" in found.message
+    beside = ObjectInput(Bucket("s3", "bucket"), "out/in.jsonl", InputIdentity("s3://bucket/out/in.jsonl", 1, 0))
+    refuse_input_in_own_folders(beside, folder)
 
 
 def test_without_any_mount_nothing_local_can_be_named(mount: Path) -> None:
