@@ -118,7 +118,7 @@ part_specs = st.lists(st.tuples(st.sets(st.integers(0, 40)), st.booleans(), st.i
 
 
 @settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None, max_examples=60
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None, max_examples=30
 )
 @given(rows=st.integers(1, 40), per_chunk=st.integers(1, 9), specs=part_specs)
 def test_the_join_gives_each_row_exactly_once_or_names_what_is_missing(
