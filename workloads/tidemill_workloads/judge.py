@@ -50,7 +50,7 @@ class Judge:
     _has_front_end: bool = True
     _urls: tuple[str, ...] | None = None
     _accepted: set[bytes] = field(default_factory=set)
-    _environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+    _environment: dict[str, str] | None = None
 
     @classmethod
     def of(cls, settings: EngineSettings) -> Judge:
@@ -64,9 +64,10 @@ class Judge:
         """Ends what vLLM holds open, and forgets what it set in the environment: a driver inherits it."""
         if self._front_end is not None:
             self._front_end.close()
-        for name in os.environ.keys() - self._environment.keys():
-            del os.environ[name]
-        os.environ.update(self._environment)
+        if self._environment is not None:
+            for name in os.environ.keys() - self._environment.keys():
+                del os.environ[name]
+            os.environ.update(self._environment)
 
     @property
     def model(self) -> str:
@@ -117,6 +118,8 @@ class Judge:
 
     def _set_environment(self) -> None:
         """As for the engine: vLLM reads its variables when it is imported."""
+        if self._environment is None:
+            self._environment = dict(os.environ)
         os.environ.update(engine_environment(self.settings, dict(os.environ)))
 
     def check(self, url: str, body: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -13,9 +13,18 @@ from workload_builders import MODEL, chat, request
 
 from tidemill_workloads.line_checks import check_line
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 COMPLETION = "/v1/completions"
 EMBEDDING = "/v1/embeddings"
 RULES = any_model(MODEL)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def rules_are_closed() -> Iterator[None]:
+    with RULES:
+        yield
 
 
 def problem(line: Any) -> tuple[str, str] | None:

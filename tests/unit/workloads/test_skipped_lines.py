@@ -20,6 +20,7 @@ from tidemill_workloads.rows import chunk_rows
 from tidemill_workloads.validation import Plan, validate
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tidemill_workloads.identity import Claim
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
 
 RULES = any_model(MODEL)
 PLAN = Plan(RULES, workers_max=1, skip=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def rules_are_closed() -> Iterator[None]:
+    with RULES:
+        yield
 
 
 def skipping(source: LocalInput, claim: Claim, plan: Plan = PLAN) -> Index:

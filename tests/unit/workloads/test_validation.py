@@ -20,11 +20,18 @@ from tidemill_workloads.problems import Problem
 from tidemill_workloads.rows import chunk_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tidemill_workloads.index import Index
 
 RULES = any_model(MODEL)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def rules_are_closed() -> Iterator[None]:
+    with RULES:
+        yield
 
 
 def validate(source: LocalInput, output: Path, workers_max: int = 1) -> Index:
