@@ -109,8 +109,8 @@ def _first_look(url: str, client: HttpClient) -> HttpInput:
             raise JobRefused(Reason.INPUT_NOT_READABLE, message)
         etag, total = _validator(response), _total(response)
         whole = response.status == 200
+        size = (response.length_remaining if whole else total) or 0
         head = b"" if response.status == 416 else response.read(_HEAD_BYTES)
-        size = int(response.headers.get("Content-Length", 0)) if whole else total or 0
     ranges = not whole and total is not None and bool(etag)
     return HttpInput(url, InputIdentity(url, size, 0, etag), head, ranges, client)
 

@@ -69,10 +69,11 @@ def checked(url: str, allow_loopback: bool = False) -> Target:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
+        host = (parts.hostname or "").encode("idna").decode("ascii")
+    except ValueError as error:  # of which UnicodeError is one
         raise UrlRefused(f"it is not a URL ({error})") from None
     scheme = parts.scheme.lower()
-    if scheme not in DEFAULT_PORTS or not parts.hostname:
+    if scheme not in DEFAULT_PORTS or not host:
         raise UrlRefused("it is no http:// or https:// URL with a host")
     if parts.username is not None or parts.password is not None:
         raise UrlRefused("it holds credentials; use a presigned URL, or s3:// with credentials from a Secret")
@@ -80,11 +81,11 @@ def checked(url: str, allow_loopback: bool = False) -> Target:
         raise UrlRefused("it holds a blank or a control character")
     port = port or DEFAULT_PORTS[scheme]
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    addresses = tuple(_resolved(parts.hostname, port))
+    addresses = tuple(_resolved(host, port))
     for address in addresses:
         if why := forbidden(ipaddress.ip_address(address.partition("%")[0]), allow_loopback):
-            raise UrlRefused(f"its host {parts.hostname} is {address}, which is {why} and never read by a job")
-    return Target(scheme, parts.hostname, port, path, addresses)
+            raise UrlRefused(f"its host {host} is {address}, which is {why} and never read by a job")
+    return Target(scheme, host, port, path, addresses)
 
 
 def forbidden(address: Address, allow_loopback: bool = False) -> str:

@@ -169,6 +169,26 @@ def test_an_answer_that_is_no_file_is_awaited_with_the_fix(
     assert says in found.message
 
 
+def test_a_name_outside_of_ascii_is_asked_for_escaped(plain: WebServer, site: Path, output: Folder) -> None:
+    (site / "März 日本.jsonl").write_bytes(LINES)
+    source = open_input(f"{plain.url}März%20日本.jsonl", [], allow_loopback=True)
+    assert source.settled(output).read_range(0, 7) == b"000000\n"
+
+
+def test_a_length_that_is_no_number_crashes_nothing(site: Path, output: Folder) -> None:
+    class Odd(PlainHandler):
+        def give(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "many")
+            self.end_headers()
+            self.wfile.write(LINES)
+            self.close_connection = True
+
+    with web_server(site, Odd) as server:
+        source = open_http(f"{server.url}in.jsonl", CLIENT)
+        assert source.settled(output).identity.size == len(LINES)
+
+
 def test_a_redirect_is_followed(ranged: WebServer) -> None:
     ranged.answers["/old"] = "/in.jsonl?moved"
     assert open_input(f"{ranged.url}old", [], allow_loopback=True).read_range(0, 7) == b"000000\n"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill_workloads.url_guard import UrlRefused, checked, forbidden
+from tidemill_workloads.url_guard import NameUnknown, UrlRefused, checked, forbidden
 
 REFUSED = [
     "127.0.0.1",
@@ -79,6 +81,7 @@ def test_the_checked_addresses_are_those_to_connect_to() -> None:
         ("http:///a", "with a host"),
         ("gopher://10.0.0.1/a", "no http:// or https://"),
         ("http://10.0.0.1:99999/a", "not a URL"),
+        ("http://" + "ü" * 80 + "/a", "not a URL"),
         ("http://10.0.0.1/a b", "a blank or a control character"),
         ("http://10.0.0.1/a\r\nHost: x", "a blank or a control character"),
     ],
@@ -87,6 +90,17 @@ def test_a_url_that_is_none_is_refused_without_its_secret(url: str, says: str) -
     with pytest.raises(UrlRefused, match=says) as caught:
         checked(url)
     assert "secret" not in str(caught.value)
+
+
+@given(st.text(max_size=40), st.sampled_from(["", "http://", "https://10.0.0.1", "http://10.0.0.1/", "http://["]))
+def test_whatever_stands_for_a_url_is_refused_or_has_addresses(text: str, start: str) -> None:
+    with patch.object(socket, "getaddrinfo", lambda host, port, **_: [(0, 0, 0, "", ("10.0.0.1", port))]):
+        try:
+            target = checked(start + text)
+        except (UrlRefused, NameUnknown):
+            return
+    assert target.addresses == ("10.0.0.1",)
+    assert target.host_header.isascii()
 
 
 @given(st.ip_addresses(v=4))
