@@ -57,6 +57,8 @@ KINDS: list[tuple[str, Callable[[str], bytes]]] = [
     ("invalid_request", body(messages=None)),
     ("invalid_request", body(messages=said(7))),
     ("invalid_request", body(messages=said([{"type": "image_url", "image_url": {"url": "http://a/b.png"}}]))),
+    ("invalid_request", body(messages=said([{"type": "text"}]))),
+    ("invalid_request", body(messages=[*said("hi"), {"role": "assistant", "tool_calls": [{"id": "x"}]}])),
     ("invalid_request", body(temperature="warm")),
     ("invalid_request", body(temperature=9)),
     ("invalid_request", body(n=2, temperature=0)),

@@ -48,6 +48,15 @@ def _check_chat(body: dict[str, Any]) -> None:
             _check_parts(content, f"{where}.content")
         elif content is not None and not isinstance(content, str):
             raise BadLine(INVALID, f"{where}.content must be a string or a list of parts.", f"{where}.content")
+        if message["role"] == "assistant" and isinstance(message.get("tool_calls"), list):
+            _check_tool_calls(message["tool_calls"], f"{where}.tool_calls")
+
+
+def _check_tool_calls(calls: list[Any], where: str) -> None:
+    for place, call in enumerate(calls):
+        if not isinstance(call, dict) or not isinstance(call.get("function"), dict):
+            param = f"{where}[{place}]"
+            raise BadLine(INVALID, f"{param} must be an object with a function.", param)
 
 
 def _check_parts(parts: list[Any], content: str) -> None:
