@@ -58,7 +58,7 @@ def one_sentence_says_what_to_do(message, first):
     """How many, where to read of them, where the first one is, and the fix."""
     assert "1000" in message.replace(",", "")
     assert "validation.jsonl" in message
-    assert str(first) in message.replace(",", "")
+    assert f"line {first}:" in message
     assert "\n" not in message
 
 
