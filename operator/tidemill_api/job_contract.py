@@ -21,8 +21,12 @@ CONFIG_VARIABLE = "TIDEMILL_JOB"
 ENGINE_VARIABLE = "TIDEMILL_ENGINE"
 """Environment variable `module:factory` that gives tests another engine than vLLM. Never a CRD field."""
 
-ENTRYPOINT = "python -m tidemill_workloads"
-"""Shell command of the submission. Validates in a process of its own, then becomes the driver."""
+ENTRYPOINT = "exec python -m tidemill_workloads"
+"""Shell command of the submission. Validates in a process of its own, then becomes the driver.
+
+`exec` leaves no shell between Ray and the driver: a stop would end the shell first, nobody in the pod would bury the
+driver then, and Ray would wait for it until `RAY_JOB_STOP_WAIT_TIME_S` is over.
+"""
 
 METRICS_PORT = 8090
 """TCP port on the head pod where the validating process and then the driver serve Prometheus text at /metrics."""

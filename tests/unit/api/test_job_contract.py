@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tidemill_api.conditions import AWAITED, Reason
-from tidemill_api.job_contract import OUTCOME_PREFIX, JobConfig, Outcome, OutputURIs, RowCounts, TokenCounts
+from tidemill_api.job_contract import ENTRYPOINT, OUTCOME_PREFIX, JobConfig, Outcome, OutputURIs, RowCounts, TokenCounts
 from tidemill_api.v1alpha1.common import EngineArgs, ModelSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 counts = st.integers(0, 10**9)
 outcomes = st.builds(
@@ -62,3 +68,14 @@ def test_a_job_config_survives_its_environment_variable() -> None:
         mounts=("/data/in", "/data/out"),
     )
     assert JobConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_no_shell_stands_between_ray_and_the_driver(tmp_path: Path) -> None:
+    """Ray waits, before it calls a job stopped, for each process below the one that it started."""
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho $$ "$@"\n')
+    python.chmod(0o755)
+    path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    started = subprocess.Popen(ENTRYPOINT, shell=True, text=True, stdout=subprocess.PIPE, env=path)
+    said, _ = started.communicate(timeout=10)
+    assert said.split() == [str(started.pid), "-m", "tidemill_workloads"]
