@@ -95,14 +95,14 @@ class Found:
     reconcile: tuple[float, float] = (0.0, 0.0)
     reconciles: int = 0
     edits: list[float] = field(default_factory=list)
+    writes: list[float] = field(default_factory=list)
     seconds: float = 0.0
     cpu_share: float = 0.0
     memory_mib: float = 0.0
 
     def edit(self) -> tuple[float, float]:
         """From a person's edit to the status that knows of it: both ways through the API server included."""
-        ordered = sorted(self.edits)
-        return ordered[len(ordered) // 2], ordered[min(int(len(ordered) * 0.99), len(ordered) - 1)]
+        return percentiles(self.edits)
 
     def holds(self) -> bool:
         """Whether every bound holds."""
@@ -120,9 +120,18 @@ class Found:
             ("statuses written a second", f"{self.reconciles / self.seconds:.0f}", ""),
             ("look due to status written, p50 / p99", milliseconds(self.reconcile), "p99 < 1000 ms"),
             (f"edit to status, p50 / p99 of {len(self.edits)}", milliseconds(self.edit()), "p99 < 1000 ms"),
+            ("of it the API server for a write, p50 / p99", milliseconds(percentiles(self.writes)), ""),
             ("operator's CPU", f"{self.cpu_share:.0%} of a core", ""),
             ("operator's resident memory", f"{self.memory_mib:.0f} MiB", ""),
         ]
+
+
+def percentiles(seconds: list[float]) -> tuple[float, float]:
+    """The 50th and the 99th. Raises SystemExit where nothing was measured."""
+    if not seconds:
+        raise SystemExit("nothing was measured: give it more --seconds")
+    ordered = sorted(seconds)
+    return ordered[len(ordered) // 2], ordered[min(int(len(ordered) * 0.99), len(ordered) - 1)]
 
 
 def milliseconds(pair: tuple[float, float]) -> str:
@@ -146,7 +155,10 @@ async def measure(folder: Path, found: Found, seconds: float) -> None:
         async with background(KubeRay(client, heads.addresses).run()):
             with Operator(folder) as operator:
                 await start(operator, heads, found)
+                warm = len(requests(folder))
                 await watch_for(operator, client, found, seconds)
+        written = [line.split() for line in requests(folder)[warm:] if "/status " in line]
+        found.writes = [float(taken) for _, _, taken in written]
         found.api_calls = [line for line in requests(folder)[before:] if f"/{FINISHED}-" in line]
         events, _ = await client.list(EVENTS, NAMESPACE)
         found.api_calls += [e["reason"] for e in events if e["involvedObject"]["name"].startswith(f"{FINISHED}-")]
@@ -341,7 +353,7 @@ async def background(work: Any) -> AsyncIterator[None]:
 
 
 def requests(folder: Path) -> list[str]:
-    """Method and path of every request that the API server answered."""
+    """Method, path and seconds of every request that the API server answered."""
     return (folder / "requests.log").read_text().splitlines()
 
 

@@ -1,7 +1,7 @@
 """The dev cluster's API server as a process of its own, which writes a line for each request it answered.
 
-`python counted_api_server.py FOLDER`: state, `kubeconfig` and `requests.log` (method and path; a watch stands there
-once it ended) lie in FOLDER. Part of `control_plane.py`, which has to know what the operator asked for.
+`python counted_api_server.py FOLDER`: state, `kubeconfig` and `requests.log` (method, path and seconds; a watch
+stands there once it ended) lie in FOLDER. Part of `control_plane.py`, which has to know what the operator asked for.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from devcluster.apiserver.kubeconfig import write_kubeconfig
 
 
 class RequestLog(AbstractAccessLogger):
-    """Method and path of each request."""
+    """Method, path and seconds of each request."""
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         """One line."""
-        self.logger.info("%s %s", request.method, request.path)
+        self.logger.info("%s %s %.4f", request.method, request.path, time)
 
 
 async def serve(folder: Path) -> None:
