@@ -1,5 +1,4 @@
-"""Rules for the tests of validation: of a model that nothing is known of, and of the real ones on this machine.
-"""
+"""Rules for the tests of validation: of a model that nothing is known of, and of the real ones on this machine."""
 
 from __future__ import annotations
 
