@@ -1,6 +1,5 @@
 """Workers that come late and workers that go: whoever has room takes the rows, and what was lost does not come last."""
 
-import json
 import time
 
 import pytest
@@ -96,13 +95,13 @@ def test_the_rows_of_a_killed_worker_do_not_come_last(jobs, faults):
     only_what_was_lost_ran_again(faults.notes, faults.losses)
 
 
-def test_a_scale_down_costs_no_answer_and_its_rows_do_not_come_last(jobs, faults):
-    """The pod that goes is told so, as KubeRay tells it: what it has answered is kept, the rest goes to others."""
+def test_a_lowered_maximum_costs_no_answer_and_the_rows_do_not_come_last(jobs, faults):
+    """The worker that goes is told so: what it has answered is kept, the rest goes to the other one."""
     ids = start(jobs, seconds=1.6)
-    pod = two_busy_workers(jobs, faults)
-    jobs.patch(workers={"max": 1})
+    two_busy_workers(jobs, faults)
     gone_at = time.time()
-    scale_down(jobs, pod)
+    jobs.patch(workers={"max": 1})
+    (pod,) = jobs.wait_until(lambda: leaving(jobs), what="a worker that leaves")
     all_answered(jobs, ids)
     taken_over_in_time(faults.notes, pod, gone_at)
     for first, second in pairs_of_tries(faults.notes):
@@ -110,16 +109,10 @@ def test_a_scale_down_costs_no_answer_and_its_rows_do_not_come_last(jobs, faults
         assert pod_of(first.engine) == pod
 
 
-def scale_down(jobs, pod):
-    """The JSON patch by which the operator itself names the pod that goes."""
-    (cluster,) = jobs.kubectl.json("get", "rayclusters", "-n", jobs.namespace)["items"]
-    group = "/spec/workerGroupSpecs/0"
-    patch = [
-        {"op": "replace", "path": f"{group}/replicas", "value": 1},
-        {"op": "add", "path": f"{group}/scaleStrategy", "value": {"workersToDelete": [pod]}},
-    ]
-    name = cluster["metadata"]["name"]
-    jobs.kubectl("patch", "raycluster", name, "-n", jobs.namespace, "--type=json", "-p", json.dumps(patch))
+def leaving(jobs):
+    """Names of worker pods that were told to go."""
+    pods = jobs.kubectl.json("get", "pods", "-n", jobs.namespace, "-l", "ray.io/node-type=worker")["items"]
+    return [pod["metadata"]["name"] for pod in pods if "deletionTimestamp" in pod["metadata"]]
 
 
 def pairs_of_tries(notes):
