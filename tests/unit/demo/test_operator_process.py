@@ -23,8 +23,10 @@ def test_an_operator_that_ended_is_said_with_its_log(tmp_path: Path) -> None:
 
 
 def test_an_operator_that_lives_is_nothing_to_say(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "import time; time.sleep(60)", "tidemill_operator"]
-    with subprocess.Popen(command) as process:
+    command = [sys.executable, "-c", "print(flush=True); import time; time.sleep(20)", "tidemill_operator"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # only a process that runs shows its command line
         (tmp_path / "operator.pid").write_text(f"{process.pid}\n")
         operator = OperatorProcess(tmp_path, tmp_path / "kubeconfig")
         operator.check()
