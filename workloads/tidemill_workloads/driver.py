@@ -135,7 +135,7 @@ class Driver:
             if view.complete:
                 return view
             if failure:
-                self._raise_known_cause(view)
+                self._raise_known_cause(self._look(nodes))  # a refusal may have come after the last look
                 raise failure[0]
             self._check_ends(view, nodes)
             if self._too_many(self.base.failed + view.figures.failed):
