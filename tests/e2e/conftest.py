@@ -199,7 +199,7 @@ class Jobs:
     def children(self):
         """Names of everything that Tidemill and KubeRay made here."""
         found = self.kubectl("get", "raycluster,pods,services,secrets", "-n", self.namespace, "-o", "name")
-        return [line for line in found.split() if "engines" not in line]
+        return found.split()
 
     def lines(self, name, output=None):
         """The lines of one file of the output, decoded; none where the file is not there."""
