@@ -11,13 +11,16 @@ import urllib.request
 from base64 import b64decode
 
 import pytest
-from chaos_faults import LINGER_SECONDS, pod_of
+from chaos_faults import LINGER_SECONDS
 from chaos_jobs import IN_FLIGHT, ROWS, all_answered, manifest, only_what_was_lost_ran_again, start
 from chaos_notes import Loss, Notes
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(560)]
 
 SEED = os.environ.get("TIDEMILL_CHAOS_SEED", "1")
+CUT_SECONDS = 25
+"""Longer than Ray takes to call a node dead, shorter than the job."""
+
 KILLS = {"driver": 3, "worker": 3, "head": 2, "engine": 3, "operator": 3}
 
 
@@ -54,26 +57,22 @@ def test_whatever_is_killed_before_the_first_row_the_job_begins_anew(jobs, fault
 
 @pytest.mark.all
 def test_a_worker_that_was_cut_off_and_comes_back_does_no_harm(jobs, faults):
-    ids = start(jobs)
+    """It goes on with what it holds, and writes it: the disk is not cut off. Meanwhile others may run the same rows."""
+    ids = start(jobs, seconds=1.6)
     jobs.wait_until(lambda: faults.notes.answered() >= ROWS // 8 and len(faults.engine_pids()) == 2, what="two workers")
     pod = jobs.wait_until(faults.busy_pod, what="a worker with rows")
-    held = {run.custom_id for run in faults.notes.in_flight(time.time(), pod)}
     cable = faults.link(pod)
     cut_at = time.time()
     cable.down()
+    back_at = time.monotonic() + CUT_SECONDS
     try:
-        jobs.wait_until(lambda: taken_over(faults.notes, held, pod), seconds=120, what="the rows taken over")
+        jobs.wait_until(lambda: time.monotonic() >= back_at, what="the end of the cut")
     finally:
         cable.up()
+    assert jobs.condition("Finished")["status"] == "False", "the job was over before its worker came back"
     faults.losses.append(Loss(cut_at, time.time() + LINGER_SECONDS["driver"]))
     all_answered(jobs, ids)
     only_what_was_lost_ran_again(faults.notes, faults.losses, spare=2 * IN_FLIGHT)
-
-
-def taken_over(notes, held, pod):
-    """Whether another pod has answered all these rows."""
-    elsewhere = {run.custom_id for run in notes.runs() if pod_of(run.engine) != pod and run.answered is not None}
-    return held <= elsewhere
 
 
 @pytest.mark.all
