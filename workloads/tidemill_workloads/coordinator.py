@@ -109,7 +109,8 @@ class Coordinator:
         dropped = tuple(number for number in message.holding if number not in held and number not in settled)
         known = self.writers.get(writer)
         leave = known is not None and known.node in self.leaving
-        want = 0 if self.stopping or leave else message.want
+        struck_off = known is None and bool(self.writers)  # its node is dead or has another process: it cannot stay
+        want = 0 if self.stopping or leave or struck_off else message.want
         return Orders(
             works=tuple(self.ledger.take(writer, want)),
             dropped=dropped,
@@ -126,12 +127,11 @@ class Coordinator:
     def look(self, dead: frozenset[str], leaving: frozenset[str], now: float) -> View:
         """The state of all, after what is known of the nodes was taken in."""
         self.leaving = leaving
-        silent = set(self.board.silent(now, LOST_SECONDS))
         for writer in list(self.writers.values()):
             if writer.node in dead:
                 self._lose(writer, witnessed=False)
-            elif writer.name in silent:
-                self.ledger.lose(writer.name, witnessed=False)
+        for name in self.board.silent(now, LOST_SECONDS):
+            self.ledger.lose(name, witnessed=False)  # struck off or not: whoever is silent holds nothing
         return View(
             figures=self.board.snapshot(now),
             complete=self.loaded and self.ledger.complete,

@@ -164,7 +164,10 @@ def _useful(response: urllib3.BaseHTTPResponse) -> urllib3.BaseHTTPResponse:
 def _next(url: str, location: str) -> str:
     if not location:
         raise HttpFault(302, "a redirect to nowhere")
-    following = urljoin(url, location)
+    try:
+        following = urljoin(url, location)
+    except ValueError:
+        raise HttpFault(302, "a redirect to what is no URL") from None
     if urlsplit(url).scheme.lower() == "https" and urlsplit(following).scheme.lower() != "https":
         raise UrlRefused("it redirects from https:// to a connection that is not encrypted")
     return following

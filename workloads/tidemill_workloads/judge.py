@@ -153,11 +153,14 @@ class Judge:
         facts = self.facts
         if not facts.known:
             return True
-        if facts.length is None or facts.bound is None or output_cap(body) > facts.length:
+        cap = output_cap(body)  # vLLM takes "100" for a number, and so its caller may have been here before
+        if facts.length is None or facts.bound is None or type(cap) is not int or cap > facts.length:
             return False
         room = facts.length if url == EMBEDDINGS else facts.length - 1
         if url == CHAT:
-            size = facts.template.size(body["messages"]) if facts.template is not None else None
+            # A message is a token at least, and measuring a template takes time with the square of their number.
+            template = facts.template if len(body["messages"]) <= room else None
+            size = template.size(body["messages"]) if template is not None else None
             return size is not None and facts.bound.most(size) <= room
         for prompt in prompts(body["input" if url == EMBEDDINGS else "prompt"]):
             if isinstance(prompt, str):

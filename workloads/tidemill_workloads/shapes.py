@@ -28,7 +28,7 @@ def has_media(body: dict[str, Any]) -> bool:
     for message in messages if isinstance(messages, list) else ():
         content = message.get("content") if isinstance(message, dict) else None
         for part in content if isinstance(content, list) else ():
-            if isinstance(part, dict) and (part.get("type") in _MEDIA_TYPES or not _MEDIA_TYPES.isdisjoint(part)):
+            if isinstance(part, dict) and not _MEDIA_TYPES.isdisjoint((*part, str(part.get("type")))):
                 return True
     return False
 
@@ -66,6 +66,8 @@ def _check_parts(parts: list[Any], content: str) -> None:
             continue
         if not isinstance(part, dict):
             raise BadLine(INVALID, f"{where} must be an object with a type.", where)
+        if not isinstance(part.get("type", ""), str):
+            raise BadLine(INVALID, f"{where}.type must be a string.", f"{where}.type")
         if part.get("type") == "text" and not isinstance(part.get("text"), str):
             raise BadLine(INVALID, f"{where}.text must be a string.", f"{where}.text")
         for kind in MEDIA_PARTS:

@@ -194,6 +194,11 @@ def test_a_redirect_is_followed(ranged: WebServer) -> None:
     assert open_input(f"{ranged.url}old", [], allow_loopback=True).read_range(0, 7) == b"000000\n"
 
 
+def test_a_redirect_to_what_is_no_url_is_said(ranged: WebServer) -> None:
+    ranged.answers["/old"] = "http://[bad"
+    assert "no URL" in refusal(lambda: open_input(f"{ranged.url}old", [], allow_loopback=True)).message
+
+
 def test_redirects_without_an_end_are_refused(ranged: WebServer) -> None:
     ranged.answers["/old"] = "/old"
     assert "more than 5 redirects" in refusal(lambda: open_input(f"{ranged.url}old", [], allow_loopback=True)).message

@@ -24,3 +24,9 @@ def test_without_a_row_for_vllm_nothing_is_loaded_or_set() -> None:
         rules.check(CHAT, {"model": "m", "messages": [{"role": "user", "content": "hi"}]})
         assert rules._types is rules._front_end is None
         assert dict(os.environ) == before
+
+
+def test_a_number_written_as_text_is_judged_like_the_first_time_whenever_it_comes() -> None:
+    with real_model("smollm2", max_model_len=256) as rules:
+        for cap in ("100", "100", "100"):
+            rules.check(CHAT, {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": cap})

@@ -237,3 +237,13 @@ def test_nothing_is_done_before_the_work_is_loaded_and_a_stopping_job_hands_out_
     assert coordinator.exchange(Message(Report("a", "n"), want=5), 0).done
     coordinator.stopping = True
     assert coordinator.exchange(Message(Report("a", "n"), want=5), 0).stop
+
+
+def test_a_writer_that_was_struck_off_is_given_nothing_and_keeps_nothing(tmp_path: Path) -> None:
+    coordinator = LaneWorld(tmp_path, NAMES[:10], rows_each=5).coordinator
+    coordinator.hello(writer("a", "n1", "x"), 0)
+    coordinator.hello(writer("b", "n2", "y"), 0)
+    assert ask(coordinator, "a", 1) == [0]
+    coordinator.look(frozenset({"n1"}), frozenset(), 2)
+    assert ask(coordinator, "a", 3) == [], "its last words came late"
+    assert ask(coordinator, "b", 3) == [0]

@@ -94,6 +94,11 @@ def test_a_good_line_has_no_problem(line: Any) -> None:
         (request("a", body=chat(messages=None)), "invalid_request", "Messages parameter is required."),
         (request("a", body=chat(messages=[])), "invalid_request", "non-empty list"),
         (request("a", body=chat(messages=["hi"])), "invalid_request", "messages[0] must be an object with a role"),
+        (
+            request("a", body=chat(messages=[{"role": "user", "content": [{"type": ["text"], "text": "x"}]}])),
+            "invalid_request",
+            "body.messages[0].content[0].type must be a string",
+        ),
         (request("a", body=chat(messages=[{"role": "user", "content": 3}])), "invalid_request", "messages[0].content"),
         (request("a", url=COMPLETION, body={"model": MODEL}), "invalid_request", "body.prompt must be"),
         (request("a", url=COMPLETION, body={"model": MODEL, "prompt": ["a", 1]}), "invalid_request", "body.prompt"),
