@@ -140,3 +140,12 @@ def test_the_embeddings_example_runs(tmp_path):
     assert done.returncode == 0, done.output
     first = json.loads((tmp_path / "out" / "results.jsonl").read_text().splitlines()[0])
     assert len(first["response"]["body"]["data"][0]["embedding"]) == 384
+
+
+@pytest.mark.all
+def test_the_shipped_tickets_are_all_answered(tmp_path):
+    done = demo("--output", tmp_path / "out", seconds=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    tickets = (CHECKOUT / "hack" / "examples" / "tickets.jsonl").read_text().splitlines()
+    assert len(tickets) >= 200
+    assert f"{len(tickets)} rows ok, 0 failed of {len(tickets)}" in done.stdout

@@ -110,6 +110,7 @@ def test_too_many_failed_rows_end_a_job_with_complete_files(world: World) -> Non
     assert codes["batch_cancelled"] > 100
 
 
+@pytest.mark.all
 def test_a_late_worker_answers_its_share_and_the_rows_of_a_lost_one_run_first(tmp_path: Path) -> None:
     notes = Notes(tmp_path)
     wanted = names(2000)

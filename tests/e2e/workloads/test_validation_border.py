@@ -104,6 +104,7 @@ def test_validation_refuses_the_generations_that_the_engine_refuses_and_no_other
     assert codes == {TOO_LONG, "invalid_request", "invalid_url"}
 
 
+@pytest.mark.all
 def test_validation_refuses_the_embeddings_that_the_engine_refuses_and_no_other(tmp_path: Path) -> None:
     makers = border_of_embedding()
     for url in (CHAT, COMPLETIONS):
