@@ -143,6 +143,7 @@ def test_the_embeddings_example_runs(tmp_path):
 
 
 @pytest.mark.all
+@pytest.mark.timeout(660)
 def test_the_shipped_tickets_are_all_answered(tmp_path):
     done = demo("--output", tmp_path / "out", seconds=600)
     assert done.returncode == 0, done.stdout + done.stderr
