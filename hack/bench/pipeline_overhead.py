@@ -196,7 +196,7 @@ class Attempt:
 
 @dataclass(slots=True)
 class Memory:
-    """Peak resident MiB, sampled: of the driver (validation included), the board on the head, and the worker."""
+    """Peak resident MiB, sampled: of the driver (validation included), its coordinator, and the worker."""
 
     pid: int
     peak: dict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -226,8 +226,8 @@ class Memory:
         title = " ".join(process.info["cmdline"] or [])
         if self.pid in (process.info["pid"], process.info["ppid"]):
             return "driver"
-        if title.startswith("ray::") and "Board" in title:
-            return "board"
+        if title.startswith("ray::CoordinatorActor"):
+            return "coordinator"
         return "worker" if title.startswith("ray::") and "Worker" in title else ""
 
 
@@ -253,12 +253,12 @@ def write_rows(path: Path, rows: int) -> None:
 def report(runs: list[Phases]) -> str:
     """The table: a line for each number of rows."""
     header = ("rows", "validate s", "process s", "finalise s", "all s", "process rows/s", "all rows/s")
-    whose = ("driver", "board", "worker")
+    whose = ("driver", "coordinator", "worker")
     lines = []
     for run in runs:
         seconds = (f"{value:.1f}" for value in (run.validate, run.process, run.finalise, run.all))
         rates = (f"{run.rows / run.process:,.0f}", f"{run.rows / run.all:,.0f}")
-        lines.append((f"{run.rows:,}", *seconds, *rates, *(f"{run.peak_mib.get(name, 0):.0f}" for name in whose)))
+        lines.append((f"{run.rows:,}", *seconds, *rates, *(f"{run.peak_mib[name]:.0f}" for name in whose)))
     return table((*header, *(f"peak MiB {name}" for name in whose)), lines)
 
 

@@ -60,7 +60,6 @@ CONFIG_MAPS = Resource("", "v1", "configmaps")
 SERVICES = Resource("", "v1", "services")
 EVENTS = Resource("", "v1", "events")
 PERSISTENT_VOLUME_CLAIMS = Resource("", "v1", "persistentvolumeclaims")
-SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts")
 CUSTOM_RESOURCE_DEFINITIONS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", namespaced=False)
 RAY_CLUSTERS = Resource("ray.io", "v1", "rayclusters")
 

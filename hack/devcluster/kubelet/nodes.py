@@ -19,7 +19,6 @@ MANAGED_LABEL = "devcluster.tidemill.dev/kubelet"
 """On the Nodes that this program made, so that it may remove those no longer declared."""
 KUBELET_VERSION = "v1.34.0-devcluster"
 MOST_PODS = "110"
-NOT_READY_TAINT = {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}
 
 _BUILT_IN = {"cpu", "memory", "pods", "ephemeral-storage"}
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
