@@ -144,8 +144,10 @@ class Executor:
         self._heads.forget(job)
         try:
             await self._cluster.delete(RAY_CLUSTERS, job.namespace, name, uid)
-        except ConflictError:  # another object of that name: ours is gone
+        except ConflictError:  # another object of that name: ours is gone, and the Secret is that one's
             log.info("RayCluster %s is gone already", name)
+            self._cache.drop(Watched.CLUSTERS, Key(job.namespace, name))
+            return
         await self._cluster.delete(SECRETS, job.namespace, secret_name(name))
         self._cache.drop(Watched.CLUSTERS, Key(job.namespace, name))
 
