@@ -74,6 +74,12 @@ class WatchCache:
         """The job of this key."""
         return self._objects[Watched.JOBS].get(key)
 
+    def source_of(self, key: Key) -> Json | None:
+        """The job that the job of this key continues."""
+        job = self.job(key)
+        source = source_key(job) if job is not None else None
+        return self.job(source) if source is not None else None
+
     def get(self, kind: Watched, key: Key) -> Json | None:
         """The object of this key."""
         return self._objects[kind].get(key)
@@ -87,6 +93,10 @@ class WatchCache:
         keys = sorted(self._pods_of.get(Key(namespace, cluster), ()))
         return tuple(self._objects[Watched.PODS][key] for key in keys)
 
+    def dependents(self, key: Key) -> tuple[Key, ...]:
+        """The keys of the jobs that continue this one, by name."""
+        return tuple(sorted(self._resubmits_of.get(key, ())))
+
     def keys(self, kind: Watched) -> frozenset[Key]:
         """The keys of all objects of a kind."""
         return frozenset(self._objects[kind])
@@ -94,7 +104,7 @@ class WatchCache:
     def owners(self, kind: Watched, body: Json) -> Iterable[Key]:
         """The keys of the jobs that a change of this object concerns: none for an object of somebody else."""
         if kind is Watched.JOBS:
-            return (key_of(body), *sorted(self._resubmits_of.get(key_of(body), ())))
+            return (key_of(body), *self.dependents(key_of(body)))
         if kind is Watched.CLUSTERS:
             return _owning_jobs(body)
         cluster = self._objects[Watched.CLUSTERS].get(_cluster_key(body))

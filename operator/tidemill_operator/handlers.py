@@ -57,6 +57,8 @@ class Feed:
         self._cache.drop(kind, key_of(body))
         if kind is Watched.JOBS:
             self._queue.forget(key_of(body))
+            for waiting in self._cache.dependents(key_of(body)):
+                self._queue.add(waiting, quiet=self._over(waiting))
         else:
             self._wake(kind, body)
 

@@ -29,10 +29,14 @@ BUG_RETRY_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Look:
-    """What came of one look: the seconds until the next (None where a change must come), whether anything was said."""
+    """What came of one look: the seconds until the next (None where a change must come), whether anything was said.
+
+    `wakes` are other keys that waited for what was said.
+    """
 
     again: float | None = None
     wrote: bool = False
+    wakes: tuple[Key, ...] = ()
 
 
 class WorkQueue:
@@ -130,6 +134,8 @@ class WorkQueue:
         finally:
             RECONCILE_SECONDS.labels(outcome).observe(asyncio.get_running_loop().time() - due)
         self._faults.pop(key, None)
+        for other in look.wakes:
+            self.add(other)
         return look.again
 
     def _back_off(self, key: Key, fault: OperatorError) -> float:

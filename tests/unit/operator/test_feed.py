@@ -141,3 +141,12 @@ def test_a_job_wakes_the_ones_that_continue_it_and_not_the_other_way_round():
     queue.added.clear()
     feed.seen(Watched.JOBS, tickets("2"))
     assert queue.added == [KEY]
+
+
+def test_the_deletion_of_a_job_wakes_the_ones_that_continue_it():
+    feed, _, queue = make_feed()
+    feed.seen(Watched.JOBS, rest())
+    feed.seen(Watched.JOBS, tickets())
+    queue.added.clear()
+    feed.gone(Watched.JOBS, tickets())
+    assert (queue.added, queue.forgotten) == ([Key("team", "rest")], [KEY])

@@ -216,3 +216,18 @@ def test_a_key_whose_object_is_gone_is_not_looked_at_again(virtual_time):
 
     virtual_time(play(work, script))
     assert work.times == [0.0]
+
+
+def test_a_look_wakes_the_keys_that_waited_for_what_it_said(virtual_time):
+    calls = []
+
+    async def work(key):
+        calls.append(key)
+        return Look(None, wrote=True, wakes=(B,) if key == A else ())
+
+    async def script(queue):
+        queue.add_after(B, 600)
+        queue.add(A)
+
+    virtual_time(play(work, script, seconds=10))
+    assert calls == [A, B]
