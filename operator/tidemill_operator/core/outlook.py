@@ -19,6 +19,9 @@ STEP_SECONDS = 10
 REFRESH_SECONDS = 60
 """How far the age may move before it is written although nothing else did: a queue that stands still shows its age."""
 
+IDLE_SHARE = 100
+"""While nothing works, the age is written each hundredth of the window (no sooner): a step of `ageRatio`."""
+
 FARTHEST = timedelta(days=365)
 """A forecast beyond it says no more than this."""
 
@@ -32,11 +35,27 @@ def outlook(seen: Snapshot, new: BatchInferenceJobStatus) -> BatchInferenceJobSt
         return new.model_copy(update={"queue": QueueStatus(), "forecast": None})
     queue = queue_of(seen, new.rows.remaining)
     moved = queue.oldest_age_seconds - new.queue.oldest_age_seconds
-    if new == seen.job.status and (seen.metrics is None or moved < REFRESH_SECONDS):
+    if new == seen.job.status and moved < refresh_seconds(seen):
         return new
     at_work = new.driver.attempt > new.driver.ended_attempt and new.driver.suspend_time is None
     standing = new.forecast if at_work and seen.metrics is None else None
     return new.model_copy(update={"queue": queue, "forecast": forecast_of(seen, new.rows.remaining) or standing})
+
+
+def refresh_seconds(seen: Snapshot) -> int:
+    """How far the age of the queue may move before it is written for itself."""
+    if seen.metrics is not None or seen.job.spec is None:
+        return REFRESH_SECONDS
+    share = int(seen.job.spec.window.total_seconds()) // IDLE_SHARE
+    return max(REFRESH_SECONDS, share - share % STEP_SECONDS)
+
+
+def next_look(seen: Snapshot, new: BatchInferenceJobStatus, after: timedelta | None) -> timedelta | None:
+    """When to look again: as decided, and in time for the age of rows that nothing is done about."""
+    if new.completion_time is not None or not new.queue.depth:
+        return after
+    refresh = timedelta(seconds=refresh_seconds(seen))
+    return refresh if after is None else min(after, refresh)
 
 
 def queue_of(seen: Snapshot, left: int) -> QueueStatus:

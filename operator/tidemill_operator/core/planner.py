@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tidemill_operator.core import rules_cluster, rules_end, rules_ending, rules_pause, rules_work, status
 from tidemill_operator.core.attempts import book
 from tidemill_operator.core.decision import Case, Decision
+from tidemill_operator.core.outlook import next_look
 from tidemill_operator.core.plan import Plan
 
 if TYPE_CHECKING:
@@ -56,5 +57,5 @@ def plan(seen: Snapshot) -> Plan:
         status=new,
         actions=decision.actions,
         events=status.events(case, decision, new),
-        recheck_after=decision.recheck_after,
+        recheck_after=next_look(seen, new, decision.recheck_after),
     )

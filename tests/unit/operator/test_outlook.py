@@ -82,6 +82,33 @@ def test_the_forecast_is_not_written_for_itself():
     assert stuck.status.queue.oldest_age_seconds == 3660  # a queue that stands still shows its age
 
 
+def suspended(after, status, window="4h"):
+    spec = make_spec(suspend=True, completionWindow=window)
+    return look(after=after, job=make_job(spec=spec, status=status))
+
+
+@pytest.mark.parametrize(("window", "step"), [("4h", 140), ("5m", 60), ("14d", 12_090)])
+def test_a_job_at_which_nothing_works_grows_older_all_the_same(window, step):
+    hour = timedelta(hours=1) if window != "5m" else timedelta(minutes=1)
+    stopped = {"driver": running_status(ended_attempt=1).driver}
+    waiting = suspended(hour, work(timedelta(seconds=30)).status.model_copy(update=stopped), window)
+    assert waiting.status.queue.depth == 60
+    assert waiting.recheck_after == min(timedelta(seconds=step), make_spec(completionWindow=window).window - hour)
+    soon = suspended(hour + timedelta(seconds=step - 1), waiting.status, window)
+    assert soon.status == waiting.status
+    older = suspended(hour + timedelta(seconds=step), waiting.status, window)
+    assert older.status.queue.oldest_age_seconds == hour.total_seconds() + step
+    assert older.events == ()
+
+
+def test_the_age_of_rows_that_nobody_sees_goes_on():
+    first = work(timedelta(hours=1)).status
+    blind = {"cluster": make_cluster(), "attempt": AttemptView(AttemptState.ACTIVE), "metrics_problem": "slow."}
+    held = look(after=timedelta(hours=1), status=first, **blind)
+    later = look(after=timedelta(hours=2), status=held.status, **blind)
+    assert (later.status.queue.age_ratio, later.status.queue.depth) == ("0.50", 60)
+
+
 def test_the_forecast_survives_a_moment_without_figures_and_nothing_else():
     first = work(timedelta(hours=1), rows_per_second=1.0).status
     silent = AttemptView(AttemptState.UNKNOWN, problem="timed out.")
