@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 
@@ -33,6 +34,9 @@ LOG_BYTES = 256 * 1024
 TAIL_LINES = 10
 TAIL_CHARACTERS = 1500
 """How much of a log goes into a condition's message."""
+
+LATEST_MS = 1 << 43
+"""Milliseconds since 1970 (the year 2248): a later moment is none."""
 
 PASSING = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 """Codes of the 4xx that ask for another try."""
@@ -105,7 +109,7 @@ class RayApi:
             if status != HTTPStatus.OK or state is None:
                 return AttemptView(AttemptState.UNKNOWN, problem=f"HTTP {status} with status {body.get('status')}.")
             if state is AttemptState.ACTIVE:
-                return AttemptView(state)
+                return AttemptView(state, submitted=_moment(body.get("start_time")))
             text = await self._log_end(head, submission)
         except RayUnavailableError as error:
             return AttemptView(AttemptState.UNKNOWN, problem=f"{error}.")
@@ -197,6 +201,13 @@ def log_tail(text: str) -> str:
     """The last lines of a log for people, without the outcome's line."""
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith(OUTCOME_PREFIX)]
     return "\n".join(lines[-TAIL_LINES:])[-TAIL_CHARACTERS:]
+
+
+def _moment(milliseconds: object) -> datetime | None:
+    """A moment as Ray's `JobDetails` has it, milliseconds since 1970; None where there is none."""
+    if not isinstance(milliseconds, int) or not 0 < milliseconds < LATEST_MS:
+        return None
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def _outcome(text: str, submission: str) -> Outcome | None:

@@ -14,7 +14,7 @@ from tidemill_operator.core.spec_checks import SpecPolicy, problems
 from tidemill_operator.manifests.ray_cluster import WORKER_GROUP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     Json = dict[str, Any]
 
@@ -77,9 +77,34 @@ def _listed(found: Iterable[str]) -> str:
 
 def read_source(body: Json) -> SourceView:
     """The job that another one continues, as far as that one needs to know it; its spec may be wrong."""
-    conditions = (body.get("status") or {}).get("conditions") or ()
-    finished = any((of.get("type"), of.get("status")) == ("Finished", "True") for of in conditions)
-    return SourceView(finished, output_uri=((body.get("spec") or {}).get("output") or {}).get("uri", ""))
+    status = body.get("status") or {}
+    ends = [of for of in status.get("conditions") or () if (of.get("type"), of.get("status")) == ("Finished", "True")]
+    written = bool((status.get("output") or {}).get("resultsURI"))
+    return SourceView(
+        finished=bool(ends),
+        output_uri=((body.get("spec") or {}).get("output") or {}).get("uri", ""),
+        unwritten="" if written or not ends else str(ends[0].get("reason", "Finished")),
+    )
+
+
+def read_circle(body: Json, source_of: Callable[[Json], Json | None]) -> tuple[str, ...]:
+    """The names from this job, over the jobs that it waits for, back to itself; empty where the chain ends elsewhere.
+
+    A job that has ended, or knows the folder of its source already, waits for nobody.
+    """
+    names, current = [body["metadata"]["name"]], body
+    while _waits(current) and (source := source_of(current)) is not None:
+        current = source
+        name = current["metadata"]["name"]
+        if name in names:
+            return (*names, name) if name == names[0] else ()
+        names.append(name)
+    return ()
+
+
+def _waits(body: Json) -> bool:
+    status = body.get("status") or {}
+    return not status.get("completionTime") and not (status.get("driver") or {}).get("resubmitOfURI")
 
 
 def read_cluster(body: Json, pods: tuple[Json, ...]) -> ClusterView:
@@ -103,6 +128,7 @@ def read_cluster(body: Json, pods: tuple[Json, ...]) -> ClusterView:
         workers_to_delete=tuple((group.get("scaleStrategy") or {}).get("workersToDelete") or ()),
         worker_problem=_pod_problem(_of_type(pods, "worker")) or refusal,
         head_ready_since=datetime.fromisoformat(since) if since and head_ready else None,
+        head_away_since=datetime.fromisoformat(since) if since and not head_ready else None,
         creation_refused=bool(refusal) and refused.get("reason") == CREATION_REFUSED,
     )
 
@@ -127,8 +153,17 @@ def read_workers(pods: tuple[Json, ...]) -> tuple[WorkerPod, ...]:
             deleting="deletionTimestamp" in pod["metadata"],
         )
         for pod in _of_type(pods, "worker")
-        if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
+        if not _ended(pod)
     )
+
+
+def count_pods(pods: tuple[Json, ...]) -> int:
+    """How many of a cluster's pods, head and workers, have not ended."""
+    return sum(not _ended(pod) for pod in pods)
+
+
+def _ended(pod: Json) -> bool:
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
 
 def _of_type(pods: tuple[Json, ...], node_type: str) -> tuple[Json, ...]:

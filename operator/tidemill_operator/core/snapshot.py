@@ -51,6 +51,7 @@ class ClusterView:
     workers_to_delete: tuple[str, ...]
     worker_problem: str = ""  # why workers are missing, for people
     head_ready_since: datetime | None = None
+    head_away_since: datetime | None = None  # since when it has not been ready
     creation_refused: bool = False  # KubeRay may not create the worker pods that are missing: a quota, say
 
 
@@ -77,12 +78,16 @@ class AttemptState(StrEnum):
 
 @dataclass(frozen=True)
 class AttemptView:
-    """The newest attempt. `outcome` and `log_tail` are set once it ended; `problem` says why the state is unknown."""
+    """The newest attempt. `outcome` and `log_tail` are set once it ended; `problem` says why the state is unknown.
+
+    `submitted` is Ray's word where it was asked: an attempt that publishes figures is known by them alone.
+    """
 
     state: AttemptState
     outcome: Outcome | None = None
     log_tail: str = ""
     problem: str = ""
+    submitted: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,8 @@ class SourceView:
 
     finished: bool
     output_uri: str
+    unwritten: str = ""  # the reason of its end where it ended without result files, which will never come
+    circle: tuple[str, ...] = ()  # names from this job back to itself, each of which waits for the next
 
 
 @dataclass(frozen=True)
@@ -141,6 +148,7 @@ class Snapshot:
     tuning: Tuning = Tuning()
     cluster: ClusterView | None = None
     workers: tuple[WorkerPod, ...] = ()
+    pods: int = 0  # of the cluster's name that have not ended, the head's among them; they outlive the RayCluster
     attempt: AttemptView = AttemptView(AttemptState.NONE)
     metrics: DriverMetrics | None = None
     metrics_problem: str = ""  # why there are no metrics, for people

@@ -114,7 +114,15 @@ SNAPSHOTS = st.builds(
         problem=st.just("slow."),
     ),
     metrics=st.none() | METRICS,
-    source=st.none() | st.builds(SourceView, st.booleans(), st.sampled_from(["/data/out/", "/data/before"])),
+    source=st.none()
+    | st.builds(
+        SourceView,
+        st.booleans(),
+        st.sampled_from(["/data/out/", "/data/before"]),
+        rarely("", "Expired"),
+        rarely((), ("tickets", "before", "tickets")),
+    ),
+    pods=SMALL,
     rejection=rarely(None, Rejection(Reason.CLUSTER_REJECTED, "quota.")),
     submit_problem=rarely("", "HTTP 500"),
 )
@@ -134,6 +142,7 @@ def test_every_snapshot_has_a_plan_that_can_be_carried_out(seen):
     for action in decided.actions:
         match action:
             case SubmitDriver():
+                assert not seen.submit_problem, "it would be asked for again and again in one look"
                 assert status.driver.attempt == action.attempt == seen.job.status.driver.attempt + 1
                 assert status.driver.ended_attempt >= seen.job.status.driver.attempt
                 assert status.driver.ending == action.ending
@@ -141,4 +150,5 @@ def test_every_snapshot_has_a_plan_that_can_be_carried_out(seen):
                 assert replicas <= seen.cluster.replicas or not asked
             case CreateCluster():
                 assert seen.cluster is None
+                assert seen.rejection is None
                 assert not finished

@@ -7,6 +7,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
+from unit.operator.builders import T0
 
 from tidemill_api.conditions import Reason
 from tidemill_api.job_contract import Outcome
@@ -125,3 +126,17 @@ async def test_bytes_that_are_no_text_are_a_problem_and_no_crash():
         assert read is None
         assert "published none" in problem or "Prometheus" in problem
         assert (await ray.attempt(head, "s")).state is AttemptState.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("start_time", "submitted"), [(1_767_268_800_000, T0), (None, None), ("soon", None), (1 << 60, None), (-1, None)]
+)
+async def test_a_running_attempt_says_when_it_was_submitted(start_time, submitted):
+    async def running(_):
+        return web.json_response({"status": "RUNNING", "start_time": start_time})
+
+    app = web.Application()
+    app.router.add_get("/api/jobs/{id}", running)
+    async with TestServer(app, host="127.0.0.1") as server, RayApi(2) as ray:
+        attempt = await ray.attempt(Head("127.0.0.1", "t", dashboard_port=server.port), "s")
+    assert (attempt.state, attempt.submitted) == (AttemptState.ACTIVE, submitted)

@@ -3,10 +3,10 @@
 import pytest
 from unit.operator.builders import MINIMAL, T0
 
-from tidemill_operator.cache import Key, WatchCache, Watched
+from tidemill_operator.cache import Key, WatchCache, Watched, key_of
 from tidemill_operator.core.snapshot import SourceView, WorkerPod
 from tidemill_operator.core.spec_checks import SpecPolicy
-from tidemill_operator.views import read_cluster, read_job, read_source, read_workers
+from tidemill_operator.views import count_pods, read_circle, read_cluster, read_job, read_source, read_workers
 
 
 def cluster(conditions=(), **group):
@@ -153,17 +153,23 @@ def test_pods_are_found_by_their_cluster_until_they_are_dropped():
     assert cache.pods("team", "c") == ()
 
 
+EXPIRED = {"type": "Finished", "status": "True", "reason": "Expired"}
+RESULTS = {"resultsURI": "/data/before/results.jsonl"}
+
+
 @pytest.mark.parametrize(
-    ("status", "finished"),
+    ("status", "finished", "unwritten"),
     [
-        ({}, False),
-        ({"conditions": [{"type": "Finished", "status": "False"}]}, False),
-        ({"conditions": [{"type": "Succeeded", "status": "True"}, {"type": "Finished", "status": "True"}]}, True),
+        ({}, False, ""),
+        ({"conditions": [{"type": "Finished", "status": "False"}]}, False, ""),
+        ({"conditions": [{"type": "Succeeded", "status": "True"}, EXPIRED], "output": RESULTS}, True, ""),
+        ({"conditions": [EXPIRED], "output": {"resultsURI": "", "validationURI": "/v"}}, True, "Expired"),
+        ({"conditions": [EXPIRED]}, True, "Expired"),
     ],
 )
-def test_a_source_is_read_whatever_else_is_wrong_with_it(status, finished):
+def test_a_source_is_read_whatever_else_is_wrong_with_it(status, finished, unwritten):
     body = {"spec": {"output": {"uri": "/data/before/"}, "workers": {"max": -1}}, "status": status}
-    assert read_source(body) == SourceView(finished, "/data/before/")
+    assert read_source(body) == SourceView(finished, "/data/before/", unwritten)
     assert read_source({}) == SourceView(finished=False, output_uri="")
 
 
@@ -171,3 +177,35 @@ def test_a_job_that_names_itself_is_refused_by_the_operator_too():
     metadata = {"namespace": "team", "name": "tickets", "uid": "u", "creationTimestamp": T0.isoformat()}
     job = read_job({"metadata": metadata, "spec": {**MINIMAL, "resubmitOf": "tickets"}}, SpecPolicy())
     assert (job.spec, job.spec_problem) == (None, "resubmitOf must name another job than this one.")
+
+
+@pytest.mark.parametrize(
+    ("sources", "statuses", "circle"),
+    [
+        ("b", {}, ""),
+        ("ba", {}, "aba"),
+        ("bca", {}, "abca"),
+        ("bcb", {}, ""),  # a circle further on, which is told to its own members
+        ("ba", {"b": {"completionTime": "2026-01-01T12:00:00Z"}}, ""),
+        ("ba", {"b": {"driver": {"resubmitOfURI": "/data/a/"}}}, ""),  # it has taken over from an earlier a
+        ("ba", {"b": {"completionTime": None, "driver": {"resubmitOfURI": ""}}}, "aba"),
+    ],
+)
+def test_jobs_that_wait_for_each_other_are_found(sources, statuses, circle):
+    cache = WatchCache()
+    for name, source in zip("abc", sources, strict=False):
+        metadata = {"namespace": "team", "name": name, "uid": name}
+        body = {"metadata": metadata, "spec": {"resubmitOf": source}, "status": statuses.get(name)}
+        cache.put(Watched.JOBS, body)
+    own = cache.job(Key("team", "a"))
+    assert "".join(read_circle(own, lambda body: cache.source_of(key_of(body)))) == circle
+
+
+def test_pods_that_have_not_ended_are_counted_the_head_among_them():
+    assert count_pods((pod("h", "head"), pod("a"), pod("b", phase="Failed"))) == 2
+
+
+def test_a_head_that_is_away_says_since_when():
+    away = {**HEAD_READY, "status": "False"}
+    assert read_cluster(cluster([away]), ()).head_away_since == T0
+    assert read_cluster(cluster([HEAD_READY]), ()).head_away_since is None
