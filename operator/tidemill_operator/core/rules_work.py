@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tidemill_api.conditions import ConditionType, Reason
@@ -24,6 +25,12 @@ ROWS_PER_SEQUENCE = 2
 """A worker holds about twice its engine's sequences in flight, so that the engine never drains."""
 
 
+START_GRACE = timedelta(seconds=60)
+"""How long an attempt may take to publish its first figures, and how long its start is watched closely."""
+
+EXACT_LINES = 1000
+
+
 def working(case: Case) -> Decision:
     """The driver runs. With live figures: status and workers follow them. Without: both are held, and that is said."""
     metrics = case.seen.metrics
@@ -39,13 +46,21 @@ def working(case: Case) -> Decision:
         claims=(*known.claims, *((_progressing(case, metrics),) if healed else ())),
         driver=case.driver.model_copy(update={"waits": 0}) if healed and case.driver.waits else None,
         workers_desired=wanted,
-        recheck_after=case.seen.tuning.poll if metrics.in_flight else case.seen.tuning.start_poll,
+        recheck_after=_pace(case, metrics),
     )
     if actions and case.seen.cluster is not None and actions[0].replicas != case.seen.cluster.replicas:
         rows = _rows(case, metrics).remaining
         text = f"Workers: {case.seen.cluster.replicas} -> {actions[0].replicas}, for {rows} rows."
         decision = decision.told(Event("Normal", "Scaled", text))
     return decision
+
+
+def _pace(case: Case, metrics: DriverMetrics) -> timedelta:
+    """How soon to look again: often while the first workers are decided on, else rarely, however long they wait."""
+    validated = case.condition(ConditionType.VALIDATED)
+    since = validated.last_transition_time if validated is not None and validated.status == "True" else case.seen.now
+    at_start = metrics.phase == "validating" or case.seen.now < since + START_GRACE
+    return case.seen.tuning.start_poll if at_start and not metrics.in_flight else case.seen.tuning.poll
 
 
 def figures(case: Case, metrics: DriverMetrics) -> Decision:
@@ -60,14 +75,20 @@ def figures(case: Case, metrics: DriverMetrics) -> Decision:
 def _blind(case: Case) -> Decision:
     """No live figures: a driver that is starting, or one whose figures cannot be read."""
     progressing = case.condition(ConditionType.PROGRESSING)
+    submitted = case.seen.attempt.submitted
+    starting = submitted is None or case.seen.now < submitted + START_GRACE
     claims: tuple[Claim, ...] = ()
     if progressing is not None and progressing.status != "False" and case.is_true(ConditionType.VALIDATED):
         message = f"The driver's live figures are missing: {case.seen.metrics_problem} Workers are held as they are."
         doing = Reason.FINALISING if progressing.reason == Reason.FINALISING else Reason.PROCESSING
         claims = (Claim(ConditionType.PROGRESSING, "True", doing, message),)
+    elif progressing is not None and progressing.status != "False" and not starting:
+        message = f"The driver runs, but its live figures are missing: {case.seen.metrics_problem} No worker starts."
+        claims = (Claim(ConditionType.PROGRESSING, "Unknown", Reason.RAY_UNREACHABLE, message),)
     elif progressing is not None and progressing.status == "Unknown":
         claims = (Claim(ConditionType.PROGRESSING, "True", Reason.VALIDATING, "The driver is starting."),)
-    return Decision(claims=claims, recheck_after=case.seen.tuning.start_poll)
+    tuning = case.seen.tuning
+    return Decision(claims=claims, recheck_after=tuning.start_poll if starting else tuning.poll)
 
 
 def _healed(case: Case, metrics: DriverMetrics) -> bool:
@@ -79,7 +100,7 @@ def _healed(case: Case, metrics: DriverMetrics) -> bool:
 
 def _progressing(case: Case, metrics: DriverMetrics) -> Claim:
     if metrics.phase == "validating":
-        message = f"{metrics.rows_validated} lines of the input read."
+        message = f"{_about(metrics.rows_validated)} lines of the input read."
         return Claim(ConditionType.PROGRESSING, "True", Reason.VALIDATING, message)
     if metrics.phase == "finalising":
         message = "Every row has its line; the results are being put in order."
@@ -90,6 +111,14 @@ def _progressing(case: Case, metrics: DriverMetrics) -> Claim:
         message = f"No worker is ready yet: {problem}" if problem else "No worker is ready yet."
         return Claim(ConditionType.PROGRESSING, "True", Reason.AWAITING_WORKERS, message)
     return Claim(ConditionType.PROGRESSING, "True", Reason.PROCESSING, "Rows are being answered.")
+
+
+def _about(lines: int) -> str:
+    """A count that grows, without a new status for each look: exact below a thousand, then by its first digit."""
+    if lines < EXACT_LINES:
+        return str(lines)
+    step = 10 ** (len(str(lines)) - 1)
+    return f"More than {lines - lines % step}"
 
 
 def _wanted(case: Case, metrics: DriverMetrics) -> int | None:
