@@ -6,6 +6,7 @@ Nothing may cost meanwhile: a suspended job has no cluster, and one that waits f
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from tidemill_api.conditions import ConditionType, Reason
 from tidemill_operator.core.attempts import open_attempt
@@ -16,15 +17,24 @@ from tidemill_operator.core.spec_checks import same_folder
 from tidemill_operator.core.stopping import STOP_GRACE, STOP_POLL, remove_cluster, stop_driver
 from tidemill_operator.core.worker_group import scale_actions
 
+if TYPE_CHECKING:
+    from tidemill_operator.core.snapshot import SourceView
+
 SUSPENDED_MESSAGE = (
     "spec.suspend is true: nothing runs, and the completion window goes on. Set it to false to continue."
 )
 
 
 def suspended(case: Case) -> Decision | None:
-    """The user wants a pause: stop the driver, then the workers, then remove the cluster."""
+    """The user wants a pause: stop the driver, then the workers, then remove the cluster.
+
+    `Suspended` is True once no pod is left. Pods that outlive their RayCluster wake nobody, so they are looked for.
+    """
     if case.driver.suspend_time is None:
         return None
+    if case.seen.cluster is None and case.seen.pods:
+        claim = _pausing("The RayCluster is deleted, its pods are leaving.")
+        return Decision(claims=(claim,), workers_desired=0, recheck_after=case.seen.tuning.poll)
     if case.seen.cluster is None:
         said = Claim(ConditionType.SUSPENDED, "True", Reason.SUSPEND_REQUESTED, SUSPENDED_MESSAGE)
         return Decision(claims=(_pausing("The job is suspended."), said), workers_desired=0, recheck_after=until(case))
@@ -53,18 +63,34 @@ def _pausing(message: str) -> Claim:
 def source_not_ready(case: Case) -> Decision | None:
     """The job that this one continues is not there or not at its end: wait for it without a cluster.
 
-    Where its output folder was is written down with the first attempt; from then on the source may go.
+    Where its output folder was is written down with the cluster; from then on the source may go. One that will never
+    have results ends the job: waiting for it would only use up the window.
     """
     name, source = case.spec.resubmit_of, case.seen.source
     if not name or case.driver.resubmit_of_uri or case.ending is not None:
         return None
+    if source is not None and (refused := _never_ready(case, source)):
+        return end(case, Reason.INVALID_SPEC, refused)
     if source is not None and source.finished:
-        if not same_folder(source.output_uri, case.spec.output.uri):
-            return None
-        message = f"output.uri is the output folder of {name}, named in resubmitOf: create the job with another folder."
-        return end(case, Reason.INVALID_SPEC, message)
+        return None
     what = "has not finished yet" if source is not None else "does not exist in this namespace"
     message = f"The job {name}, named in resubmitOf, {what}. This job starts when that one has finished."
     claim = Claim(ConditionType.PROGRESSING, "False", Reason.RESUBMIT_SOURCE_NOT_READY, message)
-    waiting = Decision(claims=(claim,), workers_desired=0)
+    waiting = Decision(actions=remove_cluster(case), claims=(claim,), workers_desired=0)
     return replace(waiting, recheck_after=until(case, case.seen.now + case.seen.tuning.backoff_max))
+
+
+def _never_ready(case: Case, source: SourceView) -> str:
+    """Why waiting for this source would never end; empty where it may."""
+    name = case.spec.resubmit_of
+    if source.circle:
+        chain = " -> ".join(source.circle)
+        return f"resubmitOf: each of these jobs waits for the next: {chain}. Create the first of them without it."
+    if source.unwritten:
+        return (
+            f"The job {name}, named in resubmitOf, ended as {source.unwritten} without results: there is nothing to"
+            " take over. Create this job without resubmitOf, it runs every row."
+        )
+    if source.finished and same_folder(source.output_uri, case.spec.output.uri):
+        return f"output.uri is the output folder of {name}, named in resubmitOf: create the job with another folder."
+    return ""

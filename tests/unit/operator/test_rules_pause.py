@@ -68,6 +68,14 @@ def test_a_pause_stops_the_driver_then_the_workers_and_then_removes_the_cluster(
     assert reasons(over) == ["Suspended"]
 
 
+def test_a_pause_is_not_said_while_pods_of_the_cluster_still_run():
+    leaving = paused(running_status(ended_attempt=1), pods=2)
+    assert condition(leaving, SUSPENDED) == ("False", "NotSuspended")
+    assert "its pods are leaving" in message(leaving, PROGRESSING)
+    assert leaving.recheck_after == timedelta(seconds=2)
+    assert condition(paused(leaving.status), SUSPENDED) == ("True", "SuspendRequested")
+
+
 def test_workers_that_will_not_leave_go_with_the_cluster():
     seen = {"cluster": make_cluster(replicas=1), "workers": make_workers(1)}
     leaving = paused(running_status(ended_attempt=1), **seen)
@@ -167,3 +175,32 @@ def test_the_folder_of_the_source_is_no_output_folder(uri):
     assert message(over, SUCCEEDED).startswith("output.uri is the output folder of before")
     later = of_another(over.status, source=SourceView(finished=True, output_uri=uri))
     assert (later.actions, later.events, later.status) == ((), (), over.status)
+
+
+@pytest.mark.parametrize("reason", ["ValidationFailed", "InvalidSpec", "Cancelled", "Expired"])
+def test_a_source_that_ended_without_results_is_not_waited_for(reason):
+    over = of_another(source=SourceView(finished=True, output_uri="/data/before/", unwritten=reason))
+    assert (over.actions, condition(over, FINISHED)) == ((), ("True", "InvalidSpec"))
+    assert message(over, SUCCEEDED).startswith(f"The job before, named in resubmitOf, ended as {reason} without")
+    assert of_another(over.status, source=None).status == over.status
+
+
+def test_jobs_that_wait_for_each_other_are_told_so():
+    circle = ("tickets", "before", "tickets")
+    over = of_another(source=SourceView(finished=False, output_uri="/data/before/", circle=circle))
+    assert (over.actions, condition(over, FINISHED)) == ((), ("True", "InvalidSpec"))
+    assert "tickets -> before -> tickets" in message(over, SUCCEEDED)
+
+
+def test_a_source_that_vanishes_while_the_head_starts_is_not_needed_any_more():
+    creating = of_another(source=SourceView(finished=True, output_uri="/data/before"))
+    assert creating.status.driver.resubmit_of_uri == "/data/before/"
+    submitted = of_another(creating.status, cluster=make_cluster())
+    assert submitted.actions == (SubmitDriver("10.0.0.1", 1, None, "/data/before/"),)
+
+
+def test_a_source_that_vanishes_before_its_folder_was_written_down_leaves_no_head_behind():
+    """The operator was killed between the creation of the cluster and its status."""
+    waiting = of_another(cluster=make_cluster())
+    assert waiting.actions == (DeleteCluster("tickets-abc", "cluster-1"),)
+    assert condition(waiting, PROGRESSING) == ("False", "ResubmitSourceNotReady")
