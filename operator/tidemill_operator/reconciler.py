@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from tidemill_operator.apply import ClusterRefusedError, DriverRefusedError, Executor, ScaleRefusedError
-from tidemill_operator.cache import Key, WatchCache, Watched
+from tidemill_operator.cache import Key, WatchCache, Watched, key_of
 from tidemill_operator.cluster import JOBS, RAY_CLUSTERS, Cluster
 from tidemill_operator.core.attempts import open_attempt
 from tidemill_operator.core.plan import Event
@@ -29,7 +29,8 @@ from tidemill_operator.errors import (
 from tidemill_operator.event_writer import write_event
 from tidemill_operator.heads import Heads
 from tidemill_operator.manifests.names import cluster_name, submission_id
-from tidemill_operator.views import read_cluster, read_job, read_source, read_workers
+from tidemill_operator.ray_api import Head
+from tidemill_operator.views import count_pods, read_circle, read_cluster, read_job, read_source, read_workers
 from tidemill_operator.workqueue import Look
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from tidemill_operator.config import Settings
     from tidemill_operator.core.plan import Plan
+    from tidemill_operator.core.snapshot import SourceView
     from tidemill_operator.ray_api import RayApi
 
 log = logging.getLogger(__name__)
@@ -85,24 +87,33 @@ class Reconciler:
 
     async def _bring_further(self, key: Key, body: dict[str, Any], job: JobView) -> Look:
         seen = await self._observe(job)
-        decided, refused = plan(seen), ""
-        try:
-            await self._act(decided, seen.job)
-        except ClusterRefusedError as error:
-            decided = plan(replace(seen, rejection=error.rejection))
-        except DriverRefusedError as error:
-            decided = plan(replace(seen, submit_problem=str(error), submit_refused=error.final))
-        except ScaleRefusedError as error:
-            decided, refused = _not_scaled(decided), str(error)
+        decided, refused = await self._carry_out(seen)
         wrote = await self._report(key, body, seen, decided)
         if refused:
             log.warning("%s", refused, extra={"key": str(key)})
             await write_event(self._cluster, job, Event("Warning", "ScaleRefused", refused), seen.now, once=True)
-        return Look(decided.recheck_after.total_seconds() if decided.recheck_after is not None else None, wrote)
+        again = decided.recheck_after.total_seconds() if decided.recheck_after is not None else None
+        # The watch event of our own write is no news, so whoever waits for this job's end is told here.
+        ends = wrote and decided.status.completion_time is not None and job.status.completion_time is None
+        return Look(again, wrote, self._cache.dependents(key) if ends else ())
 
-    async def _act(self, decided: Plan, job: JobView) -> None:
-        for action in decided.actions:
-            await self._executor.execute(action, job)
+    async def _carry_out(self, seen: Snapshot) -> tuple[Plan, str]:
+        """Decides and acts: the plan whose status is to be written, and what to tell of a scaling that was refused.
+
+        What was refused is decided anew with that in sight. A plan that knows of a refused cluster or driver asks for
+        neither again.
+        """
+        decided = plan(seen)
+        try:
+            for action in decided.actions:
+                await self._executor.execute(action, seen.job)
+        except ClusterRefusedError as error:
+            return await self._carry_out(replace(seen, rejection=error.rejection))
+        except DriverRefusedError as error:
+            return await self._carry_out(replace(seen, submit_problem=str(error), submit_refused=error.final))
+        except ScaleRefusedError as error:
+            return _not_scaled(decided), str(error)
+        return decided, ""
 
     async def _report(self, key: Key, body: dict[str, Any], seen: Snapshot, decided: Plan) -> bool:
         """Writes the status where it says something new, and the events only once it is written."""
@@ -141,27 +152,36 @@ class Reconciler:
         name = cluster_name(job.name, job.uid)
         body = self._cache.cluster(job.namespace, name)
         pods = self._cache.pods(job.namespace, name)
-        source = self._cache.job(Key(job.namespace, job.spec.resubmit_of)) if job.spec else None
         return Snapshot(
             now=self._now(),
             job=job,
             tuning=self._tuning,
             cluster=read_cluster(body, pods) if body is not None else None,
             workers=read_workers(pods),
-            source=read_source(source) if source is not None else None,
+            pods=count_pods(pods),
+            source=self._source(job),
         )
+
+    def _source(self, job: JobView) -> SourceView | None:
+        """The job that this one continues, and whether they wait for each other."""
+        key = Key(job.namespace, job.name)
+        own, source = self._cache.job(key), self._cache.source_of(key)
+        if job.spec is None or own is None or source is None:
+            return None
+        circle = read_circle(own, lambda body: self._cache.source_of(key_of(body)))
+        return replace(read_source(source), circle=circle)
 
     async def _ask_ray(self, seen: Snapshot, head_ip: str) -> Snapshot:
         """The open attempt: its live figures alone while it publishes any, else what Ray knows of it."""
         driver = seen.job.status.driver
         number = driver.attempt
+        metrics, problem = await self._ray.metrics(Head(head_ip, ""), f"{seen.job.namespace}/{seen.job.name}", number)
+        if metrics is not None:  # they need no token
+            return replace(seen, attempt=AttemptView(AttemptState.ACTIVE), metrics=metrics)
         try:
             head = await self._heads.head(seen.job, head_ip)
         except RayUnavailableError as error:
             return replace(seen, attempt=AttemptView(AttemptState.UNKNOWN, problem=f"{error}."))
-        metrics, problem = await self._ray.metrics(head, f"{seen.job.namespace}/{seen.job.name}", number)
-        if metrics is not None:
-            return replace(seen, attempt=AttemptView(AttemptState.ACTIVE), metrics=metrics)
         attempt = await self._ray.attempt(head, submission_id(seen.job.uid, number, driver.ending))
         return replace(seen, attempt=attempt, metrics_problem=problem)
 

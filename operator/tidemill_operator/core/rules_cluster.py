@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from tidemill_operator.core.decision import Case, Claim, Decision
 from tidemill_operator.core.halts import ENDING_GRACE
 from tidemill_operator.core.plan import CreateCluster, Event, StopDriver, SubmitDriver
 from tidemill_operator.core.snapshot import AttemptState
+from tidemill_operator.core.stopping import STOP_GRACE, remove_cluster
 from tidemill_operator.core.worker_group import scale_actions
 
 if TYPE_CHECKING:
@@ -27,6 +29,12 @@ NEXT_TRY = "Tried again at"
 
 AGENT_GRACE = timedelta(seconds=60)
 """How long after HeadPodReady Ray's job agent may still be starting."""
+
+HEADLESS_GRACE = timedelta(minutes=10)
+"""How long workers are kept where no driver can be at work: the head is away, or takes no driver."""
+
+SILENCE_GRACE = timedelta(minutes=30)
+"""How long workers are kept while Ray and the driver are silent. Longer: they may work on, cut off from us alone."""
 
 
 def cluster_rejected(case: Case) -> Decision | None:
@@ -93,11 +101,17 @@ def cluster_missing(case: Case) -> Decision | None:
         return None
     claim = Claim(ConditionType.PROGRESSING, "True", Reason.CLUSTER_STARTING, "The head pod is starting.")
     created = Event("Normal", "ClusterCreated", "Created the RayCluster with a head and no workers.")
-    return Decision((CreateCluster(),), (claim,), workers_desired=0, events=(created,), recheck_after=SAFETY_NET)
+    driver = case.driver.model_copy(update={"resubmit_of_uri": _source_folder(case)})
+    return Decision(
+        (CreateCluster(),), (claim,), driver, workers_desired=0, events=(created,), recheck_after=SAFETY_NET
+    )
 
 
 def head_starting(case: Case) -> Decision | None:
-    """The head is not ready: say what it waits for. KubeRay's next status wakes us."""
+    """The head is not ready: say what it waits for. KubeRay's next status wakes us.
+
+    Workers wait for a head that comes back soon, for rows that are to run; else they only cost.
+    """
     cluster = case.seen.cluster
     if cluster is None or (cluster.head_ready and cluster.head_ip):
         return None
@@ -107,16 +121,41 @@ def head_starting(case: Case) -> Decision | None:
     claim = Claim(ConditionType.PROGRESSING, "True", Reason.CLUSTER_STARTING, message)
     refused_before = case.reason(ConditionType.PROGRESSING) in (Reason.CLUSTER_REJECTED, Reason.KUBERAY_MISSING)
     driver = case.driver.model_copy(update={"waits": 0}) if refused_before else None
-    return Decision(claims=(claim,), driver=driver, recheck_after=until(case, case.seen.now + SAFETY_NET))
+    away = cluster.head_away_since
+    free = case.ending is not None or (away is not None and case.seen.now >= away + HEADLESS_GRACE)
+    return Decision(
+        actions=scale_actions(case, wanted=0, in_flight={}) if free and cluster.replicas else (),
+        claims=(claim,),
+        driver=driver,
+        workers_desired=0 if free else None,
+        recheck_after=until(case, case.seen.now + SAFETY_NET),
+    )
 
 
 def ray_silent(case: Case) -> Decision | None:
-    """An attempt was submitted and Ray does not answer: hold everything and look again soon."""
+    """An attempt was submitted and Ray does not answer: hold everything for a while and look again soon.
+
+    An attempt that only writes lines needs no worker.
+    """
     if not open_attempt(case.driver) or case.seen.attempt.state is not AttemptState.UNKNOWN:
         return None
-    message = f"Ray on the head pod does not answer: {case.seen.attempt.problem} Workers are held as they are."
+    held = "" if case.ending else " Workers are held as they are."
+    message = f"Ray on the head pod does not answer: {case.seen.attempt.problem}{held}"
     claim = Claim(ConditionType.PROGRESSING, "Unknown", Reason.RAY_UNREACHABLE, message)
-    return Decision(claims=(claim,), recheck_after=case.seen.tuning.poll)
+    return _out_of_reach(case, claim, SILENCE_GRACE, case.seen.now + case.seen.tuning.poll)
+
+
+def _out_of_reach(case: Case, claim: Claim, patience: timedelta, again: datetime) -> Decision:
+    """Says so, and lets go what no longer has to be paid for: in the end all, since a new head may be in reach."""
+    since = _unreachable_since(case)
+    waiting = Decision(claims=(claim,), recheck_after=until(case, again))
+    if since is not None and case.seen.now >= since + (STOP_GRACE if case.ending else patience):
+        message = f"Ray was out of reach for {case.seen.now - since}: removed the RayCluster, a new one is made."
+        removed = Event("Warning", "ClusterRemoved", message)
+        return replace(waiting, actions=remove_cluster(case), workers_desired=0).told(removed)
+    if case.ending:
+        return replace(waiting, actions=scale_actions(case, wanted=0, in_flight={}), workers_desired=0)
+    return waiting
 
 
 def driver_refused(case: Case) -> Decision | None:
@@ -132,7 +171,7 @@ def driver_refused(case: Case) -> Decision | None:
     again = case.seen.now + refused_backoff(_unreachable_since(case), case.seen.now)
     message = f"Ray on the head pod does not take the driver: {problem}. {_next_try(again)}"
     claim = Claim(ConditionType.PROGRESSING, "Unknown", Reason.RAY_UNREACHABLE, message)
-    return Decision(claims=(claim,), recheck_after=until(case, again))
+    return _out_of_reach(case, claim, HEADLESS_GRACE, again)
 
 
 def _unreachable_since(case: Case) -> datetime | None:
@@ -147,8 +186,7 @@ def attempt_missing(case: Case) -> Decision | None:
     if open_attempt(case.driver) or case.seen.cluster is None:
         return None
     number = case.driver.attempt + 1
-    source = case.driver.resubmit_of_uri or (case.seen.source.output_uri if case.seen.source else "")
-    submit = SubmitDriver(case.seen.cluster.head_ip, number, case.ending, _as_folder(source))
+    submit = SubmitDriver(case.seen.cluster.head_ip, number, case.ending, _source_folder(case))
     troubled = case.driver.waits > 0 or case.driver.failures >= MAX_FAILURES
     decision = Decision(
         actions=(submit, *(scale_actions(case, wanted=0, in_flight={}) if case.ending else ())),
@@ -177,7 +215,9 @@ def _starting(case: Case) -> Claim:
     return Claim(ConditionType.PROGRESSING, "True", Reason(case.ending), message)
 
 
-def _as_folder(uri: str) -> str:
+def _source_folder(case: Case) -> str:
+    """The output folder of the job that this one continues: as written down, else as that job says it now."""
+    uri = case.driver.resubmit_of_uri or (case.seen.source.output_uri if case.seen.source else "")
     return f"{uri}/" if uri and not uri.endswith("/") else uri
 
 

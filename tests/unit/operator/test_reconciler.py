@@ -14,18 +14,19 @@ from tidemill_operator.apply import Executor, ScaleRefusedError
 from tidemill_operator.cache import Key, WatchCache, Watched
 from tidemill_operator.cluster import Cluster
 from tidemill_operator.config import Settings
-from tidemill_operator.core.plan import ScaleCluster
+from tidemill_operator.core.plan import DeleteCluster, ScaleCluster
 from tidemill_operator.core.planner import plan
 from tidemill_operator.core.snapshot import DriverMetrics, Snapshot
 from tidemill_operator.core.spec_checks import SpecPolicy
-from tidemill_operator.errors import ConflictError, ObjectMissingError, RejectedError
+from tidemill_operator.errors import ConflictError, ObjectMissingError, RayUnavailableError, RejectedError
+from tidemill_operator.handlers import Feed
 from tidemill_operator.heads import Heads
 from tidemill_operator.manifests.names import cluster_name
 from tidemill_operator.manifests.ray_cluster import TOKEN_KEY
 from tidemill_operator.ray_api import RayApi
 from tidemill_operator.reconciler import Reconciler
 from tidemill_operator.views import read_job
-from tidemill_operator.workqueue import Look
+from tidemill_operator.workqueue import Look, WorkQueue
 
 KEY = Key("team", "tickets")
 
@@ -217,3 +218,128 @@ async def test_a_group_that_grows_or_goes_asks_for_no_pods():
     for replicas in (4, 0):
         await executor(cluster, cache).execute(ScaleCluster("c", replicas, 4), make_job())
     assert len(cluster.patched) == 2
+
+
+class Keeps(Cluster):
+    """Stands for an API server that keeps the statuses and takes every other write; its watch never comes."""
+
+    def __init__(self):
+        self.version, self.deleted, self.patched = 100, [], []
+
+    async def patch_status(self, job, status):
+        self.version += 1
+        return {**job, "metadata": {**job["metadata"], "resourceVersion": str(self.version)}, "status": status}
+
+    async def create(self, resource, manifest):
+        return manifest
+
+    async def get(self, resource, namespace, name):
+        return {"data": {TOKEN_KEY: base64.b64encode(b"token").decode()}}
+
+    async def patch(self, resource, namespace, name, operations):
+        self.patched.append({operation["path"].rpartition("/")[2]: operation["value"] for operation in operations})
+        return ray_cluster(replicas=0)
+
+    async def delete(self, resource, namespace, name, uid=""):
+        self.deleted.append((resource.plural, uid))
+
+
+def test_the_end_of_a_job_wakes_the_one_that_continues_it_without_waiting_for_its_back_off(virtual_time):
+    """Our own status write puts the newest version into the cache, so its watch event is no news."""
+    cache, looked = WatchCache(), []
+    now = datetime.now(UTC).isoformat()
+    source = job("7") | {"spec": MINIMAL | {"cancel": True}}
+    source["metadata"]["creationTimestamp"] = now
+    metadata = {**source["metadata"], "name": "rest", "uid": "r"}
+    rest = {"metadata": metadata, "spec": MINIMAL | {"resubmitOf": "tickets", "output": {"uri": "/data/rest/"}}}
+    cache.put(Watched.JOBS, rest)
+    cache.put(Watched.JOBS, {**source, "spec": MINIMAL | {"suspend": True}})
+
+    async def play():
+        reconciler = Reconciler(Keeps(), BusyRay(1), cache, Settings())
+
+        async def work(key):
+            looked.append((asyncio.get_running_loop().time(), key.name))
+            return await reconciler.reconcile(key)
+
+        queue = WorkQueue(work, 2)
+        running = asyncio.create_task(queue.run())
+        feed = Feed(cache, queue)
+        queue.add(Key("team", "rest"))
+        await asyncio.sleep(5)
+        assert cache.job(Key("team", "rest"))["status"]["conditions"][1]["reason"] == "ResubmitSourceNotReady"
+        looked.clear()
+        feed.seen(Watched.JOBS, {**source, "metadata": {**source["metadata"], "resourceVersion": "8"}})
+        await asyncio.sleep(5)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    virtual_time(play())
+    ended = cache.job(KEY)["status"]["completionTime"]
+    assert ended is not None
+    assert looked.count((5.0, "rest")) >= 1
+    said = {of["type"]: of for of in cache.job(Key("team", "rest"))["status"]["conditions"]}
+    assert said["Finished"]["status"] == "True"
+    assert "ended as Cancelled without results" in said["Succeeded"]["message"]
+
+
+class RefusingRay(RayApi):
+    """Stands for a Ray whose job agent does not come up."""
+
+    async def stop(self, head, submission):
+        raise RayUnavailableError("HTTP 500")
+
+    async def submit(self, head, submission, config):
+        raise RayUnavailableError("HTTP 500")
+
+
+def test_what_is_decided_about_a_refused_driver_is_carried_out():
+    cache, cluster = WatchCache(), Keeps()
+    body = job("7")
+    body["metadata"]["creationTimestamp"] = datetime.now(UTC).isoformat()
+    status = running_status(ended_attempt=1).model_dump(mode="json", by_alias=True)
+    status["conditions"][0]["status"] = "True"
+    cache.put(Watched.JOBS, {**body, "spec": MINIMAL | {"cancel": True}, "status": status})
+    standing = ray_cluster([HEAD_READY], replicas=2)
+    standing["metadata"]["name"] = cluster_name("tickets", "u")
+    cache.put(Watched.CLUSTERS, standing)
+    asyncio.run(Reconciler(cluster, RefusingRay(1), cache, Settings()).reconcile(KEY))
+    assert [patch["replicas"] for patch in cluster.patched] == [0]
+    assert cache.job(KEY)["status"]["driver"]["attempt"] == 1
+
+
+class NoSecrets(Keeps):
+    """Stands for an API server that does not let the operator read the token."""
+
+    async def get(self, resource, namespace, name):
+        raise RejectedError("secrets is forbidden")
+
+
+def test_live_figures_are_read_without_the_token():
+    cache = WatchCache()
+    body = job("7")
+    body["metadata"]["creationTimestamp"] = datetime.now(UTC).isoformat()
+    status = running_status().model_dump(mode="json", by_alias=True)
+    cache.put(Watched.JOBS, {**body, "spec": MINIMAL, "status": status})
+    standing = ray_cluster([HEAD_READY], replicas=2)
+    standing["metadata"]["name"] = cluster_name("tickets", "u")
+    cache.put(Watched.CLUSTERS, standing)
+    reconcile(NoSecrets(), cache)
+    assert cache.job(KEY)["status"]["rows"]["total"] == 9
+
+
+class AnotherStands(Keeps):
+    """Stands for an API server in which the RayCluster was deleted and made again, as the cache does not know yet."""
+
+    async def delete(self, resource, namespace, name, uid=""):
+        if uid:
+            raise ConflictError("the uid in the precondition does not match")
+        await super().delete(resource, namespace, name, uid)
+
+
+async def test_a_cluster_that_was_made_again_keeps_its_token():
+    cache, cluster = WatchCache(), AnotherStands()
+    cache.put(Watched.CLUSTERS, ray_cluster())
+    await executor(cluster, cache).execute(DeleteCluster("c", "old"), make_job())
+    assert cluster.deleted == []
+    assert cache.cluster("team", "c") is None

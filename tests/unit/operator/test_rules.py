@@ -23,6 +23,7 @@ from tidemill_api.conditions import ConditionType, Reason
 from tidemill_api.v1alpha1.batch_inference_job_status import RowsStatus
 from tidemill_operator.core.plan import (
     CreateCluster,
+    DeleteCluster,
     ScaleCluster,
     StopDriver,
     SubmitDriver,
@@ -101,6 +102,37 @@ def test_a_silent_ray_holds_everything():
     assert silent.actions == ()
     assert condition(silent, PROGRESSING) == ("Unknown", "RayUnreachable")
     assert silent.status.driver == running_status().driver
+
+
+def test_workers_are_not_held_for_ever_for_a_ray_that_is_silent():
+    seen = {"cluster": make_cluster(replicas=3), "workers": make_workers(3)}
+    silent = {"attempt": AttemptView(AttemptState.UNKNOWN, problem="timed out.")}
+    first = look(status=running_status(), **seen, **silent)
+    held = look(after=timedelta(minutes=30), status=first.status, **seen, **silent)
+    assert held.actions == ()
+    removed = look(after=timedelta(minutes=31), status=held.status, **seen, **silent)
+    assert removed.actions == (DeleteCluster("tickets-abc", "cluster-1"),)
+    assert reasons(removed) == ["ClusterRemoved"]
+    again = look(after=timedelta(minutes=31), status=removed.status, **ended(state=AttemptState.LOST))
+    assert again.actions == (CreateCluster(),)
+
+
+def test_workers_are_not_held_for_ever_for_a_ray_that_takes_no_driver():
+    seen = {"cluster": make_cluster(replicas=3), "workers": make_workers(3), "submit_problem": "HTTP 500"}
+    first = look(after=timedelta(minutes=2), status=running_status(ended_attempt=1), **seen)
+    held = look(after=timedelta(minutes=11), status=first.status, **seen)
+    assert (first.actions, held.actions) == ((), ())
+    removed = look(after=timedelta(minutes=12), status=held.status, **seen)
+    assert removed.actions == (DeleteCluster("tickets-abc", "cluster-1"),)
+
+
+def test_workers_wait_ten_minutes_for_a_head_that_is_away():
+    away = make_cluster(head_ready=False, head_ip="", replicas=2, head_away_since=T0)
+    seen = {"cluster": away, "workers": make_workers(2)}
+    assert look(after=timedelta(minutes=9), status=running_status(), **seen).actions == ()
+    later = look(after=timedelta(minutes=10), status=running_status(), **seen)
+    assert later.actions == (ScaleCluster("tickets-abc", 0, 4, ("w1", "w2")),)
+    assert later.status.workers.desired == 0
 
 
 # Work
@@ -183,6 +215,41 @@ def test_missing_figures_freeze_the_workers_and_are_said():
     assert blind.actions == ()
     assert blind.status.rows == RowsStatus(total=25, completed=4, failed=0, remaining=21)
     assert "connection refused. Workers are held" in message(blind, PROGRESSING)
+
+
+def test_a_driver_whose_first_figures_never_come_says_so_after_a_minute():
+    running = AttemptView(AttemptState.ACTIVE, submitted=T0 + timedelta(minutes=1))
+    seen = {"cluster": make_cluster(), "attempt": running, "metrics_problem": "connection refused."}
+    submitted = look(cluster=make_cluster())
+    early = look(after=timedelta(seconds=119), status=submitted.status, **seen)
+    assert condition(early, PROGRESSING) == ("True", "Validating")
+    assert early.recheck_after < timedelta(seconds=1)
+    late = look(after=timedelta(seconds=120), status=early.status, **seen)
+    assert condition(late, PROGRESSING) == ("Unknown", "RayUnreachable")
+    assert "live figures are missing: connection refused." in message(late, PROGRESSING)
+    assert late.recheck_after == timedelta(seconds=2)
+    assert look(after=timedelta(hours=1), status=late.status, **seen).status == late.status
+    healed = look(status=late.status, cluster=make_cluster(), **active(phase="validating", rows_validated=7))
+    assert condition(healed, PROGRESSING) == ("True", "Validating")
+
+
+def test_workers_that_are_long_in_coming_are_asked_for_rarely():
+    seen = {"cluster": make_cluster(replicas=3), **active(phase="processing", rows_total=25, rows_per_worker=10)}
+    first = look(status=running_status(), **seen)
+    assert first.recheck_after < timedelta(seconds=1)
+    early = look(after=timedelta(seconds=119), status=first.status, **seen)
+    late = look(after=timedelta(seconds=120), status=first.status, **seen)
+    assert (early.recheck_after, late.recheck_after) == (timedelta(seconds=0.5), timedelta(seconds=2))
+
+
+def test_lines_that_are_read_are_not_written_at_every_look():
+    def said(lines):
+        seen = {"cluster": make_cluster(), **active(phase="validating", rows_validated=lines)}
+        return message(look(status=running_status(), **seen), PROGRESSING)
+
+    assert said(999) == "999 lines of the input read."
+    assert said(61_234) == said(69_999) == "More than 60000 lines of the input read."
+    assert len({said(lines) for lines in range(1000, 1_000_000, 997)}) == 27
 
 
 def test_a_restarted_driver_that_validates_again_keeps_its_workers():
