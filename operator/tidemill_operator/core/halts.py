@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from tidemill_operator.core.snapshot import Snapshot
 
 ENDING_GRACE = timedelta(hours=1)
-"""How long after a cancel or the window's end lines and results may still be written, whoever dies meanwhile."""
+"""How long after a cancel or the window's end is tried to write lines and results, whoever dies meanwhile."""
+
+ENDING_LIMIT = timedelta(hours=12)
+"""How long an attempt that is at it may go on: joining the results of a large job takes more than an hour."""
 
 
 def ending(seen: Snapshot) -> Ending | None:

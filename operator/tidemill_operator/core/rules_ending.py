@@ -2,18 +2,19 @@
 
 Rows that have no line get their error line from one more attempt, which runs no row and needs no worker, in the same
 cluster or in a new one. Every way through these rules ends: by that attempt's outcome, at once where there is nothing
-to write, and after `ENDING_GRACE` with what is known then.
+to write, and after `ENDING_GRACE` with what is known then (after `ENDING_LIMIT` where an attempt is at it).
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tidemill_api.conditions import ConditionType, Reason
 from tidemill_operator.core.attempts import open_attempt
 from tidemill_operator.core.decision import Case, Claim, Decision
-from tidemill_operator.core.halts import ENDING_GRACE
+from tidemill_operator.core.halts import ENDING_GRACE, ENDING_LIMIT
 from tidemill_operator.core.rules_cluster import NEXT_TRY
 from tidemill_operator.core.rules_end import end
 from tidemill_operator.core.rules_work import figures
@@ -26,19 +27,41 @@ if TYPE_CHECKING:
 
 
 def given_up(case: Case) -> Decision | None:
-    """An hour of trying is over: the job ends with what is known."""
+    """An hour of trying is over: the job ends with what is known. An attempt that is still at it has longer."""
     since = case.driver.ending_time
-    if case.ending is None or since is None or case.seen.now < since + ENDING_GRACE:
+    if case.ending is None or since is None:
         return None
-    why = f"The results could not be put in order within an hour.{_awaited(case)}"
+    grace = ENDING_LIMIT if _at_it(case) else ENDING_GRACE
+    if case.seen.now < since + grace:
+        return None
+    why = f"The results could not be put in order within {grace // timedelta(hours=1)} h.{_awaited(case)}"
     return _end_without_lines(case, case.ending, why)
 
 
+def _at_it(case: Case) -> bool:
+    """Whether an attempt is at work, or only not heard of for a moment: a head that stays silent is removed."""
+    state, cluster = case.seen.attempt.state, case.seen.cluster
+    silent = state is AttemptState.UNKNOWN and cluster is not None and cluster.head_ready
+    return open_attempt(case.driver) and (state is AttemptState.ACTIVE or silent)
+
+
 def nothing_to_write(case: Case) -> Decision | None:
-    """No line of the input was ever checked, and nothing runs: there is nothing to write and no cluster to start."""
+    """No line of the input was ever checked, and nothing runs: there is nothing to write and no cluster to start.
+
+    The output folder may hold answers of an earlier object of this job all the same. Only a driver can look, which
+    takes seconds where a head is there: one attempt is made then. For that alone no head is started, which is said.
+    """
     if case.ending is None or case.is_true(ConditionType.VALIDATED) or open_attempt(case.driver):
         return None
-    return end(case, Reason(case.ending), f"{_cause(case, case.ending)} before any row was run.{_awaited(case)}")
+    cluster = case.seen.cluster
+    head_ready = cluster is not None and cluster.head_ready and not cluster.deleting
+    if head_ready and case.driver.ending is None and case.driver.attempt > 0:
+        return None
+    message = (
+        f"{_cause(case, case.ending)} before this job ran any row; lines that an earlier one of its name has left in"
+        f" {case.spec.output.uri}, if any, are not joined.{_awaited(case)}"
+    )
+    return end(case, Reason(case.ending), message)
 
 
 def nowhere_to_write(case: Case) -> Decision | None:

@@ -108,12 +108,18 @@ async def test_a_suspended_job_that_is_cancelled_gets_a_cluster_for_its_lines(wo
     await world.until_condition("Finished", ("True", "Cancelled"))
 
 
-async def test_a_job_cancelled_before_its_input_was_there_ends_at_once(world):
+async def test_a_job_cancelled_before_its_input_was_there_ends_after_one_look_into_its_folder(world):
     await world.apply(job())
     await driver_up(world)
     world.head.finish(Outcome(reason=Reason.INPUT_NOT_FOUND, message="There is no /data/in.jsonl."), "FAILED")
     await world.until_condition("Progressing", ("False", "InputNotFound"))
     await edit(world, cancel=True)
+
+    async def ending():
+        return world.head.driver is not None and world.head.driver.config.ending
+
+    assert await eventually(ending) == "Cancelled"
+    world.head.finish(Outcome(reason=Reason.CANCELLED, message="The job was cancelled. No row was run."))
     await world.until_condition("Finished", ("True", "Cancelled"))
     await nothing_left(world)
 

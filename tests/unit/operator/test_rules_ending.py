@@ -89,15 +89,57 @@ class TestEitherEnd:
         over = at_end(ending, status=look().status)
         assert over.actions == ()
         assert condition(over, FINISHED) == ("True", ending)
-        assert "before any row was run" in message(over, SUCCEEDED)
+        assert "before this job ran any row" in message(over, SUCCEEDED)
+        assert "in /data/out/, if any, are not joined" in message(over, SUCCEEDED)
         assert over.status.rows.total == 0
 
-    def test_stops_a_driver_that_still_validates_and_comes_at_once_then(self, ending):
+    def test_stops_a_driver_that_still_validates_and_looks_once_for_answers_of_an_earlier_life(self, ending):
         seen = {"cluster": make_cluster()}
         stopping = at_end(ending, status=running_status(), **seen, **active(phase="validating", rows_validated=3))
         assert stopping.actions == (StopDriver("10.0.0.1", 1),)
-        over = at_end(ending, status=stopping.status, **seen, **ended(state=AttemptState.STOPPED))
+        looking = at_end(ending, status=stopping.status, **seen, **ended(state=AttemptState.STOPPED))
+        assert looking.actions == (SubmitDriver("10.0.0.1", 2, ending),)
+        rows = RowCounts(total=10, completed=6, failed=4)
+        over = at_end(ending, status=looking.status, **seen, **ended(Reason(ending), rows=rows))
+        assert condition(over, FINISHED) == ("True", ending)
+        assert over.status.rows.completed == 6
+
+    @pytest.mark.parametrize("end", [ended(log="Killed"), ended(Reason.STORAGE_UNREACHABLE)])
+    def test_does_not_look_twice_for_answers_of_an_earlier_life(self, ending, end):
+        looking = at_end(ending, status=running_status(ended_attempt=1), cluster=make_cluster())
+        assert looking.actions == (SubmitDriver("10.0.0.1", 2, ending),)
+        over = at_end(ending, status=looking.status, cluster=make_cluster(), **end)
         assert (over.actions, condition(over, FINISHED)) == ((), ("True", ending))
+
+    def test_lets_an_attempt_that_is_at_it_go_on_for_longer_than_an_hour(self, ending):
+        seen = {"cluster": make_cluster(), **run(phase="finalising")}
+        submitted = at_end(ending, status=working_status(ended_attempt=1), cluster=make_cluster())
+        joining = at_end(ending, status=submitted.status, later=timedelta(hours=3), **seen)
+        assert (joining.actions, condition(joining, FINISHED)) == ((), ("False", "Running"))
+        silent = at_end(ending, status=joining.status, later=timedelta(hours=3), cluster=make_cluster(), attempt=SILENT)
+        assert condition(silent, FINISHED) == ("False", "Running")
+        away = {"cluster": make_cluster(head_ready=False, head_ip=""), "attempt": SILENT}
+        gone = at_end(ending, status=joining.status, later=timedelta(hours=3), **away)
+        assert condition(gone, FINISHED) == ("True", ending)
+        over = at_end(ending, status=joining.status, later=timedelta(hours=12), **seen)
+        assert condition(over, FINISHED) == ("True", ending)
+        assert "could not be put in order within 12 h." in message(over, SUCCEEDED)
+
+    def test_keeps_no_worker_for_a_head_that_is_away_silent_or_takes_no_driver(self, ending):
+        workers = {"workers": make_workers(2)}
+        leave = (ScaleCluster("tickets-abc", 0, 4, ("w1", "w2")),)
+        away = make_cluster(head_ready=False, head_ip="", replicas=2)
+        starting = at_end(ending, status=working_status(ended_attempt=1), cluster=away, **workers)
+        assert starting.actions == leave
+        seen = {"cluster": make_cluster(replicas=2), **workers}
+        submitted = at_end(ending, status=working_status(ended_attempt=1), **seen)
+        silent = at_end(ending, status=submitted.status, **seen, attempt=SILENT)
+        assert silent.actions == leave
+        refused = at_end(ending, status=working_status(ended_attempt=1), **seen, submit_problem="HTTP 500")
+        assert refused.actions == leave
+        for held, why in ((silent, {"attempt": SILENT}), (refused, {"submit_problem": "HTTP 500"})):
+            later = at_end(ending, status=held.status, later=timedelta(minutes=2), **seen, **why)
+            assert later.actions == (DeleteCluster("tickets-abc", "cluster-1"),)
 
     def test_notices_that_validation_passed_just_now(self, ending):
         stopping = at_end(ending, status=running_status(), cluster=make_cluster(), **run(rows_completed=0))
@@ -143,8 +185,10 @@ class TestEitherEnd:
             died = at_end(ending, status=submitted.status, later=later, cluster=cluster, **ended(log="Killed"))
             assert died.actions == ()
             assert condition(died, PROGRESSING) == ("False", "DriverFailing")
-            waits.append(died.recheck_after.total_seconds())
-            later += died.recheck_after
+            wait = died.status.driver.retry_time - (T0 + ENDINGS[ending][1] + later)
+            assert died.recheck_after <= wait
+            waits.append(wait.total_seconds())
+            later += wait
             submitted = at_end(ending, status=died.status, later=later, cluster=cluster)
             assert isinstance(submitted.actions[0], SubmitDriver)
             assert submitted.actions[0].ending == ending
@@ -164,7 +208,7 @@ class TestEitherEnd:
         assert (waiting.actions, waiting.recheck_after) == ((), timedelta(seconds=30))
         over = at_end(ending, status=waiting.status, later=timedelta(hours=1), cluster=make_cluster())
         assert condition(over, FINISHED) == ("True", ending)
-        assert "within an hour. It was waiting: InputNotFound: Said by the driver." in message(over, SUCCEEDED)
+        assert "within 1 h. It was waiting: InputNotFound: Said by the driver." in message(over, SUCCEEDED)
 
     def test_comes_at_once_where_the_output_takes_no_file(self, ending):
         waiting = look(status=working_status(), cluster=make_cluster(), **ended(Reason.OUTPUT_NOT_WRITABLE))
@@ -246,7 +290,8 @@ def test_a_job_cancelled_before_it_was_seen_gets_no_cluster():
 def test_a_job_that_never_ran_says_at_its_end_what_it_was_waiting_for(before, said):
     waiting = look(**before)
     over = at_end("Expired", status=waiting.status, cluster=before.get("cluster"))
-    assert message(over, SUCCEEDED).endswith(f"before any row was run. It was waiting: {said}")
+    assert "before this job ran any row" in message(over, SUCCEEDED)
+    assert message(over, SUCCEEDED).endswith(f" It was waiting: {said}")
 
 
 def test_an_ending_attempt_whose_ray_is_silent_is_held():
