@@ -50,6 +50,7 @@ class SimWorld:
         self.manifest: Outcome | None = None
         self.writable = True
         self.stops = True  # whether drivers heed a stop
+        self.silent = False  # whether Ray and the driver are out of the operator's reach
         self.pod_number = 0
         self.max_alive = 0
         self.events: list[str] = []
@@ -171,7 +172,8 @@ class SimWorld:
     # The operator's reconcile
 
     def snapshot(self):
-        seen = Snapshot(now=self.now, job=self.job, cluster=self.cluster, workers=tuple(self.pods))
+        workers = tuple(self.pods)
+        seen = Snapshot(now=self.now, job=self.job, cluster=self.cluster, workers=workers, pods=len(workers))
         status = self.job.status
         if not open_attempt(status.driver) or status.completion_time is not None:
             return seen
@@ -179,6 +181,8 @@ class SimWorld:
             return replace(seen, attempt=AttemptView(AttemptState.LOST))
         if not self.cluster.head_ready:
             return replace(seen, attempt=AttemptView(AttemptState.UNKNOWN, problem="no head."))
+        if self.silent:
+            return replace(seen, attempt=AttemptView(AttemptState.UNKNOWN, problem="timed out."))
         driver = self.drivers.get((status.driver.attempt, status.driver.ending))
         if driver is None:
             return replace(seen, attempt=AttemptView(AttemptState.LOST))
@@ -200,9 +204,12 @@ class SimWorld:
 
     def reconcile(self, crash=""):
         """One reconcile. `crash` kills the operator before it acts, or after it acted and before it wrote."""
-        decided = plan(self.snapshot())
+        seen = self.snapshot()
+        decided = plan(seen)
         if crash == "before":
             return None
+        if self.silent and any(isinstance(action, actions.SubmitDriver) for action in decided.actions):
+            decided = plan(replace(seen, submit_problem="timed out."))
         for action in decided.actions:
             self._apply(action)
             self._check_world()
@@ -234,7 +241,7 @@ class SimWorld:
 
     def _stop(self, attempt, ending):
         driver = self.drivers.get((attempt, ending))
-        if driver is not None and driver.end is None and self.stops:
+        if driver is not None and driver.end is None and self.stops and not self.silent:
             self.done += sum(driver.in_flight.values())  # it flushes what is answered
             driver.end = AttemptView(AttemptState.STOPPED)
 

@@ -141,12 +141,12 @@ def test_whenever_the_end_comes_each_row_gets_its_line_and_the_job_ends(before, 
 
 
 @settings(max_examples=20, deadline=None)
-@given(moves_of(*USER, *FULL), st.sampled_from(sorted(ENDS)), st.booleans())
-def test_even_an_end_that_nothing_helps_comes(before, end, heeds):
-    """The output never takes a file again, or no driver ever stops; what is known then is said."""
+@given(moves_of(*USER, *FULL), st.sampled_from(sorted(ENDS)), st.booleans(), st.booleans())
+def test_even_an_end_that_nothing_helps_comes(before, end, heeds, silent):
+    """The output never takes a file again, no driver ever stops, or Ray is never heard of again."""
     world = SimWorld()
     play(world, before)
-    world.stops, world.writable = heeds, False
+    world.stops, world.writable, world.silent = heeds, False, silent
     getattr(world, end)()
     for _ in range(400):
         world.head_comes_up()
@@ -172,6 +172,30 @@ def test_an_attempt_that_nobody_wrote_down_stops_before_the_lines_are_written(en
     play_on(world)
     assert world.succeeded() == ENDS[end]
     assert world.manifest.rows.completed + world.manifest.rows.failed == world.total
+
+
+@pytest.mark.parametrize("steps", range(12))
+@pytest.mark.parametrize("asked", [*sorted(ENDS), None])
+def test_a_ray_that_is_never_heard_of_again_holds_no_worker(asked, steps):
+    world = SimWorld()
+    for _ in range(steps):
+        world.head_comes_up()
+        world.work_goes_on()
+        world.reconcile()
+        world.pass_time(2)
+    world.silent = True
+    if asked:
+        getattr(world, asked)()
+    minutes = 3 if asked else 32
+    for _ in range(minutes * 4):
+        world.head_comes_up()
+        world.settle()
+        world.pass_time(15)
+    assert world.cluster is None or world.cluster.replicas == 0
+    assert not world.pods
+    world.silent = False
+    play_on(world)
+    assert world.succeeded() in {ENDS.get(asked), "AllRowsAnswered"}
 
 
 ASKED = [*ENDS, "user_suspends"]
