@@ -31,6 +31,7 @@ from tidemill_workloads.model_check import check_model
 from tidemill_workloads.outcomes import refused, say
 from tidemill_workloads.resubmit import forget_preparations, open_earlier, take_over
 from tidemill_workloads.settings import read_config
+from tidemill_workloads.storage import public
 from tidemill_workloads.validation import Plan, validate
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _validate(config: JobConfig, source: Input, claim: Claim, earlier: Folder | 
     metrics.phase("validating")
     metrics.validated(0)
     metrics.serve()
-    log.info("validating %s (%d bytes)", config.input_uri, source.identity.size)
+    log.info("validating %s (%d bytes)", public(config.input_uri), source.identity.size)
     forget_preparations(claim.folder)
     custom_ids = CustomIds()
     with Judge.of(EngineSettings(config.model, config.gpus_per_worker)) as rules:

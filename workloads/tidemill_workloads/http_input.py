@@ -20,7 +20,7 @@ from tidemill_api.conditions import Reason
 from tidemill_workloads.errors import JobRefused
 from tidemill_workloads.http_client import HttpClient, HttpFault, PassingFault
 from tidemill_workloads.range_reader import reader
-from tidemill_workloads.storage import COPIES, InputIdentity, input_changed
+from tidemill_workloads.storage import COPIES, InputIdentity, input_changed, public
 from tidemill_workloads.url_guard import UrlRefused
 
 if TYPE_CHECKING:
@@ -67,9 +67,9 @@ class HttpInput:
             headers["If-Range"] = self.identity.etag
         with self.client.get(self.url, headers) as response:
             if response.status != 206 or _validator(response) != self.identity.etag:
-                raise input_changed(public(self.url))
+                raise input_changed(self.url)
             if _total(response) != self.identity.size:
-                raise input_changed(public(self.url))
+                raise input_changed(self.url)
             data = response.read(length)
         if len(data) != length:
             raise PassingFault(response.status, "the answer was too short")
@@ -155,8 +155,10 @@ def _copy(source: HttpInput, folder: Folder, note: str) -> bytes:
 def _fetch(source: HttpInput, folder: Folder, name: str) -> tuple[int, str]:
     """Bytes and digest of the whole file, written to `name`."""
     with source.client.get(source.url, {}) as response, folder.writing(name) as out:
+        if response.status != 200:  # 206, 412 and 416 answer what was not asked: their body is no file
+            raise HttpFault(response.status, f"HTTP status {response.status}")
         if _validator(response) != source.identity.etag:
-            raise input_changed(public(source.url))
+            raise input_changed(source.url)
         _pour(response, out, public(source.url))
         return out.size, out.sha256()
 
@@ -195,9 +197,3 @@ def _refusal(name: str, fault: HttpFault) -> JobRefused:
     return JobRefused(
         Reason.INPUT_NOT_READABLE, f"{FIELD}: {name} cannot be read ({fault}); mend the URI or its server"
     )
-
-
-def public(url: str) -> str:
-    """The URL as it may be said: what stands before `@` is a password, and a query can be a signature."""
-    before, mark, _ = url.partition("?")
-    return re.sub(r"://[^/@]*@", "://", before) + ("?..." if mark else "")

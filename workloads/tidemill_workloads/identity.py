@@ -1,12 +1,14 @@
 """Whose output folder is it, and which attempt owns it now? Both answered by create-only writes.
 
 `job.json` binds a folder to one job: the first writer wins and everybody else compares. It never holds the object's
-uid, so that a job deleted and applied again goes on where it was. `attempts/<n>` makes attempts take turns: each
-claims the next number, and stops as soon as it sees a higher one. Refuses to touch a folder that is not ours.
+uid, so that a job deleted and applied again goes on where it was, and never a URL's query, which can be a signature.
+`attempts/<n>` makes attempts take turns: each claims the next number, and stops as soon as it sees a higher one.
+Refuses to touch a folder that is not ours.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tidemill_api.conditions import Reason
 from tidemill_workloads.errors import JobRefused, Superseded
 from tidemill_workloads.index import INDEX_FILE
-from tidemill_workloads.storage import COPIES, InputIdentity, input_changed
+from tidemill_workloads.storage import COPIES, InputIdentity, input_changed, on_server, public
 
 if TYPE_CHECKING:
     from tidemill_api.job_contract import JobConfig
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 JOB_FILE = "job.json"
 ATTEMPTS = "attempts"
 FORMAT_VERSION = 1
+QUERY_DIGEST = "query_sha256"
 DEFAULTS = {"onInvalid": "Fail", "resubmitOf": ""}
 """What a `job.json` without these keys says: it was written before they were."""
 
@@ -57,10 +60,22 @@ def describe(config: JobConfig, identity: InputIdentity) -> dict[str, Any]:
             "source": config.model.source,
             "engineArgs": config.model.engine_args.model_dump(by_alias=True, exclude_none=True),
         },
-        "input": {key: value for key, value in asdict(identity).items() if key != "etag" or value},
+        "input": _unsigned({key: value for key, value in asdict(identity).items() if key != "etag" or value}),
         "onInvalid": config.on_invalid,
         "resubmitOf": config.resubmit_of_uri,
     }
+
+
+def _unsigned(content: dict[str, Any]) -> dict[str, Any]:
+    """An input's entry with a digest in the place of a server's query, which can be a signature.
+
+    An entry that is so already stays as it is; one of before is made equal to what is written now.
+    """
+    uri = content.get("uri")
+    if not isinstance(uri, str) or not on_server(uri) or "?" not in uri or QUERY_DIGEST in content:
+        return content
+    digest = hashlib.sha256(uri.partition("?")[2].encode()).hexdigest()
+    return content | {"uri": public(uri), QUERY_DIGEST: digest}
 
 
 def own_folder(folder: Folder, config: JobConfig, identity: InputIdentity) -> None:
@@ -107,11 +122,12 @@ def _read(folder: Folder) -> dict[str, Any]:
     if not isinstance(content, dict) or not isinstance(content.get("input"), dict):
         message = f"spec.output.uri: {folder.uri(JOB_FILE)} is not a file of Tidemill; name another folder"
         raise JobRefused(Reason.OUTPUT_IN_USE, message)
-    return content
+    return content | {"input": _unsigned(content["input"])}
 
 
 def _without_input_state(content: dict[str, Any]) -> dict[str, Any]:
-    return DEFAULTS | content | {"input": content["input"].get("uri")}
+    of_input = content["input"]
+    return DEFAULTS | content | {"input": (of_input.get("uri"), of_input.get(QUERY_DIGEST))}
 
 
 def _in_use(folder: Folder, theirs: dict[str, Any], ours: dict[str, Any]) -> JobRefused:

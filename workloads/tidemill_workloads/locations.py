@@ -29,7 +29,7 @@ from tidemill_workloads.remote_locations import (
     prove_writable,
     scheme_of,
 )
-from tidemill_workloads.storage import COPIES, TEMPORARY_PREFIX, output_not_writable
+from tidemill_workloads.storage import COPIES, TEMPORARY_PREFIX, output_not_writable, public
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +84,7 @@ def _open_local_input(uri: str, mounts: Sequence[str], field: str) -> LocalInput
 
 
 def _compressed(field: str, uri: str, reason: Reason) -> JobRefused:
-    message = f"{field}: {uri} is compressed, which is not supported; decompress it and name the plain file"
+    message = f"{field}: {public(uri)} is compressed, which is not supported; decompress it and name the plain file"
     return JobRefused(reason, message)
 
 

@@ -8,6 +8,7 @@ rest on). Values are picklable, since engine actors on other nodes use them too.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
@@ -121,10 +122,26 @@ def output_not_writable(uri: str, error: OSError) -> JobRefused:
     return JobRefused(Reason.OUTPUT_NOT_WRITABLE, message)
 
 
+def public(uri: str) -> str:
+    """The URI as it may be said: of a server's, what stands before `@` is a password, and the query can be a signature.
+
+    Any other is said as it is.
+    """
+    if not on_server(uri):
+        return uri
+    before, mark, _ = uri.partition("?")
+    return re.sub(r"://[^/@]*@", "://", before) + ("?..." if mark else "")
+
+
+def on_server(uri: str) -> bool:
+    """Whether the URI is an `http(s)://` one: elsewhere `?` and `@` are characters of a name."""
+    return uri.lower().startswith(("http://", "https://"))
+
+
 def input_changed(uri: str) -> JobRefused:
     """The refusal of an input that is not what the job began with."""
     message = (
-        f"spec.input.uri: {uri} was changed after the job began to work on it; "
+        f"spec.input.uri: {public(uri)} was changed after the job began to work on it; "
         "create a job with another output folder for the new file, or put the old file back"
     )
     return JobRefused(Reason.INPUT_CHANGED, message)

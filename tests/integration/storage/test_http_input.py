@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import pickle
 import socket
 import threading
@@ -11,13 +12,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 from web_servers import PlainHandler, RangeHandler, WebServer, web_server
-from workload_builders import folder_at
+from workload_builders import folder_at, job, write_lines
+from workload_builders import request as chat_request
 
 from tidemill_api.conditions import AWAITED, Reason
+from tidemill_workloads import __main__ as entrypoint
 from tidemill_workloads import url_guard
 from tidemill_workloads.errors import JobRefused
 from tidemill_workloads.http_client import HttpClient
 from tidemill_workloads.http_input import open_http
+from tidemill_workloads.identity import Claim
 from tidemill_workloads.locations import open_input
 from tidemill_workloads.storage import COPIES
 
@@ -167,6 +171,30 @@ def test_an_answer_that_is_no_file_is_awaited_with_the_fix(
     found = refusal(lambda: open_input(f"{ranged.url}in.jsonl", [], allow_loopback=True))
     assert (found.reason, found.reason in AWAITED) == (reason, True)
     assert says in found.message
+
+
+@pytest.mark.parametrize("status", [412, 416])
+def test_an_answer_to_a_question_that_was_not_asked_is_no_file(plain: WebServer, output: Folder, status: int) -> None:
+    source = open_http(f"{plain.url}in.jsonl", CLIENT)
+    plain.answers["/in.jsonl"] = status
+    found = refusal(lambda: source.settled(output))
+    assert (found.reason, f"HTTP status {status}" in found.message) == (Reason.INPUT_NOT_READABLE, True)
+    assert output.names(COPIES) == []
+
+
+@pytest.mark.parametrize("kind", ["ranged", "plain"])
+def test_a_signed_url_is_neither_logged_nor_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest, kind: str
+) -> None:
+    server: WebServer = request.getfixturevalue(kind)
+    write_lines(tmp_path / "site" / "in.jsonl", [chat_request("a")])
+    caplog.set_level(logging.DEBUG, "tidemill_workloads")
+    url = f"{server.url}in.jsonl?X-Signature=hush"
+    assert isinstance(entrypoint.prepare(job(tmp_path, input_uri=url, allow_loopback_input=True)), Claim)
+    assert "validating http://127.0.0.1:" in caplog.text
+    written = [path.read_bytes() for path in (tmp_path / "output").rglob("*") if path.is_file()]
+    assert "hush" not in caplog.text
+    assert not any(b"hush" in content for content in written)
 
 
 def test_a_name_outside_of_ascii_is_asked_for_escaped(plain: WebServer, site: Path, output: Folder) -> None:

@@ -13,9 +13,10 @@ from workload_builders import MODEL, folder_at, job, request, write_lines
 from tidemill_api.conditions import Reason
 from tidemill_api.v1alpha1.common import ModelSpec
 from tidemill_workloads.errors import JobRefused, Superseded
-from tidemill_workloads.identity import Claim, own_folder
+from tidemill_workloads.identity import Claim, belongs_to, describe, own_folder
 from tidemill_workloads.index import Chunk, Index, write_index
 from tidemill_workloads.local_storage import LocalInput
+from tidemill_workloads.storage import InputIdentity
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,6 +113,49 @@ def test_an_input_mended_after_a_failed_validation_is_taken(root: Path) -> None:
     own(root, job(root))
     begin_rows(root)
     own(root, job(root))
+
+
+SIGNED = "https://files.example/in.jsonl?X-Signature=hush"
+
+
+def own_signed(root: Path, uri: str, etag: str = '"one"') -> JobConfig:
+    config = job(root, input_uri=uri)
+    own_folder(folder_at(root / "output"), config, InputIdentity(uri, 10, 0, etag))
+    return config
+
+
+def test_a_signature_is_written_nowhere_and_still_tells_one_input_from_another(root: Path) -> None:
+    config = own_signed(root, SIGNED)
+    assert "hush" not in (root / "output" / "job.json").read_text()
+    assert belongs_to(folder_at(root / "output"), config)
+    own_signed(root, SIGNED)
+    other = SIGNED.replace("hush", "else")
+    assert not belongs_to(folder_at(root / "output"), job(root, input_uri=other))
+    with pytest.raises(JobRefused, match="with another input;"):
+        own_signed(root, other)
+    begin_rows(root)
+    with pytest.raises(JobRefused, match="was changed") as changed:
+        own_signed(root, SIGNED, '"two"')
+    assert "https://files.example/in.jsonl?..." in changed.value.message
+    assert "hush" not in changed.value.message
+
+
+def test_a_job_file_of_before_with_the_whole_url_is_the_same_jobs(root: Path) -> None:
+    config = job(root, input_uri=SIGNED)
+    content = describe(config, InputIdentity(SIGNED, 10, 0, '"one"'))
+    content["input"] = {"uri": SIGNED, "size": 10, "mtime_ns": 0, "etag": '"one"'}
+    folder_at(root / "output").create("job.json", json.dumps(content).encode())
+    assert belongs_to(folder_at(root / "output"), config)
+    begin_rows(root)
+    own_signed(root, SIGNED)
+    with pytest.raises(JobRefused, match="with another input;"):
+        own_signed(root, SIGNED + "2")
+
+
+def test_a_question_mark_in_a_files_name_is_part_of_the_name(root: Path) -> None:
+    for uri in ("/data/why?.jsonl", "s3://in/why?.jsonl"):
+        entry = describe(job(root), InputIdentity(uri, 1, 2))["input"]
+        assert entry == {"uri": uri, "size": 1, "mtime_ns": 2}
 
 
 @pytest.mark.parametrize("name", ["results.jsonl", "errors.jsonl", "manifest.json", "validation.jsonl"])
