@@ -36,11 +36,16 @@ FLUSH_SECONDS = 10.0
 """Answers wait no longer than this to become durable: what a lost node costs."""
 
 GRACE_SECONDS = 10.0
-"""How long a lane that has to stop waits for the rows in flight; then they are left for another engine."""
+"""How long a lane that has to stop waits for the rows in flight, and for a store that is to take their answers; what
+is not durable by then is left for another engine."""
 
 LONGEST_LOOK_AHEAD_SECONDS = 2.0
 """Beside the rows in flight a lane holds what its engine answers in twice the time that new work takes to come, so
 that it never drains, but no more than this, so that late workers find work."""
+
+
+EMPTY_LOOK_SECONDS = 0.05
+"""How often a suspect looks whether the engine is empty yet; only rows of dropped work make it wait."""
 
 
 class Head(Protocol):
@@ -179,6 +184,8 @@ class Lane:
     async def _run(self, entry: WorkRun, others: list[asyncio.Task[None]]) -> None:
         if others:
             await asyncio.wait(others)
+        if entry.work.exclusive:
+            await self._engine_empty(entry)
         rows = await asyncio.to_thread(self._begin, entry)
         for run, found in zip(entry.pieces, rows, strict=True):
             run.begin([] if run.dropped else found)
@@ -189,6 +196,11 @@ class Lane:
         for run in entry.pieces:
             await run.finished.wait()
         await self._end(entry)
+
+    async def _engine_empty(self, entry: WorkRun) -> None:
+        """Waits for rows of dropped work, too: should they kill the engine, the suspect would be condemned for it."""
+        while self.pump.held and entry.whole:  # noqa: ASYNC110 - rare, and an event would cost every row
+            await asyncio.sleep(EMPTY_LOOK_SECONDS)
 
     def _begin(self, entry: WorkRun) -> list[list[Row]]:
         """In a thread: reads the rows, and marks the work as begun before an engine sees any of them."""
@@ -236,24 +248,32 @@ class Lane:
             for run in entry.pieces:
                 if not run.finished.is_set() or not entry.fed:
                     self.pump.drop(run)
-        await self._flush_all()
+        await self._flush_in_time()
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=GRACE_SECONDS)
         for entry in self._works.values():
             self._leave(entry)
         if self._tasks:
-            await asyncio.wait(self._tasks.values())
+            await asyncio.wait(self._tasks.values(), timeout=GRACE_SECONDS)
         await self.head.exchange(self._message(stopped=True))
 
     async def _salvage(self, error: Exception) -> None:
         """The worker ends: what was answered is made durable, and the head learns which rows an engine died of."""
         with suppress(JobRefused, Superseded, OSError):
-            await self._flush_all()
+            await self._flush_in_time()
         if isinstance(error, JobRefused):
             await self.head.exchange(self._message(stopped=True))  # else the driver waits for our flush
         if self.pump.dead is not None:
             in_flight = {number: entry.in_flight() for number, entry in self._works.items()}
             await self.head.died(self.desk.writer, in_flight)
+
+    async def _flush_in_time(self) -> None:
+        """One flush, which a store that is down may not hold up: rows without a durable line run again."""
+        try:
+            async with asyncio.timeout(GRACE_SECONDS):
+                await self._flush_all()
+        except TimeoutError:
+            log.warning("not every answer was durable within %.0f s; such rows run again", GRACE_SECONDS)
 
     async def _flush_all(self) -> None:
         runs = [run for entry in self._works.values() for run in entry.pieces]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -16,13 +18,17 @@ from workload_builders import claim_at
 from tidemill_workloads.chunk_run import DEADLY_CODE
 from tidemill_workloads.coordinator import LOST_SECONDS, Message, Writer
 from tidemill_workloads.errors import EngineDead
+from tidemill_workloads.identity import Claim
 from tidemill_workloads.lane import Leaving
-from tidemill_workloads.parts import ERROR, RESULT
+from tidemill_workloads.ledger import Level, Piece
+from tidemill_workloads.local_storage import LocalFolder
+from tidemill_workloads.parts import ERROR, PARTS, RESULT
 from tidemill_workloads.progress import Report
 from tidemill_workloads.suspects import plan_work, stale_markers
 
 if TYPE_CHECKING:
     from collections import Counter
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tidemill_workloads.coordinator import Coordinator
@@ -202,6 +208,69 @@ async def test_an_engine_that_stands_still_is_taken_for_dead(tmp_path: Path, mon
     returned = [work for _, _, work in world.coordinator.ledger.returned]
     assert sum(work.rows for work in returned if work.exclusive) == 8, "the rows in flight"
     assert sum(work.rows for work in returned) == 10
+
+
+STORE_IS_BACK = threading.Event()
+
+
+class StuckFolder(LocalFolder):
+    """A store that is down, as a writer sees it that is patient with it: no part is written until it is back."""
+
+    def create(self, name: str, data: bytes) -> bool:
+        if name.startswith(PARTS):
+            STORE_IS_BACK.wait(30)
+        return super().create(name, data)
+
+
+@contextlib.contextmanager
+def store_is_down(world: LaneWorld, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr("tidemill_workloads.lane.GRACE_SECONDS", 0.05)
+    STORE_IS_BACK.clear()
+    root = world.root / "out"
+    world.claim = Claim(StuckFolder(root, str(root)), world.claim.number)
+    try:
+        yield
+    finally:
+        STORE_IS_BACK.set()
+
+
+async def test_a_store_that_is_down_does_not_hide_that_an_engine_died(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = LaneWorld(tmp_path, NAMES[:10])
+    with store_is_down(world, monkeypatch):
+        with pytest.raises(EngineDead):
+            await asyncio.wait_for(world.lane(PoisonedEngine(poison=frozenset({10}))).run(), 3)
+        returned = [work for _, _, work in world.coordinator.ledger.returned]
+        assert any(piece.covers(10) for work in returned if work.exclusive for piece in work.pieces)
+        assert sum(work.rows for work in returned) == 10, "what is not durable runs again"
+
+
+async def test_a_store_that_is_down_does_not_hold_up_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = LaneWorld(tmp_path, NAMES, rows_each=5)
+    with store_is_down(world, monkeypatch):
+        engine = RecordingEngine(0.005)
+        task = asyncio.create_task(world.lane(engine).run())
+        await engine.busy.wait()
+        world.coordinator.stopping = True
+        await asyncio.wait_for(task, 3)
+        assert [report.stopped for _, report in world.coordinator.board.reports.values()] == [True]
+
+
+async def test_a_suspect_waits_until_rows_of_dropped_work_have_left_the_engine(tmp_path: Path) -> None:
+    world = LaneWorld(tmp_path, NAMES[:2], rows_each=1)
+    engine = RecordingEngine(0.3)
+    task = asyncio.create_task(world.lane(engine).run())
+    await engine.has_asked(2)
+    ledger = world.coordinator.ledger
+    (name,) = world.coordinator.writers
+    ledger.lose(name, witnessed=False)  # it was silent for long, and others have answered the row meanwhile
+    ledger.returned.clear()
+    ledger.add((Piece(world.chunks[1], (2,)),), Level.ALONE)
+    engine.most_at_once = 0
+    await task
+    assert engine.asked[2:] == [2]
+    assert engine.most_at_once == 1
 
 
 def writer(name: str, node: str = "n", actor: str = "x") -> Writer:
