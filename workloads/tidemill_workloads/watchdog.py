@@ -12,7 +12,8 @@ whose device hangs never comes back and would hold its rows until the window end
 
 DRIVER_STALL_SECONDS = 3600.0
 """No engine actor that says a word for so long, though workers are there: this attempt ends itself, so that the next
-one starts its actors anew. Loading reports every few seconds, so no slow model is taken for a stall."""
+one starts its actors anew. Loading reports every few seconds, so no slow model is taken for a stall; but an actor whose
+engine loads for so long ends itself, since it hangs and its reports would hide that from the driver for ever."""
 
 
 def stall_seconds() -> float:

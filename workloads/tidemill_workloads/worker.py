@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +27,11 @@ from tidemill_workloads.lane import Lane, Leaving
 from tidemill_workloads.logs import set_up_logging
 from tidemill_workloads.progress import REPORT_SECONDS
 from tidemill_workloads.pump import Pump
+from tidemill_workloads.watchdog import driver_stall_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from concurrent.futures import Future
 
     from tidemill_workloads.identity import Claim
     from tidemill_workloads.ledger import Suspect
@@ -75,6 +78,23 @@ class RemoteHead:
         await asyncio.wrap_future(self.actor.died.remote(writer, in_flight).future())
 
 
+def await_engine(started: Future[None], limit: float, loading: Callable[[], object]) -> None:
+    """Waits for an engine that loads, calling `loading` every few seconds.
+
+    Raises what its start raises, and EngineDead where it has neither started nor failed after `limit` seconds.
+    """
+    begun = time.monotonic()
+    while True:
+        try:
+            return started.result(LOADING_REPORT_SECONDS)
+        except TimeoutError:
+            if started.done():  # it came just now, or the time-out is the engine's own
+                return started.result()
+        if time.monotonic() - begun > limit:
+            raise EngineDead(f"the engine has been loading for {limit:.0f} s and is taken for hung")
+        loading()
+
+
 class EngineWorker:
     """Callable class for `Dataset.map_batches`: each call runs one lane and returns how many rows it answered."""
 
@@ -96,16 +116,15 @@ class EngineWorker:
 
     def _load(self, setup: WorkerSetup) -> None:
         started = asyncio.run_coroutine_threadsafe(self._start(setup), self._loop)
-        while True:
-            try:
-                return started.result(LOADING_REPORT_SECONDS)
-            except JobRefused as refusal:
-                self._refuse(refusal)
-                raise
-            except TimeoutError:
-                if started.done():  # the engine's own time-out, not ours
-                    raise
-                self._coordinator.loading.remote()
+        try:
+            await_engine(started, driver_stall_seconds(), self._coordinator.loading.remote)
+        except JobRefused as refusal:
+            self._refuse(refusal)
+            raise
+        except EngineDead:
+            log.exception("this worker ends, and Ray starts another")
+            os.kill(os.getpid(), signal.SIGKILL)
+            raise
 
     async def _start(self, setup: WorkerSetup) -> None:
         engine = create_engine(setup.settings)
