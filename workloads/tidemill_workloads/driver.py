@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -20,6 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tidemill_api.conditions import Reason
 from tidemill_api.job_contract import EXIT_BUG, EXIT_OK, EXIT_USER
+from tidemill_workloads.aside import Aside
 from tidemill_workloads.coordinator import CoordinatorActor, View
 from tidemill_workloads.driver_log import LogTail
 from tidemill_workloads.engine.interface import EngineSettings
@@ -69,7 +71,7 @@ class Stopped(Exception):  # noqa: N818 - not an error: somebody asked for it
 
 
 class Stalled(Exception):  # noqa: N818 - named for what happened
-    """Workers are there and say nothing: the next attempt starts them anew."""
+    """This attempt gets no further, for the reason said: the next one starts the workers anew."""
 
 
 @dataclass(slots=True)
@@ -86,15 +88,17 @@ class Driver:
     base: Totals = field(default_factory=Totals)
     rate: RateMeter = field(default_factory=RateMeter)
     silence: StallClock = field(default_factory=lambda: StallClock(driver_stall_seconds()))
+    aside: Aside = field(default_factory=Aside)
 
     def run(self) -> Outcome:
         """Answers, joins and finalises. Raises JobRefused, Superseded, Stopped, Stalled."""
         unfinished = self._survey()
-        failed = self.base.failed
-        if unfinished and not self._too_many(failed):
-            failed = self._process(unfinished)
-        if self._too_many(failed):
-            return self._give_up(failed)
+        if unfinished and not self._too_many(self.base.failed) and not self._process(unfinished).complete:
+            unfinished = self._survey()  # workers' figures count a row twice that two of them answered
+            if unfinished and not self._too_many(self.base.failed):
+                raise Stalled("fewer rows failed than the workers' figures said, and the workers have stopped")
+        if self._too_many(self.base.failed):
+            return self._give_up(self.base.failed)
         return self._finalise()
 
     def _survey(self) -> Sequence[Chunk]:
@@ -104,8 +108,8 @@ class Driver:
         self._show(Snapshot())
         return found.unfinished
 
-    def _process(self, chunks: Sequence[Chunk]) -> int:
-        """Returns when every row has a line, or too many failed. How many failed."""
+    def _process(self, chunks: Sequence[Chunk]) -> View:
+        """Returns when every row has a line, or too many seem to have failed and the workers have stopped."""
         self.metrics.phase("processing")
         claim = self.setup.claim
         markers = stale_markers(claim.folder, claim.number)
@@ -122,14 +126,14 @@ class Driver:
                 self.pipeline_ended.set()
 
         threading.Thread(target=pipeline, name="pipeline", daemon=True).start()
-        view = self._watch(failure)
-        return self.base.failed + view.figures.failed
+        return self._watch(failure)
 
     def _watch(self, failure: list[BaseException]) -> View:
         """Shows progress until no work is left. Raises what ends the attempt, with the workers' answers flushed."""
         next_claim_check = next_log = 0.0
         while True:
             ended = self.pipeline_ended.wait(POLL_SECONDS)
+            self._hear_aside()
             nodes = nodes_now()
             view = self._look(nodes)
             if view.complete:
@@ -143,13 +147,22 @@ class Driver:
             if ended:
                 raise Stalled("every lane has ended, and work is left")
             now = time.monotonic()
-            if now >= next_claim_check:
-                self.setup.claim.check()
-                next_claim_check = now + CLAIM_CHECK_SECONDS
             if now >= next_log:
                 self._log(view.figures)
                 next_log = now + LOG_SECONDS
-            self._resolve(view.losses)
+            if not self.aside.busy and view.losses:
+                self.aside.start(partial(self._resolve, view.losses))
+            elif not self.aside.busy and now >= next_claim_check:
+                self.aside.start(self.setup.claim.check)
+                next_claim_check = now + CLAIM_CHECK_SECONDS
+
+    def _hear_aside(self) -> None:
+        """What came of the last look at the store. Raises what it raised, a refusal after the workers have flushed."""
+        try:
+            self.aside.settle()
+        except JobRefused:
+            self._flush_workers()
+            raise
 
     def _look(self, nodes: Nodes) -> View:
         view: View = ray.get(self.coordinator.look.remote(nodes.dead, nodes.draining))
@@ -161,15 +174,14 @@ class Driver:
 
     def _check_ends(self, view: View, nodes: Nodes) -> None:
         if view.refusal is not None or self.stop_asked.is_set():
-            self._flush_workers()
-            self._raise_known_cause(view)
-            raise Stopped
+            self._raise_refusal(self._flush_workers())
+            raise Stopped  # without a look at the store, which may take longer than Ray waits after its SIGTERM
         if self.silence.stalled(time.monotonic(), busy=nodes.engines > 0, sign=view.heard):
             limit = self.silence.limit
             raise Stalled(f"{nodes.engines} workers are there and none has said a word for {limit:.0f} s")
 
     def _resolve(self, losses: Mapping[int, Sequence[Work]]) -> None:
-        """Engines died with what they held: the parts tell which rows have no line, and are suspects now."""
+        """Engines died with what they held: the parts tell which rows have no line, and are suspects now. Aside."""
         folder, source = self.setup.claim.folder, self.setup.source
         for loss, works in losses.items():
             rows = {
@@ -196,11 +208,14 @@ class Driver:
 
     def _raise_known_cause(self, view: View) -> None:
         """Something failed: is it one of the causes that have a name? A worker's refusal, claim and input tell."""
+        self._raise_refusal(view)
+        self.setup.claim.check()
+        self.setup.source.open().close()
+
+    def _raise_refusal(self, view: View) -> None:
         if view.refusal is not None:
             reason, message = view.refusal
             raise JobRefused(Reason(reason), message)
-        self.setup.claim.check()
-        self.setup.source.open().close()
 
     def _finalise(self) -> Outcome:
         self.metrics.phase("finalising")
