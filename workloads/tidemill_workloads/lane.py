@@ -248,9 +248,10 @@ class Lane:
             for run in entry.pieces:
                 if not run.finished.is_set() or not entry.fed:
                     self.pump.drop(run)
-        await self._flush_in_time()
+        flush = asyncio.create_task(self._flush_in_time())
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=GRACE_SECONDS)
+        await flush
         for entry in self._works.values():
             self._leave(entry)
         if self._tasks:
