@@ -2,8 +2,39 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tidemill_api.conditions import ConditionType, Reason
 from tidemill_operator.core.decision import Claim
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from tidemill_operator.core.decision import Case
+
+NEXT_TRY = "Tried again at"
+"""Begins the last sentence of a message about something that is waited for."""
+
+WAITED = " It was waiting: "
+"""Begins what an end adds to its message: what the job was waiting for until then."""
+
+
+def next_try(moment: datetime | None) -> str:
+    """When the next try is due, as the last sentence of a message; empty where no moment is set."""
+    return f"{NEXT_TRY} {moment:%Y-%m-%dT%H:%M:%SZ}." if moment else ""
+
+
+def awaited(case: Case) -> str:
+    """What the job was waiting for when its end came, so that nobody has to look for it in old events."""
+    said = case.condition(ConditionType.PROGRESSING)
+    if said is None or said.reason == Reason.SUSPEND_REQUESTED:
+        return ""
+    if WAITED in said.message:
+        return WAITED + said.message.partition(WAITED)[2]
+    head_starting = said.reason == Reason.CLUSTER_STARTING and case.seen.cluster is not None
+    if said.status != "False" and said.reason != Reason.RAY_UNREACHABLE and not head_starting:
+        return ""
+    return f"{WAITED}{said.reason}: {said.message.partition(NEXT_TRY)[0].rstrip()}"
 
 
 def input_read(total: int | None, invalid: int | None) -> Claim:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tidemill_api.conditions import ConditionType, Reason
 from tidemill_operator.core.attempts import MAX_FAILURES, open_attempt, refused_backoff, wait_longer
+from tidemill_operator.core.claims import awaited, next_try
 from tidemill_operator.core.decision import Case, Claim, Decision
 from tidemill_operator.core.halts import ENDING_GRACE
 from tidemill_operator.core.plan import CreateCluster, Event, StopDriver, SubmitDriver
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
 
 SAFETY_NET = timedelta(seconds=30)
 """Another look where a change of the RayCluster is awaited, in case its watch event was missed."""
-
-
-NEXT_TRY = "Tried again at"
-"""Begins the last sentence of a message about something that is waited for."""
 
 AGENT_GRACE = timedelta(seconds=60)
 """How long after HeadPodReady Ray's job agent may still be starting."""
@@ -44,7 +41,7 @@ def cluster_rejected(case: Case) -> Decision | None:
         return None
     driver = wait_longer(case.driver, case.seen)
     claim = Claim(
-        ConditionType.PROGRESSING, "False", rejection.reason, f"{rejection.message} {_next_try(driver.retry_time)}"
+        ConditionType.PROGRESSING, "False", rejection.reason, f"{rejection.message} {next_try(driver.retry_time)}"
     )
     return Decision(claims=(claim,), driver=driver, recheck_after=until(case, driver.retry_time))
 
@@ -63,15 +60,11 @@ def awaiting_retry(case: Case) -> Decision | None:
 def _awaiting_claim(case: Case, retry: datetime) -> Claim:
     attempt = case.seen.attempt
     if attempt.outcome is not None:
-        message = f"{attempt.outcome.message} {_next_try(retry)}"
+        message = f"{attempt.outcome.message} {next_try(retry)}"
         return Claim(ConditionType.PROGRESSING, "False", attempt.outcome.reason, message)
     died = f"{case.driver.failures} times in a row" if case.driver.failures > 1 else "once"
-    message = f"The driver died {died} without a new row. {_next_try(retry)}"
+    message = f"The driver died {died} without a new row. {next_try(retry)}"
     return Claim(ConditionType.PROGRESSING, "False", Reason.DRIVER_FAILING, message + _log(case))
-
-
-def _next_try(retry: datetime | None) -> str:
-    return f"{NEXT_TRY} {retry:%Y-%m-%dT%H:%M:%SZ}." if retry else ""
 
 
 def _log(case: Case) -> str:
@@ -169,7 +162,7 @@ def driver_refused(case: Case) -> Decision | None:
         claim = Claim(ConditionType.PROGRESSING, "True", Reason.CLUSTER_STARTING, "Ray's job agent is starting.")
         return Decision(claims=(claim,), recheck_after=case.seen.tuning.start_poll)
     again = case.seen.now + refused_backoff(_unreachable_since(case), case.seen.now)
-    message = f"Ray on the head pod does not take the driver: {problem}. {_next_try(again)}"
+    message = f"Ray on the head pod does not take the driver: {problem}. {next_try(again)}"
     claim = Claim(ConditionType.PROGRESSING, "Unknown", Reason.RAY_UNREACHABLE, message)
     return _out_of_reach(case, claim, HEADLESS_GRACE, again)
 
@@ -211,7 +204,7 @@ def _submitted(case: Case, submit: SubmitDriver) -> DriverStatus:
 def _starting(case: Case) -> Claim:
     if case.ending is None:
         return Claim(ConditionType.PROGRESSING, "True", Reason.VALIDATING, "The driver is starting.")
-    message = "The driver is starting, to write the error lines of rows without an answer."
+    message = f"The driver is starting, to write the error lines of rows without an answer.{awaited(case)}"
     return Claim(ConditionType.PROGRESSING, "True", Reason(case.ending), message)
 
 

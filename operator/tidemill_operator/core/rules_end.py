@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tidemill_api.conditions import ConditionType, Reason
 from tidemill_api.v1alpha1.batch_inference_job_status import OutputStatus, RowsStatus, TokensStatus
-from tidemill_operator.core.claims import input_read
+from tidemill_operator.core.claims import awaited, input_read
 from tidemill_operator.core.decision import Case, Claim, Decision
 from tidemill_operator.core.plan import DeleteJob
 from tidemill_operator.core.stopping import STOP_POLL, remove_cluster
@@ -111,7 +111,9 @@ def outcome_is_final(case: Case) -> Decision | None:
     outcome = case.seen.attempt.outcome
     if not case.just_booked or outcome is None or outcome.awaited:
         return None
-    return end(case, outcome.reason, outcome.message, outcome)
+    nothing_run = case.driver.ending is not None and not outcome.rows.total
+    message = f"{outcome.message}{awaited(case)}" if nothing_run else outcome.message
+    return end(case, outcome.reason, message, outcome)
 
 
 def end(case: Case, reason: Reason, message: str, outcome: Outcome | None = None) -> Decision:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from tidemill_api.conditions import ConditionType, Reason
 from tidemill_operator.core.attempts import open_attempt
+from tidemill_operator.core.claims import awaited
 from tidemill_operator.core.decision import Case, Claim, Decision
 from tidemill_operator.core.halts import ENDING_GRACE, ENDING_LIMIT
-from tidemill_operator.core.rules_cluster import NEXT_TRY
 from tidemill_operator.core.rules_end import end
 from tidemill_operator.core.rules_work import figures
 from tidemill_operator.core.snapshot import AttemptState
@@ -34,7 +34,7 @@ def given_up(case: Case) -> Decision | None:
     grace = ENDING_LIMIT if _at_it(case) else ENDING_GRACE
     if case.seen.now < since + grace:
         return None
-    why = f"The results could not be put in order within {grace // timedelta(hours=1)} h.{_awaited(case)}"
+    why = f"The results could not be put in order within {grace // timedelta(hours=1)} h.{awaited(case)}"
     return _end_without_lines(case, case.ending, why)
 
 
@@ -59,7 +59,7 @@ def nothing_to_write(case: Case) -> Decision | None:
         return None
     message = (
         f"{_cause(case, case.ending)} before this job ran any row; lines that an earlier one of its name has left in"
-        f" {case.spec.output.uri}, if any, are not joined.{_awaited(case)}"
+        f" {case.spec.output.uri}, if any, are not joined.{awaited(case)}"
     )
     return end(case, Reason(case.ending), message)
 
@@ -82,7 +82,9 @@ def driver_at_work(case: Case) -> Decision | None:
         return None
     if _finalising(case):
         return None
-    message = f"{_cause(case, case.ending)}; the driver is being stopped, and writes down what is answered."
+    message = (
+        f"{_cause(case, case.ending)}; the driver is being stopped, and writes down what is answered.{awaited(case)}"
+    )
     claim = Claim(ConditionType.PROGRESSING, "True", Reason(case.ending), message)
     return stop_driver(case, since, claim)
 
@@ -99,7 +101,7 @@ def lines_being_written(case: Case) -> Decision | None:
     reason = case.driver.ending
     if reason is None or not open_attempt(case.driver) or case.seen.attempt.state is not AttemptState.ACTIVE:
         return None
-    message = "Rows without an answer get their error lines, and the results are put in order."
+    message = f"Rows without an answer get their error lines, and the results are put in order.{awaited(case)}"
     claim = Claim(ConditionType.PROGRESSING, "True", Reason(reason), message)
     known = figures(case, case.seen.metrics) if case.seen.metrics is not None else Decision()
     return replace(
@@ -115,17 +117,6 @@ def _cause(case: Case, ending: Ending) -> str:
     if ending == "Cancelled":
         return "The job was cancelled"
     return f"The completion window of {case.spec.completion_window} ended"
-
-
-def _awaited(case: Case) -> str:
-    """What the job was waiting for, so that nobody has to look for it in old events."""
-    said = case.condition(ConditionType.PROGRESSING)
-    if said is None or said.reason == Reason.SUSPEND_REQUESTED:
-        return ""
-    head_starting = said.reason == Reason.CLUSTER_STARTING and case.seen.cluster is not None
-    if said.status != "False" and said.reason != Reason.RAY_UNREACHABLE and not head_starting:
-        return ""
-    return f" It was waiting: {said.reason}: {said.message.partition(NEXT_TRY)[0].rstrip()}"
 
 
 def _end_without_lines(case: Case, ending: Ending, why: str) -> Decision:

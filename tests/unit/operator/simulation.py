@@ -174,25 +174,26 @@ class SimWorld:
     def snapshot(self):
         workers = tuple(self.pods)
         seen = Snapshot(now=self.now, job=self.job, cluster=self.cluster, workers=workers, pods=len(workers))
-        status = self.job.status
-        if not open_attempt(status.driver) or status.completion_time is not None:
+        ledger = self.job.status.driver
+        if not open_attempt(ledger) or self.job.status.completion_time is not None:
             return seen
+        driver = self.drivers.get((ledger.attempt, ledger.ending))
+        attempt = self._attempt(driver)
+        metrics = self._metrics(driver) if attempt.state is AttemptState.ACTIVE else None
+        return replace(seen, attempt=attempt, metrics=metrics)
+
+    def _attempt(self, driver):
         if self.cluster is None:
-            return replace(seen, attempt=AttemptView(AttemptState.LOST))
-        if not self.cluster.head_ready:
-            return replace(seen, attempt=AttemptView(AttemptState.UNKNOWN, problem="no head."))
-        if self.silent:
-            return replace(seen, attempt=AttemptView(AttemptState.UNKNOWN, problem="timed out."))
-        driver = self.drivers.get((status.driver.attempt, status.driver.ending))
+            return AttemptView(AttemptState.LOST)
+        if self.silent or not self.cluster.head_ready:
+            return AttemptView(AttemptState.UNKNOWN, problem="timed out.")
         if driver is None:
-            return replace(seen, attempt=AttemptView(AttemptState.LOST))
-        if driver.end is not None:
-            return replace(seen, attempt=driver.end)
-        return replace(seen, attempt=AttemptView(AttemptState.ACTIVE), metrics=self._metrics(driver))
+            return AttemptView(AttemptState.LOST)
+        return driver.end or AttemptView(AttemptState.ACTIVE)
 
     def _metrics(self, driver):
-        if driver.phase == "starting":
-            return None
+        if driver.phase == "starting" or (driver.ending and not self.validated):
+            return None  # an attempt that only ends the job has nothing to say where no input was validated
         return DriverMetrics(
             phase=driver.phase,
             rows_total=self.total if driver.phase != "validating" else None,

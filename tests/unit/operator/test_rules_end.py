@@ -26,8 +26,10 @@ from tidemill_operator.core.plan import (
     DeleteCluster,
     DeleteJob,
     ScaleCluster,
+    SubmitDriver,
 )
 from tidemill_operator.core.rules_end import FIX_HINT
+from tidemill_operator.core.snapshot import AttemptState, AttemptView
 
 PROGRESSING, SUCCEEDED = ConditionType.PROGRESSING, ConditionType.SUCCEEDED
 VALIDATED, FINISHED = ConditionType.VALIDATED, ConditionType.FINISHED
@@ -101,9 +103,20 @@ def test_a_wait_ends_with_the_window():
         **ended(Reason.INPUT_NOT_FOUND),
     )
     assert waiting.recheck_after == timedelta(seconds=10)
-    over = look(after=timedelta(hours=4), status=waiting.status, cluster=make_cluster())
+    away = look(after=timedelta(hours=4), status=waiting.status)
+    assert condition(away, SUCCEEDED) == ("False", "Expired")
+    assert message(away, SUCCEEDED).endswith("not joined. It was waiting: InputNotFound: Said by the driver.")
+
+
+def test_a_wait_with_a_head_ends_with_one_look_into_the_folder_and_says_what_was_awaited():
+    seen = {"after": timedelta(hours=4), "cluster": make_cluster()}
+    waiting = look(status=running_status(), cluster=make_cluster(), **ended(Reason.INPUT_NOT_FOUND))
+    looking = look(status=waiting.status, **seen)
+    assert looking.actions == (SubmitDriver("10.0.0.1", 2, "Expired"),)
+    at_it = look(status=looking.status, **seen, attempt=AttemptView(AttemptState.ACTIVE))
+    over = look(status=at_it.status, **seen, **ended(Reason.EXPIRED, message="No row was run."))
     assert condition(over, SUCCEEDED) == ("False", "Expired")
-    assert message(over, SUCCEEDED).endswith("was run. It was waiting: InputNotFound: Said by the driver.")
+    assert message(over, SUCCEEDED) == "No row was run. It was waiting: InputNotFound: Said by the driver."
 
 
 def test_a_job_is_deleted_when_its_time_to_live_is_over():
