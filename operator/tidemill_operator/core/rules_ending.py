@@ -55,7 +55,7 @@ def nothing_to_write(case: Case) -> Decision | None:
         return None
     cluster = case.seen.cluster
     head_ready = cluster is not None and cluster.head_ready and not cluster.deleting
-    if head_ready and case.driver.ending is None and case.driver.attempt > 0:
+    if head_ready and case.driver.ending is None:
         return None
     message = (
         f"{_cause(case, case.ending)} before this job ran any row; lines that an earlier one of its name has left in"

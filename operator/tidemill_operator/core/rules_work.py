@@ -24,11 +24,11 @@ DEFAULT_SEQUENCES = 128
 ROWS_PER_SEQUENCE = 2
 """A worker holds about twice its engine's sequences in flight, so that the engine never drains."""
 
-
 START_GRACE = timedelta(seconds=60)
 """How long an attempt may take to publish its first figures, and how long its start is watched closely."""
 
 EXACT_LINES = 1000
+"""Lines read from which on a message tells only about how many: it would be another one at every look."""
 
 
 def working(case: Case) -> Decision:
@@ -73,7 +73,7 @@ def figures(case: Case, metrics: DriverMetrics) -> Decision:
 
 
 def _blind(case: Case) -> Decision:
-    """No live figures: a driver that is starting, or one whose figures cannot be read."""
+    """No live figures: a driver that is starting, or one whose figures cannot be read. Ray says that it runs."""
     progressing = case.condition(ConditionType.PROGRESSING)
     submitted = case.seen.attempt.submitted
     starting = submitted is None or case.seen.now < submitted + START_GRACE
@@ -84,7 +84,7 @@ def _blind(case: Case) -> Decision:
         claims = (Claim(ConditionType.PROGRESSING, "True", doing, message),)
     elif progressing is not None and progressing.status != "False" and not starting:
         message = f"The driver runs, but its live figures are missing: {case.seen.metrics_problem} No worker starts."
-        claims = (Claim(ConditionType.PROGRESSING, "Unknown", Reason.RAY_UNREACHABLE, message),)
+        claims = (Claim(ConditionType.PROGRESSING, "True", Reason.VALIDATING, message),)
     elif progressing is not None and progressing.status == "Unknown":
         claims = (Claim(ConditionType.PROGRESSING, "True", Reason.VALIDATING, "The driver is starting."),)
     tuning = case.seen.tuning
@@ -118,7 +118,7 @@ def _about(lines: int) -> str:
     if lines < EXACT_LINES:
         return str(lines)
     step = 10 ** (len(str(lines)) - 1)
-    return f"More than {lines - lines % step}"
+    return f"At least {lines - lines % step}"
 
 
 def _wanted(case: Case, metrics: DriverMetrics) -> int | None:

@@ -104,6 +104,10 @@ class TestEitherEnd:
         assert condition(over, FINISHED) == ("True", ending)
         assert over.status.rows.completed == 6
 
+    def test_looks_for_answers_of_an_earlier_life_where_the_head_has_just_come_up(self, ending):
+        looking = at_end(ending, status=look().status, cluster=make_cluster())
+        assert looking.actions == (SubmitDriver("10.0.0.1", 1, ending),)
+
     @pytest.mark.parametrize("end", [ended(log="Killed"), ended(Reason.STORAGE_UNREACHABLE)])
     def test_does_not_look_twice_for_answers_of_an_earlier_life(self, ending, end):
         looking = at_end(ending, status=running_status(ended_attempt=1), cluster=make_cluster())
