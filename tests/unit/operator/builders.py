@@ -18,6 +18,13 @@ from tidemill_operator.core.snapshot import (
     WorkerPod,
 )
 
+PROGRESSING, VALIDATED, SUSPENDED = ConditionType.PROGRESSING, ConditionType.VALIDATED, ConditionType.SUSPENDED
+SUCCEEDED, FINISHED = ConditionType.SUCCEEDED, ConditionType.FINISHED
+
+RUNNING = AttemptView(AttemptState.ACTIVE)
+SILENT = AttemptView(AttemptState.UNKNOWN, problem="timed out.")
+"""An attempt that Ray says runs, and one of which Ray says nothing."""
+
 T0 = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 MINIMAL = {
@@ -71,15 +78,29 @@ def make_workers(count, *, ready=True, deleting=False):
     return tuple(WorkerPod(f"w{i}", f"10.0.1.{i}", ready, deleting) for i in range(1, count + 1))
 
 
+def crew(count, **cluster):
+    """A cluster with so many workers that are ready."""
+    return {"cluster": make_cluster(replicas=count, **cluster), "workers": make_workers(count)}
+
+
 def active(**figures):
     """An attempt that runs and publishes these figures."""
-    return {"attempt": AttemptView(AttemptState.ACTIVE), "metrics": DriverMetrics(**figures)}
+    return {"attempt": RUNNING, "metrics": DriverMetrics(**figures)}
+
+
+def processing(**figures):
+    """An attempt that has answered 4 of 10 rows, unless other figures are given."""
+    return active(**{"phase": "processing", "rows_total": 10, "rows_completed": 4, "rows_per_worker": 10} | figures)
 
 
 def ended(reason=None, *, message="Said by the driver.", log="", state=AttemptState.ENDED, rows=None):
     """An attempt that ended, with an outcome where a reason is given."""
     outcome = Outcome(reason=reason, message=message, rows=rows or RowCounts()) if reason else None
     return {"attempt": AttemptView(state, outcome=outcome, log_tail=log)}
+
+
+STOPPED = ended(state=AttemptState.STOPPED)
+LOST = ended(state=AttemptState.LOST)
 
 
 def running_status(attempt=1, **driver):

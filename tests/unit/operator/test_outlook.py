@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unit.operator.builders import (
+    RUNNING,
+    SILENT,
     T0,
+    VALIDATED,
     active,
     condition,
     ended,
@@ -23,8 +26,6 @@ from tidemill_api.job_contract import Outcome, RowCounts
 from tidemill_api.v1alpha1.batch_inference_job_status import BatchInferenceJobStatus, QueueStatus
 from tidemill_operator.core.outlook import forecast_of, queue_of
 from tidemill_operator.core.snapshot import AttemptState, AttemptView, DriverMetrics, Snapshot
-
-VALIDATED = ConditionType.VALIDATED
 
 
 def work(after, status=None, **figures):
@@ -103,7 +104,7 @@ def test_a_job_at_which_nothing_works_grows_older_all_the_same(window, step):
 
 def test_the_age_of_rows_that_nobody_sees_goes_on():
     first = work(timedelta(hours=1)).status
-    blind = {"cluster": make_cluster(), "attempt": AttemptView(AttemptState.ACTIVE), "metrics_problem": "slow."}
+    blind = {"cluster": make_cluster(), "attempt": RUNNING, "metrics_problem": "slow."}
     held = look(after=timedelta(hours=1), status=first, **blind)
     later = look(after=timedelta(hours=2), status=held.status, **blind)
     assert (later.status.queue.age_ratio, later.status.queue.depth) == ("0.50", 60)
@@ -111,13 +112,12 @@ def test_the_age_of_rows_that_nobody_sees_goes_on():
 
 def test_the_forecast_survives_a_moment_without_figures_and_nothing_else():
     first = work(timedelta(hours=1), rows_per_second=1.0).status
-    silent = AttemptView(AttemptState.UNKNOWN, problem="timed out.")
-    held = look(after=timedelta(hours=1), status=first, cluster=make_cluster(), attempt=silent)
+    held = look(after=timedelta(hours=1), status=first, cluster=make_cluster(), attempt=SILENT)
     assert held.status.forecast == first.forecast
     lost = look(after=timedelta(hours=1), status=first, cluster=make_cluster(), **ended(Reason.MODEL_NOT_FOUND))
     assert lost.status.forecast is None
     job = make_job(spec=make_spec(suspend=True), status=first)
-    paused = look(after=timedelta(hours=1), job=job, cluster=make_cluster(), attempt=silent)
+    paused = look(after=timedelta(hours=1), job=job, cluster=make_cluster(), attempt=SILENT)
     assert paused.status.forecast is None
 
 

@@ -5,9 +5,18 @@ from datetime import timedelta
 
 import pytest
 from unit.operator.builders import (
+    FINISHED,
+    LOST,
+    PROGRESSING,
+    RUNNING,
+    SILENT,
+    STOPPED,
+    SUCCEEDED,
     T0,
+    VALIDATED,
     active,
     condition,
+    crew,
     ended,
     look,
     make_cluster,
@@ -29,10 +38,6 @@ from tidemill_operator.core.plan import (
     SubmitDriver,
 )
 from tidemill_operator.core.snapshot import AttemptState, AttemptView, Rejection
-
-PROGRESSING, SUCCEEDED = ConditionType.PROGRESSING, ConditionType.SUCCEEDED
-VALIDATED, FINISHED = ConditionType.VALIDATED, ConditionType.FINISHED
-
 
 # The cluster
 
@@ -95,9 +100,8 @@ def test_ray_without_its_agent_is_no_trouble_until_a_minute_has_passed():
 def test_a_silent_ray_holds_everything():
     silent = look(
         status=running_status(),
-        cluster=make_cluster(replicas=3),
-        workers=make_workers(3),
-        attempt=AttemptView(AttemptState.UNKNOWN, problem="timed out."),
+        **crew(3),
+        attempt=SILENT,
     )
     assert silent.actions == ()
     assert condition(silent, PROGRESSING) == ("Unknown", "RayUnreachable")
@@ -105,20 +109,20 @@ def test_a_silent_ray_holds_everything():
 
 
 def test_workers_are_not_held_for_ever_for_a_ray_that_is_silent():
-    seen = {"cluster": make_cluster(replicas=3), "workers": make_workers(3)}
-    silent = {"attempt": AttemptView(AttemptState.UNKNOWN, problem="timed out.")}
+    seen = crew(3)
+    silent = {"attempt": SILENT}
     first = look(status=running_status(), **seen, **silent)
     held = look(after=timedelta(minutes=30), status=first.status, **seen, **silent)
     assert held.actions == ()
     removed = look(after=timedelta(minutes=31), status=held.status, **seen, **silent)
     assert removed.actions == (DeleteCluster("tickets-abc", "cluster-1"),)
     assert reasons(removed) == ["ClusterRemoved"]
-    again = look(after=timedelta(minutes=31), status=removed.status, **ended(state=AttemptState.LOST))
+    again = look(after=timedelta(minutes=31), status=removed.status, **LOST)
     assert again.actions == (CreateCluster(),)
 
 
 def test_workers_are_not_held_for_ever_for_a_ray_that_takes_no_driver():
-    seen = {"cluster": make_cluster(replicas=3), "workers": make_workers(3), "submit_problem": "HTTP 500"}
+    seen = crew(3) | {"submit_problem": "HTTP 500"}
     first = look(after=timedelta(minutes=2), status=running_status(ended_attempt=1), **seen)
     held = look(after=timedelta(minutes=11), status=first.status, **seen)
     assert (first.actions, held.actions) == ((), ())
@@ -181,8 +185,7 @@ def test_an_engine_that_answers_before_its_pod_is_ready_counts_as_processing():
 def test_idle_workers_go_by_name_together_with_the_replicas():
     working = look(
         status=running_status(),
-        cluster=make_cluster(replicas=3),
-        workers=make_workers(3),
+        **crew(3),
         **active(phase="processing", rows_total=25, rows_completed=20, rows_per_worker=10, in_flight={"10.0.1.2": 5}),
     )
     assert working.actions == (ScaleCluster("tickets-abc", 1, 4, ("w1", "w3")),)
@@ -201,15 +204,13 @@ def test_names_of_pods_that_have_gone_leave_workers_to_delete():
 def test_missing_figures_freeze_the_workers_and_are_said():
     status = look(
         status=running_status(),
-        cluster=make_cluster(replicas=3),
-        workers=make_workers(3),
+        **crew(3),
         **active(phase="processing", rows_total=25, rows_completed=4, rows_per_worker=10),
     ).status
     blind = look(
         status=status,
-        cluster=make_cluster(replicas=3),
-        workers=make_workers(3),
-        attempt=AttemptView(AttemptState.ACTIVE),
+        **crew(3),
+        attempt=RUNNING,
         metrics_problem="connection refused.",
     )
     assert blind.actions == ()
@@ -236,8 +237,7 @@ def test_a_driver_whose_first_figures_never_come_says_so_after_a_minute():
 def test_figures_that_were_missing_for_long_are_no_reason_to_give_up_a_ray_that_is_silent_for_a_moment():
     running = AttemptView(AttemptState.ACTIVE, submitted=T0)
     blind = look(after=timedelta(minutes=2), status=running_status(), cluster=make_cluster(), attempt=running)
-    silent = AttemptView(AttemptState.UNKNOWN, problem="timed out.")
-    held = look(after=timedelta(hours=1), status=blind.status, cluster=make_cluster(), attempt=silent)
+    held = look(after=timedelta(hours=1), status=blind.status, cluster=make_cluster(), attempt=SILENT)
     assert held.actions == ()
     assert condition(held, PROGRESSING) == ("Unknown", "RayUnreachable")
 
@@ -265,7 +265,7 @@ def test_a_restarted_driver_that_validates_again_keeps_its_workers():
     status = look(
         status=running_status(), cluster=make_cluster(), **active(phase="processing", rows_total=25, rows_per_worker=10)
     ).status
-    again = look(status=status, cluster=make_cluster(replicas=3), workers=make_workers(3), **active(phase="validating"))
+    again = look(status=status, **crew(3), **active(phase="validating"))
     assert again.actions == ()
     assert again.status.rows.total == 25
 
@@ -274,8 +274,7 @@ def test_finalising_needs_no_worker_not_even_the_minimum():
     job = make_job(spec=make_spec(workers={"min": 2, "max": 4}), status=running_status())
     done = look(
         job=job,
-        cluster=make_cluster(replicas=2),
-        workers=make_workers(2),
+        **crew(2),
         **active(phase="finalising", rows_total=9, rows_completed=9),
     )
     assert done.actions == (ScaleCluster("tickets-abc", 0, 4, ("w1", "w2")),)
@@ -284,13 +283,12 @@ def test_finalising_needs_no_worker_not_even_the_minimum():
 def test_a_raised_maximum_restarts_the_driver_with_a_larger_pool():
     job = make_job(spec=make_spec(workers={"max": 8}), status=running_status())
     figures = active(phase="processing", rows_total=900, rows_per_worker=10)
-    stopping = look(job=job, cluster=make_cluster(replicas=4), workers=make_workers(4), **figures)
+    stopping = look(job=job, **crew(4), **figures)
     assert stopping.actions == (StopDriver("10.0.0.1", 1),)
     stopped = look(
         job=replace(job, status=stopping.status),
-        cluster=make_cluster(replicas=4),
-        workers=make_workers(4),
-        **ended(state=AttemptState.STOPPED),
+        **crew(4),
+        **STOPPED,
     )
     assert stopped.actions == (SubmitDriver("10.0.0.1", 2),)
     assert stopped.status.driver.failures == 0
@@ -300,7 +298,7 @@ def test_a_raised_maximum_restarts_the_driver_with_a_larger_pool():
 def test_a_lowered_maximum_sends_workers_away_those_with_the_fewest_rows_first():
     job = make_job(spec=make_spec(workers={"max": 1}), status=running_status())
     figures = active(phase="processing", rows_total=900, rows_per_worker=10, in_flight={"10.0.1.1": 8, "10.0.1.2": 9})
-    lowered = look(job=job, cluster=make_cluster(replicas=4), workers=make_workers(4), **figures)
+    lowered = look(job=job, **crew(4), **figures)
     assert lowered.actions == (ScaleCluster("tickets-abc", 1, 1, ("w1", "w3", "w4")),)
     assert lowered.status.workers.desired == 1
 
@@ -324,7 +322,7 @@ def test_an_awaited_cause_costs_no_worker_and_waits_longer_each_time(reason):
     status, waits = running_status(), []
     for attempt in range(1, 8):
         status = status.model_copy(update={"driver": status.driver.model_copy(update={"attempt": attempt})})
-        waiting = look(status=status, cluster=make_cluster(replicas=2), workers=make_workers(2), **ended(reason))
+        waiting = look(status=status, **crew(2), **ended(reason))
         assert waiting.actions == (ScaleCluster("tickets-abc", 0, 4, ("w1", "w2")),)
         assert condition(waiting, PROGRESSING) == ("False", reason)
         assert condition(waiting, SUCCEEDED) == ("Unknown", "Running")
@@ -368,7 +366,7 @@ def test_five_deaths_without_a_row_wait_and_show_the_log():
         died = look(status=status, cluster=make_cluster(), **ended(log="segfault"))
         assert died.actions == (SubmitDriver("10.0.0.1", attempt + 1),)
         status = died.status
-    fifth = look(status=status, cluster=make_cluster(replicas=1), workers=make_workers(1), **ended(log="segfault"))
+    fifth = look(status=status, **crew(1), **ended(log="segfault"))
     assert fifth.actions == (ScaleCluster("tickets-abc", 0, 4, ("w1",)),)
     assert condition(fifth, PROGRESSING) == ("False", "DriverFailing")
     assert "segfault" in message(fifth, PROGRESSING)
@@ -377,12 +375,12 @@ def test_five_deaths_without_a_row_wait_and_show_the_log():
 
 
 def test_a_head_lost_with_its_driver_is_a_death_like_any_other():
-    lost = look(status=running_status(), cluster=make_cluster(), **ended(state=AttemptState.LOST))
+    lost = look(status=running_status(), cluster=make_cluster(), **LOST)
     assert lost.actions == (SubmitDriver("10.0.0.1", 2),)
     assert lost.status.driver.failures == 1
 
 
 def test_a_cluster_lost_in_the_middle_is_made_again():
-    lost = look(status=running_status(), **ended(state=AttemptState.LOST))
+    lost = look(status=running_status(), **LOST)
     assert lost.actions == (CreateCluster(),)
     assert lost.status.driver.ended_attempt == 1

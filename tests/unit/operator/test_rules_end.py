@@ -5,8 +5,14 @@ from datetime import timedelta
 
 import pytest
 from unit.operator.builders import (
+    FINISHED,
+    PROGRESSING,
+    RUNNING,
+    SUCCEEDED,
+    VALIDATED,
     active,
     condition,
+    crew,
     ended,
     look,
     make_cluster,
@@ -18,7 +24,7 @@ from unit.operator.builders import (
     running_status,
 )
 
-from tidemill_api.conditions import ConditionType, Reason
+from tidemill_api.conditions import Reason
 from tidemill_api.job_contract import RowCounts
 from tidemill_api.v1alpha1.batch_inference_job_status import RowsStatus
 from tidemill_operator.core.plan import (
@@ -29,11 +35,6 @@ from tidemill_operator.core.plan import (
     SubmitDriver,
 )
 from tidemill_operator.core.rules_end import FIX_HINT
-from tidemill_operator.core.snapshot import AttemptState, AttemptView
-
-PROGRESSING, SUCCEEDED = ConditionType.PROGRESSING, ConditionType.SUCCEEDED
-VALIDATED, FINISHED = ConditionType.VALIDATED, ConditionType.FINISHED
-
 
 # The end
 
@@ -113,7 +114,7 @@ def test_a_wait_with_a_head_ends_with_one_look_into_the_folder_and_says_what_was
     waiting = look(status=running_status(), cluster=make_cluster(), **ended(Reason.INPUT_NOT_FOUND))
     looking = look(status=waiting.status, **seen)
     assert looking.actions == (SubmitDriver("10.0.0.1", 2, "Expired"),)
-    at_it = look(status=looking.status, **seen, attempt=AttemptView(AttemptState.ACTIVE))
+    at_it = look(status=looking.status, **seen, attempt=RUNNING)
     over = look(status=at_it.status, **seen, **ended(Reason.EXPIRED, message="No row was run."))
     assert condition(over, SUCCEEDED) == ("False", "Expired")
     assert message(over, SUCCEEDED) == "No row was run. It was waiting: InputNotFound: Said by the driver."
@@ -194,7 +195,7 @@ def test_a_long_window_is_warned_about_once_and_says_why():
 
 
 def test_a_second_look_at_the_same_things_writes_nothing():
-    seen = {"cluster": make_cluster(replicas=1), "workers": make_workers(1)}
+    seen = crew(1)
     figures = active(phase="processing", rows_total=9, rows_per_worker=10)
     first = look(status=running_status(), **seen, **figures)
     second = look(after=timedelta(minutes=1, seconds=59), status=first.status, **seen, **figures)

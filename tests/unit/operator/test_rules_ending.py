@@ -5,9 +5,18 @@ from datetime import timedelta
 
 import pytest
 from unit.operator.builders import (
+    FINISHED,
+    LOST,
+    PROGRESSING,
+    RUNNING,
+    SILENT,
+    STOPPED,
+    SUCCEEDED,
     T0,
+    VALIDATED,
     active,
     condition,
+    crew,
     ended,
     look,
     make_cluster,
@@ -15,18 +24,16 @@ from unit.operator.builders import (
     make_spec,
     make_workers,
     message,
+    processing,
     reasons,
     running_status,
 )
 
-from tidemill_api.conditions import ConditionType, Reason
+from tidemill_api.conditions import Reason
 from tidemill_api.job_contract import RowCounts
 from tidemill_api.v1alpha1.batch_inference_job_status import RowsStatus
 from tidemill_operator.core.plan import CreateCluster, DeleteCluster, ScaleCluster, StopDriver, SubmitDriver
-from tidemill_operator.core.snapshot import AttemptState, AttemptView, Rejection
-
-PROGRESSING, SUCCEEDED = ConditionType.PROGRESSING, ConditionType.SUCCEEDED
-VALIDATED, FINISHED = ConditionType.VALIDATED, ConditionType.FINISHED
+from tidemill_operator.core.snapshot import Rejection
 
 CANCEL = {"spec": make_spec(cancel=True)}
 ENDINGS = {
@@ -35,13 +42,11 @@ ENDINGS = {
 }
 """By ending: the spec, and how long after the job's creation it is looked at."""
 
-SILENT = AttemptView(AttemptState.UNKNOWN, problem="timed out.")
-
 
 def working_status(**driver):
     """The status of a job that has answered 4 of 10 rows."""
-    seen = {"cluster": make_cluster(replicas=1), "workers": make_workers(1)}
-    working = look(status=running_status(), **seen, **run()).status
+    seen = crew(1)
+    working = look(status=running_status(), **seen, **processing()).status
     return working.model_copy(update={"driver": running_status(**driver).driver})
 
 
@@ -50,23 +55,18 @@ def at_end(ending, *, status, later=timedelta(0), **seen):
     return look(after=after + later, job=make_job(spec=make_spec(**spec), status=status), **seen)
 
 
-def run(**fields):
-    figures = {"phase": "processing", "rows_total": 10, "rows_completed": 4, "rows_per_worker": 10} | fields
-    return active(**figures)
-
-
 @pytest.mark.parametrize("ending", ENDINGS)
 class TestEitherEnd:
     def test_stops_the_driver_has_the_lines_written_and_ends(self, ending):
-        seen = {"cluster": make_cluster(replicas=1), "workers": make_workers(1)}
-        stopping = at_end(ending, status=working_status(), **seen, **run(rows_completed=6))
+        seen = crew(1)
+        stopping = at_end(ending, status=working_status(), **seen, **processing(rows_completed=6))
         assert stopping.actions == (StopDriver("10.0.0.1", 1),)
         assert condition(stopping, PROGRESSING) == ("True", ending)
         assert condition(stopping, SUCCEEDED) == ("Unknown", "Running")
         assert stopping.status.rows.completed == 6
 
         second = timedelta(seconds=1)
-        stopped = ended(state=AttemptState.STOPPED)
+        stopped = STOPPED
         writing = at_end(ending, status=stopping.status, later=second, **seen, **stopped)
         leave = ScaleCluster("tickets-abc", 0, 4, ("w1",))
         assert writing.actions == (SubmitDriver("10.0.0.1", 2, ending), leave)
@@ -74,7 +74,7 @@ class TestEitherEnd:
 
         told = make_cluster(workers_to_delete=("w1",))
         leaving = {"cluster": told, "workers": make_workers(1, deleting=True)}
-        waiting = at_end(ending, status=writing.status, later=2 * second, **leaving, **run(phase="finalising"))
+        waiting = at_end(ending, status=writing.status, later=2 * second, **leaving, **processing(phase="finalising"))
         assert waiting.actions == ()
         assert condition(waiting, PROGRESSING) == ("True", ending)
 
@@ -97,7 +97,7 @@ class TestEitherEnd:
         seen = {"cluster": make_cluster()}
         stopping = at_end(ending, status=running_status(), **seen, **active(phase="validating", rows_validated=3))
         assert stopping.actions == (StopDriver("10.0.0.1", 1),)
-        looking = at_end(ending, status=stopping.status, **seen, **ended(state=AttemptState.STOPPED))
+        looking = at_end(ending, status=stopping.status, **seen, **STOPPED)
         assert looking.actions == (SubmitDriver("10.0.0.1", 2, ending),)
         rows = RowCounts(total=10, completed=6, failed=4)
         over = at_end(ending, status=looking.status, **seen, **ended(Reason(ending), rows=rows))
@@ -116,7 +116,7 @@ class TestEitherEnd:
         assert (over.actions, condition(over, FINISHED)) == ((), ("True", ending))
 
     def test_lets_an_attempt_that_is_at_it_go_on_for_longer_than_an_hour(self, ending):
-        seen = {"cluster": make_cluster(), **run(phase="finalising")}
+        seen = {"cluster": make_cluster(), **processing(phase="finalising")}
         submitted = at_end(ending, status=working_status(ended_attempt=1), cluster=make_cluster())
         joining = at_end(ending, status=submitted.status, later=timedelta(hours=3), **seen)
         assert (joining.actions, condition(joining, FINISHED)) == ((), ("False", "Running"))
@@ -146,9 +146,9 @@ class TestEitherEnd:
             assert later.actions == (DeleteCluster("tickets-abc", "cluster-1"),)
 
     def test_notices_that_validation_passed_just_now(self, ending):
-        stopping = at_end(ending, status=running_status(), cluster=make_cluster(), **run(rows_completed=0))
+        stopping = at_end(ending, status=running_status(), cluster=make_cluster(), **processing(rows_completed=0))
         assert condition(stopping, VALIDATED) == ("True", "AllLinesValid")
-        writing = at_end(ending, status=stopping.status, cluster=make_cluster(), **ended(state=AttemptState.STOPPED))
+        writing = at_end(ending, status=stopping.status, cluster=make_cluster(), **STOPPED)
         assert writing.actions == (SubmitDriver("10.0.0.1", 2, ending),)
 
     def test_gets_a_cluster_without_workers_where_there_is_none(self, ending):
@@ -160,11 +160,11 @@ class TestEitherEnd:
 
     def test_leaves_a_driver_alone_that_puts_the_results_in_order(self, ending):
         joining = at_end(
-            ending, status=working_status(), cluster=make_cluster(), **run(phase="finalising", rows_completed=10)
+            ending, status=working_status(), cluster=make_cluster(), **processing(phase="finalising", rows_completed=10)
         )
         assert joining.actions == ()
         assert condition(joining, PROGRESSING) == ("True", "Finalising")
-        status, running = joining.status, AttemptView(AttemptState.ACTIVE)
+        status, running = joining.status, RUNNING
         for _ in range(3):  # for a while its figures are missing
             blind = at_end(ending, status=status, cluster=make_cluster(), attempt=running, metrics_problem="slow.")
             assert (blind.actions, condition(blind, PROGRESSING)) == ((), ("True", "Finalising"))
@@ -173,12 +173,12 @@ class TestEitherEnd:
         assert condition(over, SUCCEEDED) == ("True", "AllRowsAnswered")
 
     def test_is_not_held_by_a_head_that_is_silent(self, ending):
-        seen = {"cluster": make_cluster(replicas=1), "workers": make_workers(1), "attempt": SILENT}
+        seen = crew(1) | {"attempt": SILENT}
         waiting = at_end(ending, status=working_status(), **seen)
         assert waiting.actions == ()
         removing = at_end(ending, status=waiting.status, later=timedelta(seconds=120), **seen)
         assert removing.actions == (DeleteCluster("tickets-abc", "cluster-1"),)
-        lost = at_end(ending, status=removing.status, later=timedelta(seconds=121), **ended(state=AttemptState.LOST))
+        lost = at_end(ending, status=removing.status, later=timedelta(seconds=121), **LOST)
         assert lost.actions == (CreateCluster(),)
 
     def test_tries_again_with_back_off_when_its_driver_dies_and_gives_up_after_an_hour(self, ending):
@@ -247,7 +247,7 @@ class TestEitherEnd:
         assert again.actions == (CreateCluster(),)
 
     def test_is_told_once_when_it_takes_a_while(self, ending):
-        seen = {"cluster": make_cluster(), **run()}
+        seen = {"cluster": make_cluster(), **processing()}
         first = at_end(ending, status=working_status(), **seen)
         told = {"Cancelled": "Cancelling", "Expired": "Expiring"}[ending]
         assert told in reasons(first)

@@ -4,8 +4,15 @@ from datetime import timedelta
 
 import pytest
 from unit.operator.builders import (
-    active,
+    FINISHED,
+    LOST,
+    PROGRESSING,
+    SILENT,
+    STOPPED,
+    SUCCEEDED,
+    SUSPENDED,
     condition,
+    crew,
     ended,
     look,
     make_cluster,
@@ -13,18 +20,14 @@ from unit.operator.builders import (
     make_spec,
     make_workers,
     message,
+    processing,
     reasons,
     running_status,
 )
 
-from tidemill_api.conditions import ConditionType, Reason
+from tidemill_api.conditions import Reason
 from tidemill_operator.core.plan import CreateCluster, DeleteCluster, ScaleCluster, StopDriver, SubmitDriver
-from tidemill_operator.core.snapshot import AttemptState, AttemptView, SourceView
-
-PROGRESSING, SUCCEEDED = ConditionType.PROGRESSING, ConditionType.SUCCEEDED
-SUSPENDED, FINISHED = ConditionType.SUSPENDED, ConditionType.FINISHED
-
-WORKING = {"phase": "processing", "rows_total": 10, "rows_completed": 4, "rows_per_worker": 10}
+from tidemill_operator.core.snapshot import SourceView
 
 
 def paused(status=None, *, after=timedelta(minutes=1), **seen):
@@ -46,14 +49,14 @@ def test_a_job_suspended_from_the_start_creates_nothing():
 
 
 def test_a_pause_stops_the_driver_then_the_workers_and_then_removes_the_cluster():
-    seen = {"cluster": make_cluster(replicas=1), "workers": make_workers(1)}
-    stopping = paused(running_status(), **seen, **active(**WORKING))
+    seen = crew(1)
+    stopping = paused(running_status(), **seen, **processing())
     assert stopping.actions == (StopDriver("10.0.0.1", 1),)
     assert condition(stopping, PROGRESSING) == ("False", "SuspendRequested")
     assert condition(stopping, SUSPENDED) == ("False", "NotSuspended")
     assert "SuspendRequested" in reasons(stopping)
 
-    leaving = paused(stopping.status, **seen, **ended(state=AttemptState.STOPPED))
+    leaving = paused(stopping.status, **seen, **STOPPED)
     assert leaving.actions == (ScaleCluster("tickets-abc", 0, 4, ("w1",)),)
     told = make_cluster(workers_to_delete=("w1",))
     waiting = paused(leaving.status, cluster=told, workers=make_workers(1, deleting=True))
@@ -77,14 +80,14 @@ def test_a_pause_is_not_said_while_pods_of_the_cluster_still_run():
 
 
 def test_workers_that_will_not_leave_go_with_the_cluster():
-    seen = {"cluster": make_cluster(replicas=1), "workers": make_workers(1)}
+    seen = crew(1)
     leaving = paused(running_status(ended_attempt=1), **seen)
     stuck = paused(leaving.status, after=timedelta(minutes=4), **seen)
     assert stuck.actions == (DeleteCluster("tickets-abc", "cluster-1"),)
 
 
 def test_a_head_beyond_reach_does_not_hold_a_pause():
-    silent = {"cluster": make_cluster(), "attempt": AttemptView(AttemptState.UNKNOWN, problem="timed out.")}
+    silent = {"cluster": make_cluster(), "attempt": SILENT}
     waiting = paused(running_status(), **silent)
     assert waiting.actions == ()
     removing = paused(waiting.status, after=timedelta(minutes=3), **silent)
@@ -117,7 +120,7 @@ def test_a_driver_that_was_done_before_it_was_stopped_has_finished_the_job():
 
 @pytest.mark.parametrize(("fields", "after", "ending"), [({"cancel": True}, 1, "Cancelled"), ({}, 4, "Expired")])
 def test_a_suspended_job_that_has_to_end_gets_a_cluster_for_its_lines(fields, after, ending):
-    validated = look(status=running_status(ended_attempt=0), cluster=make_cluster(), **active(**WORKING)).status
+    validated = look(status=running_status(ended_attempt=0), cluster=make_cluster(), **processing()).status
     over = paused(validated.model_copy(update={"driver": running_status(ended_attempt=1).driver}))
     assert condition(over, SUSPENDED) == ("True", "SuspendRequested")
     spec = make_spec(suspend=True, **fields)
@@ -164,7 +167,7 @@ def test_a_finished_source_gives_its_output_folder_which_is_then_remembered():
     assert of_another(source=source).actions == (CreateCluster(),)
     submitted = of_another(source=source, cluster=make_cluster())
     assert submitted.actions == (SubmitDriver("10.0.0.1", 1, None, "/data/before/"),)
-    again = of_another(submitted.status, cluster=make_cluster(), **ended(state=AttemptState.LOST))
+    again = of_another(submitted.status, cluster=make_cluster(), **LOST)
     assert again.actions == (SubmitDriver("10.0.0.1", 2, None, "/data/before/"),)
 
 
