@@ -16,6 +16,13 @@ from tidemill_operator.errors import ConfigError
 if TYPE_CHECKING:
     from pathlib import Path
 
+SESSION = {"trust_env": False}
+"""How our client opens its session: as Kopf does, by the kubeconfig alone (`proxy-url` is honoured).
+
+With aiohttp's `trust_env` each request would also look for proxies in the environment and for a password in ~/.netrc,
+each time in a thread of its own.
+"""
+
 
 async def load_configuration(kubeconfig: Path | None) -> Configuration:
     """The client configuration of this kubeconfig, or of the pod's service account where there is none.
@@ -35,6 +42,7 @@ async def load_configuration(kubeconfig: Path | None) -> Configuration:
     except (kubernetes_config.ConfigException, OSError) as error:
         where = f"kubeconfig {kubeconfig}" if kubeconfig else "service account of this pod (or give --kubeconfig)"
         raise ConfigError(f"cannot reach a cluster with the {where}: {error}") from error
+    configuration.client_session_kwargs = SESSION
     return configuration
 
 
