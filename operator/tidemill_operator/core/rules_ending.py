@@ -49,13 +49,14 @@ def nothing_to_write(case: Case) -> Decision | None:
     """No line of the input was ever checked, and nothing runs: there is nothing to write and no cluster to start.
 
     The output folder may hold answers of an earlier object of this job all the same. Only a driver can look, which
-    takes seconds where a head is there: one attempt is made then. For that alone no head is started, which is said.
+    takes seconds where a head has had an attempt: one more is made then. For that alone no head is started, which is
+    said.
     """
     if case.ending is None or case.is_true(ConditionType.VALIDATED) or open_attempt(case.driver):
         return None
     cluster = case.seen.cluster
     head_ready = cluster is not None and cluster.head_ready and not cluster.deleting
-    if head_ready and case.driver.ending is None:
+    if head_ready and case.driver.ending is None and case.driver.attempt > 0:
         return None
     message = (
         f"{_cause(case, case.ending)} before this job ran any row; lines that an earlier one of its name has left in"

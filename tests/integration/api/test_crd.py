@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -132,18 +133,22 @@ async def test_kubectl_get_says_how_far_a_job_is(client: Client, namespace: str,
     status = {
         "conditions": conditions,
         "rows": {"total": 216, "completed": 40, "failed": 2},
-        "workers": {"desired": 1, "ready": 1},
+        "workers": {"desired": 3, "ready": 1},
         "forecast": {"finishTime": ETA, "meetsWindow": True},
         "queue": {"depth": 174, "oldestAgeSeconds": 60, "ageRatio": "0.01"},
+        "completionTime": when,
     }
     await client.patch(JOBS, namespace, "tickets", {"status": status}, subresource="status")
     header, row = kubectl("get", "bij", "-n", namespace).splitlines()
     shown = ["NAME", "MODEL", "STATUS", "TOTAL", "COMPLETED", "FAILED", "WORKERS", "SUCCEEDED", "ETA", "AGE"]
     assert header.split() == shown
     assert row.split()[:9] == ["tickets", "smollm2", "Processing", "216", "40", "2", "1", "Unknown", ETA]
-    wide = kubectl("get", "tidemill", "-n", namespace, "-o", "wide").splitlines()[0].split()
-    assert wide[10:13] == ["REASON", "WINDOW", "IN-WINDOW"]
-    assert wide[13:] == ["AGE-RATIO", "DESIRED", "INPUT", "OUTPUT", "FINISHED"]
+    header, row = kubectl("get", "tidemill", "-n", namespace, "-o", "wide").splitlines()
+    assert header.split()[10:13] == ["REASON", "WINDOW", "IN-WINDOW"]
+    assert header.split()[13:] == ["AGE-RATIO", "DESIRED", "INPUT", "OUTPUT", "FINISHED"]
+    uris = [SPEC["input"]["uri"], SPEC["output"]["uri"]]
+    assert row.split()[10:-1] == ["Running", "8h", "true", "0.01", "3", *uris]
+    assert re.fullmatch("[0-9dhms]+|<invalid>", row.split()[-1])  # since that moment
     kubectl("wait", "-n", namespace, "--for=condition=Progressing", "bij/tickets", "--timeout=5s")
 
 

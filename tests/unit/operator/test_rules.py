@@ -24,11 +24,12 @@ from unit.operator.builders import (
     make_spec,
     make_workers,
     message,
+    processing,
     reasons,
     running_status,
 )
 
-from tidemill_api.conditions import ConditionType, Reason
+from tidemill_api.conditions import AWAITED, ConditionType, Reason
 from tidemill_api.v1alpha1.batch_inference_job_status import RowsStatus
 from tidemill_operator.core.plan import (
     CreateCluster,
@@ -71,14 +72,15 @@ def test_a_cluster_that_somebody_deletes_is_waited_for():
     assert look(cluster=make_cluster(deleting=True)).actions == ()
 
 
-def test_a_refused_cluster_is_said_and_tried_again_later_and_later():
-    refused = Rejection(Reason.CLUSTER_REJECTED, "exceeded quota: gpus.")
+@pytest.mark.parametrize("reason", [Reason.CLUSTER_REJECTED, Reason.KUBERAY_MISSING])
+def test_a_refused_cluster_is_said_and_tried_again_later_and_later(reason):
+    refused = Rejection(reason, "exceeded quota: gpus.")
     status, waits = None, []
     for number in range(1, 8):
         after = timedelta(hours=1) + timedelta(minutes=11) * number
         said = look(after=after, status=status, rejection=refused)
         assert said.actions == ()
-        assert condition(said, PROGRESSING) == ("False", "ClusterRejected")
+        assert condition(said, PROGRESSING) == ("False", reason)
         assert "exceeded quota: gpus." in message(said, PROGRESSING)
         waits.append(said.recheck_after)
         status = said.status
@@ -270,6 +272,12 @@ def test_a_restarted_driver_that_validates_again_keeps_its_workers():
     assert again.status.rows.total == 25
 
 
+def test_a_minimum_that_is_raised_starts_workers_that_the_rows_do_not_fill():
+    for least, wanted in ((0, 1), (2, 2)):
+        job = make_job(spec=make_spec(workers={"min": least, "max": 4}), status=running_status())
+        assert look(job=job, **crew(1), **processing()).status.workers.desired == wanted
+
+
 def test_finalising_needs_no_worker_not_even_the_minimum():
     job = make_job(spec=make_spec(workers={"min": 2, "max": 4}), status=running_status())
     done = look(
@@ -315,9 +323,7 @@ def test_rows_on_a_node_that_is_gone_wait_for_a_worker_and_hold_none():
 # Attempts
 
 
-@pytest.mark.parametrize(
-    "reason", [Reason.INPUT_NOT_FOUND, Reason.INPUT_NOT_READABLE, Reason.OUTPUT_NOT_WRITABLE, Reason.MODEL_NOT_FOUND]
-)
+@pytest.mark.parametrize("reason", sorted(AWAITED))
 def test_an_awaited_cause_costs_no_worker_and_waits_longer_each_time(reason):
     status, waits = running_status(), []
     for attempt in range(1, 8):

@@ -57,6 +57,7 @@ def test_a_final_outcome_ends_the_job_in_its_own_words(reason, succeeded, valida
     assert over.actions == ()  # the cluster goes once the end is written
     assert condition(over, SUCCEEDED) == (succeeded, reason)
     assert condition(over, FINISHED) == ("True", reason)
+    assert condition(over, PROGRESSING) == ("False", "JobFinished")
     assert condition(over, VALIDATED) == validated
     assert message(over, SUCCEEDED) == "Said by the driver."
     assert over.status.rows == RowsStatus(total=9, completed=7, failed=2, remaining=0)
@@ -127,6 +128,16 @@ def test_a_job_is_deleted_when_its_time_to_live_is_over():
     waiting = look(after=timedelta(minutes=1, seconds=40), job=finished)
     assert (waiting.actions, waiting.recheck_after) == ((), timedelta(seconds=20))
     assert look(after=timedelta(minutes=2), job=finished).actions == (DeleteJob(),)
+
+
+@pytest.mark.parametrize(("seconds", "kept"), [(0, 0), (1800, 1800), (7200, 3600)])
+def test_a_time_to_live_that_is_set_after_the_end_counts_from_the_end(seconds, kept):
+    over = look(status=running_status(), **ended(Reason.ALL_ROWS_ANSWERED)).status
+    job = make_job(spec=make_spec(ttlSecondsAfterFinished=seconds), status=over, generation=2)
+    after = timedelta(minutes=1, seconds=kept)  # it ended after a minute; looked at when it is due, or an hour later
+    looked = look(after=after, job=job)
+    assert looked.actions == ((DeleteJob(),) if seconds <= kept else ())
+    assert looked.recheck_after == (None if seconds <= kept else timedelta(hours=1))
 
 
 def test_a_job_on_its_way_out_is_left_alone():

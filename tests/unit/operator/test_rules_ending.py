@@ -104,10 +104,6 @@ class TestEitherEnd:
         assert condition(over, FINISHED) == ("True", ending)
         assert over.status.rows.completed == 6
 
-    def test_looks_for_answers_of_an_earlier_life_where_the_head_has_just_come_up(self, ending):
-        looking = at_end(ending, status=look().status, cluster=make_cluster())
-        assert looking.actions == (SubmitDriver("10.0.0.1", 1, ending),)
-
     @pytest.mark.parametrize("end", [ended(log="Killed"), ended(Reason.STORAGE_UNREACHABLE)])
     def test_does_not_look_twice_for_answers_of_an_earlier_life(self, ending, end):
         looking = at_end(ending, status=running_status(ended_attempt=1), cluster=make_cluster())
@@ -267,6 +263,14 @@ def test_a_longer_window_lets_the_job_go_on_where_no_end_was_written():
     goes_on = look(after=timedelta(hours=4, minutes=1), job=longer, cluster=make_cluster())
     assert goes_on.actions == (SubmitDriver("10.0.0.1", 3),)
     assert goes_on.status.driver.ending_time is None
+
+
+def test_a_window_that_is_made_shorter_than_the_jobs_age_ends_it_now():
+    shorter = make_job(spec=make_spec(completionWindow="30m"), status=working_status())
+    over = look(after=timedelta(hours=1), job=shorter, **crew(1), **processing())
+    assert over.actions == (StopDriver("10.0.0.1", 1),)
+    assert condition(over, PROGRESSING) == ("True", "Expired")
+    assert "The completion window of 30m ended" in message(over, PROGRESSING)
 
 
 def test_a_job_that_ended_is_not_cancelled_any_more():
