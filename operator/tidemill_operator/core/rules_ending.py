@@ -16,6 +16,7 @@ from tidemill_operator.core.attempts import open_attempt
 from tidemill_operator.core.claims import awaited
 from tidemill_operator.core.decision import Case, Claim, Decision
 from tidemill_operator.core.halts import ENDING_GRACE, ENDING_LIMIT
+from tidemill_operator.core.rules_cluster import HEADLESS_GRACE
 from tidemill_operator.core.rules_end import end
 from tidemill_operator.core.rules_work import figures
 from tidemill_operator.core.snapshot import AttemptState
@@ -39,10 +40,13 @@ def given_up(case: Case) -> Decision | None:
 
 
 def _at_it(case: Case) -> bool:
-    """Whether an attempt is at work, or only not heard of for a moment: a head that stays silent is removed."""
+    """Whether an attempt is at work, or only not heard of for a while: a head that stays silent is removed."""
     state, cluster = case.seen.attempt.state, case.seen.cluster
-    silent = state is AttemptState.UNKNOWN and cluster is not None and cluster.head_ready
-    return open_attempt(case.driver) and (state is AttemptState.ACTIVE or silent)
+    if cluster is None or not open_attempt(case.driver):
+        return False
+    away = cluster.head_away_since
+    silent = state is AttemptState.UNKNOWN and (away is None or case.seen.now < away + HEADLESS_GRACE)
+    return state is AttemptState.ACTIVE or silent
 
 
 def nothing_to_write(case: Case) -> Decision | None:

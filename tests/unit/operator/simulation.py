@@ -60,11 +60,13 @@ class SimWorld:
 
     def head_comes_up(self):
         if self.cluster is not None and not self.cluster.head_ready:
-            self.cluster = replace(self.cluster, head_ready=True, head_ip="10.0.0.1", head_ready_since=self.now)
+            back = {"head_ready": True, "head_ip": "10.0.0.1", "head_ready_since": self.now, "head_away_since": None}
+            self.cluster = replace(self.cluster, **back)
 
     def head_dies(self):
         if self.cluster is not None:
-            self.cluster = replace(self.cluster, head_ready=False, head_ip="", head_ready_since=None)
+            away = {"head_ready": False, "head_ip": "", "head_ready_since": None, "head_away_since": self.now}
+            self.cluster = replace(self.cluster, **away)
             self.drivers.clear()
 
     def cluster_is_deleted(self):
@@ -225,7 +227,8 @@ class SimWorld:
         match action:
             case actions.CreateCluster():
                 if self.cluster is None:
-                    self.cluster = make_cluster(head_ready=False, head_ip="", head_ready_since=None)
+                    away = {"head_ready": False, "head_ip": "", "head_ready_since": None}
+                    self.cluster = make_cluster(**away, head_away_since=self.now)
             case actions.DeleteCluster():
                 self.cluster_is_deleted()
             case actions.SubmitDriver(_, attempt, ending):

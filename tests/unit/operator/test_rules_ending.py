@@ -118,9 +118,11 @@ class TestEitherEnd:
         assert (joining.actions, condition(joining, FINISHED)) == ((), ("False", "Running"))
         silent = at_end(ending, status=joining.status, later=timedelta(hours=3), cluster=make_cluster(), attempt=SILENT)
         assert condition(silent, FINISHED) == ("False", "Running")
-        away = {"cluster": make_cluster(head_ready=False, head_ip=""), "attempt": SILENT}
-        gone = at_end(ending, status=joining.status, later=timedelta(hours=3), **away)
-        assert condition(gone, FINISHED) == ("True", ending)
+        since = T0 + ENDINGS[ending][1] + timedelta(hours=3)
+        away = {"cluster": make_cluster(head_ready=False, head_ip="", head_away_since=since), "attempt": SILENT}
+        for minutes, finished in ((9, ("False", "Running")), (10, ("True", ending))):
+            later = timedelta(hours=3, minutes=minutes)
+            assert condition(at_end(ending, status=joining.status, later=later, **away), FINISHED) == finished
         over = at_end(ending, status=joining.status, later=timedelta(hours=12), **seen)
         assert condition(over, FINISHED) == ("True", ending)
         assert "could not be put in order within 12 h." in message(over, SUCCEEDED)
