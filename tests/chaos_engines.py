@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from tidemill_workloads.rows import Row
 
 
+SLOW_ROW_SECONDS = 20.0
+
+
 class NotingEngine(NoOpEngine):
     """Answers after TIDEMILL_TEST_SECONDS on average, and notes when it started, began a row and answered it."""
 
@@ -43,9 +46,13 @@ class NotingEngine(NoOpEngine):
         os.write(self._file, f"{what} {time.time():.3f} {custom_id}\n".encode())
 
     async def answer(self, row: Row) -> Answer:
-        """Takes between half and one and a half of the mean, so that rows end out of order as real ones do."""
+        """Takes between half and one and a half of the mean, so that rows end out of order as real ones do.
+
+        A row named `slow-...` takes 20 s: longer than a worker that goes waits for it.
+        """
         self.note("begin", row.custom_id)
-        await asyncio.sleep(self._mean * random.uniform(0.5, 1.5))
+        slow = row.custom_id.startswith("slow-")
+        await asyncio.sleep(SLOW_ROW_SECONDS if slow else self._mean * random.uniform(0.5, 1.5))
         answer = await super().answer(row)
         self.note("answer", row.custom_id)
         return answer

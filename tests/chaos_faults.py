@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
 File = tuple[int, int]
 
-LINGER_SECONDS = {"driver": 20.0, "head": 90.0, "worker": 2.0, "engine": 2.0}
+LINGER_SECONDS = {"driver": 20.0, "head": 90.0, "worker": 2.0, "engine": 2.0, "operator": 0.0}
 """How long engines may go on with what they hold: until Ray tells them that their driver or their head is gone."""
+
+EVERY_ENGINE = ""
+"""What goes with the driver or the head."""
 
 
 @dataclass
@@ -42,34 +45,33 @@ class Faults:
 
     def lose(self, victim: str) -> None:
         """Kills the `driver`, `worker`, `head`, `engine` or `operator`; waits until there is one to kill."""
-        kill: Callable[[], bool] = getattr(self, f"_kill_{victim}")
-        began = time.time()
+        kill: Callable[[], str | None] = getattr(self, f"_kill_{victim}")
 
-        def struck() -> bool:
-            nonlocal began
+        def struck() -> Loss | None:
             began = time.time()
-            return kill()
+            engine = kill()
+            return None if engine is None else Loss(began, time.time() + LINGER_SECONDS[victim], engine)
 
-        self.jobs.wait_until(struck, what=f"a {victim} to kill")
-        if victim in LINGER_SECONDS:
-            self.losses.append(Loss(began, time.time() + LINGER_SECONDS[victim]))
+        loss = self.jobs.wait_until(struck, what=f"a {victim} to kill")
+        if victim != "operator":
+            self.losses.append(loss)
 
-    def _kill_operator(self) -> bool:
+    def _kill_operator(self) -> str:
         self.operator.kill()
         self.operator.start()
-        return True
+        return EVERY_ENGINE
 
-    def _kill_driver(self) -> bool:
-        return kill_all(self.driver_pids())
+    def _kill_driver(self) -> str | None:
+        return EVERY_ENGINE if kill_all(self.driver_pids()) else None
 
     def driver_pids(self) -> list[int]:
         """The driver, or the process that validates before it becomes the driver."""
         return [pid for pid, words in processes_of(self.jobs.namespace) if b"-m\0tidemill_workloads" in words]
 
-    def _kill_engine(self) -> bool:
+    def _kill_engine(self) -> str | None:
         """The process in which an engine runs, found by the notes that it holds open: the newest of them."""
-        engines = self.engine_pids()
-        return kill_all(list(engines.values())[-1:])
+        newest = list(self.engine_pids().items())[-1:]
+        return next((name for name, pid in newest if kill_all([pid])), None)
 
     def engine_pids(self) -> dict[str, int]:
         """The process of each engine that is alive, by the name of its notes, oldest first."""
@@ -77,11 +79,12 @@ class Faults:
         found = {files[file]: pid for pid in ray_workers() for file in open_files(pid) if file in files}
         return {name: found[name] for name in files.values() if name in found}
 
-    def _kill_worker(self) -> bool:
-        return self.kill_pod(self.busy_pod())
+    def _kill_worker(self) -> str | None:
+        pod = self.busy_pod()
+        return pod if self.kill_pod(pod) else None
 
-    def _kill_head(self) -> bool:
-        return any(self.kill_pod(name) for name in self.pods("head"))
+    def _kill_head(self) -> str | None:
+        return EVERY_ENGINE if any(self.kill_pod(name) for name in self.pods("head")) else None
 
     def pods(self, role: str) -> list[str]:
         """Names of the pods of this role that run now."""

@@ -35,11 +35,23 @@ def manifest(
     return made
 
 
-def start(jobs: Any, *, rows: int = ROWS, **options: Any) -> list[str]:
-    """Such a job, running; the custom_ids of its rows."""
-    ids: list[str] = jobs.write_rows(rows)
+def start(jobs: Any, *, rows: int = ROWS, slow_every: int = 0, **options: Any) -> list[str]:
+    """Such a job, running; the custom_ids of its rows. Every `slow_every`-th row is one that takes 20 s."""
+    slow = set(range(slow_every, rows + 1, slow_every)) if slow_every else set()
+    ids = [f"slow-{number}" if number in slow else f"row-{number}" for number in range(1, rows + 1)]
+    jobs.write_ids(ids)
     jobs.apply(manifest(jobs, **options))
     return ids
+
+
+def chunks_of(jobs: Any, ids: Sequence[str]) -> dict[str, int]:
+    """Which chunk each row stands in, as the running job's index says; row `n` of `ids` is on line `n`."""
+    _, *chunks = jobs.lines("index/chunks.jsonl")
+    return {
+        ids[line - 1]: number
+        for number, _offset, _length, first_line, lines, _rows in chunks
+        for line in range(first_line, first_line + lines)
+    }
 
 
 def all_answered(jobs: Any, ids: Sequence[str], seconds: int = 300) -> None:

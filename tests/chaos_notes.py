@@ -7,7 +7,7 @@ last flush period before it.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 FLUSH_SECONDS = 10.0
 """Answers wait no longer than this to become durable."""
 
-SLACK_SECONDS = 4.0
-"""How late a flush may be on a machine that has more to do than it can."""
+SLACK_SECONDS = 1.0
+"""How long a flush may take until its lines are durable, on a machine that has more to do than it can."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Run:
     def lost_by(self, loss: Loss) -> bool:
         """Whether this try may have left no durable line because of the loss."""
         durable_before = loss.since - FLUSH_SECONDS - SLACK_SECONDS
-        return self.began <= loss.until and (self.answered is None or self.answered >= durable_before)
+        held = self.answered is None or self.answered >= durable_before
+        return held and self.began <= loss.until and self.engine.startswith(loss.engine)
 
     def in_flight_at(self, moment: float) -> bool:
         """Whether the engine had the row then."""
@@ -43,10 +44,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Loss:
-    """Something was killed at `since`; what it left behind worked on until `until` at the latest."""
+    """Something was killed at `since`; what it left behind worked on until `until` at the latest.
+
+    `engine` names the engine that was lost, or its pod; empty where all of them were.
+    """
 
     since: float
     until: float
+    engine: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,4 +123,4 @@ def unexplained(notes: Notes, losses: Sequence[Loss]) -> list[tuple[Run, Run]]:
 def may_run_again(notes: Notes, losses: Sequence[Loss]) -> int:
     """How many tries the losses may cost: in flight at one of them, or answered in the flush period before it."""
     runs = notes.runs()
-    return sum(run.lost_by(Loss(loss.since, loss.since)) for loss in losses for run in runs)
+    return sum(run.lost_by(replace(loss, until=loss.since)) for loss in losses for run in runs)

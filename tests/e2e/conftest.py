@@ -112,7 +112,10 @@ class Jobs:
 
     def write_rows(self, count, *, prefix="row-", name="rows.jsonl"):
         """An input file of `count` chat requests; returns their custom_ids."""
-        ids = [f"{prefix}{number}" for number in range(1, count + 1)]
+        return self.write_ids([f"{prefix}{number}" for number in range(1, count + 1)], name)
+
+    def write_ids(self, ids, name="rows.jsonl"):
+        """An input file of chat requests with these custom_ids, in this order; returns them."""
         lines = (json.dumps(chat_row(custom_id)) for custom_id in ids)
         (self.folder / "input").mkdir(exist_ok=True)
         (self.folder / "input" / name).write_text("".join(line + "\n" for line in lines))
@@ -175,7 +178,7 @@ class Jobs:
         assert waited.returncode == 0, f"{waited.stderr}\n{self.describe()}"
         return self.condition("Succeeded", name)
 
-    def wait_until(self, check, seconds=90, what="the condition"):
+    def wait_until(self, check, seconds=150, what="the condition"):
         deadline = time.monotonic() + seconds
         while not (found := check()):
             assert time.monotonic() < deadline, f"{what} did not come about in {seconds} s\n{self.describe()}"

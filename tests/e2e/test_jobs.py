@@ -41,6 +41,53 @@ def test_every_row_is_answered_in_input_order_and_nothing_is_left_running(jobs):
     jobs.wait_until(lambda: not jobs.children(), what="an empty namespace")
 
 
+def test_a_job_from_one_volume_claim_to_another_leaves_its_files_there(jobs):
+    """As a user works without an object store; pods of the test's own put the rows in and read the answers."""
+    ids = jobs.write_rows(60)
+    jobs.kubectl("create", "configmap", "rows", "-n", jobs.namespace, f"--from-file={jobs.folder}/input/rows.jsonl")
+    for claim in ("questions", "answers"):
+        jobs.kubectl("apply", "-f", "-", given=volume_claim(jobs.namespace, claim))
+    run_pod(jobs, "fill", "questions", "cp /given/rows.jsonl /claim/rows.jsonl")
+    manifest = jobs.manifest()
+    sources = {
+        "input": {"persistentVolumeClaim": {"claimName": "questions", "readOnly": True}},
+        "output": {"persistentVolumeClaim": {"claimName": "answers"}},
+    }
+    volumes = manifest["spec"]["template"]["volumes"]
+    volumes[:] = [{"name": one["name"], **sources[one["name"]]} if one["name"] in sources else one for one in volumes]
+    jobs.apply(manifest)
+    assert jobs.wait_finished()["reason"] == "AllRowsAnswered"
+    jobs.kubectl("delete", "bij", "rows", "-n", jobs.namespace)
+    results = run_pod(jobs, "read", "answers", "cat /claim/results.jsonl").splitlines()
+    assert [json.loads(line)["custom_id"] for line in results] == ids
+    assert json.loads(run_pod(jobs, "check", "answers", "cat /claim/manifest.json"))["rows"]["completed"] == len(ids)
+    assert list(jobs.output.iterdir()) == [], "the folder that the claim took the place of"
+
+
+def volume_claim(namespace, name):
+    spec = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
+
+
+def run_pod(jobs, name, claim, command):
+    """What a shell command prints in a pod with the claim at /claim and the ConfigMap `rows` at /given."""
+    mounts = {"claim": {"persistentVolumeClaim": {"claimName": claim}}, "given": {"configMap": {"name": "rows"}}}
+    container = {
+        "name": "main",
+        "image": "busybox",
+        "command": ["sh", "-c", command],
+        "volumeMounts": [{"name": volume, "mountPath": f"/{volume}"} for volume in mounts],
+    }
+    volumes = [{"name": volume, **source} for volume, source in mounts.items()]
+    spec = {"restartPolicy": "Never", "containers": [container], "volumes": volumes}
+    metadata = {"name": name, "namespace": jobs.namespace}
+    jobs.kubectl("apply", "-f", "-", given={"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+    words = ("--for=jsonpath={.status.phase}=Succeeded", f"pod/{name}", "-n", jobs.namespace, "--timeout=60s")
+    jobs.kubectl("wait", *words, timeout=70)
+    return jobs.kubectl("logs", name, "-n", jobs.namespace)
+
+
 @pytest.mark.all
 def test_failed_rows_cost_only_themselves(jobs):
     jobs.write_rows(20)

@@ -30,7 +30,7 @@ def test_runs_tell_engine_and_times_and_a_line_being_written_is_left_out(notes):
     [
         (None, 101, True),  # in flight
         (105, 110, True),  # answered, and not flushed yet
-        (105, 106 + 14.5, False),  # durable since long
+        (105, 106 + 10.5, False),  # durable since long
         (105, 99, False),  # it began after the loss
     ],
 )
@@ -49,6 +49,16 @@ def test_a_try_before_the_loss_is_not_explained_by_it(notes):
     write(notes, "pod-b-7-2", ("begin", 102, "r"), ("answer", 103, "r"))
     assert len(unexplained(notes, [Loss(104, 104)])) == 1
     assert unexplained(notes, [Loss(101.5, 101.5)]) == []
+
+
+def test_the_loss_of_one_engine_explains_nothing_about_another(notes):
+    write(notes, "pod-a-7-1", ("begin", 100, "r"))
+    write(notes, "pod-b-7-2", ("begin", 100, "s"))
+    write(notes, "pod-b-8-3", ("begin", 103, "r"), ("begin", 103, "s"))
+    losses = [Loss(102, 102, "pod-a")]
+    ((first, _),) = unexplained(notes, losses)
+    assert first.custom_id == "s"
+    assert may_run_again(notes, losses) == 1
 
 
 def test_without_a_loss_every_second_try_is_for_nothing(notes):
