@@ -101,7 +101,7 @@ class PieceRun:
         chunk = self.piece.chunk
         data = self.desk.source.read_range(chunk.offset, chunk.length)
         if chunk.contiguous:
-            self.numbers = frozenset(range(chunk.first_line, chunk.first_line + chunk.rows))
+            self.numbers = frozenset(chunk.line_range)
         else:
             self.numbers = frozenset(line for line, _ in chunk_lines(chunk, data))
         self.flushed = bool(self.parts.names())

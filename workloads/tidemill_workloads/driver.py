@@ -35,7 +35,7 @@ from tidemill_workloads.logs import set_up_logging
 from tidemill_workloads.manifest import finalise
 from tidemill_workloads.metrics import LiveMetrics
 from tidemill_workloads.nodes import Nodes, nodes_now
-from tidemill_workloads.outcomes import refused, say
+from tidemill_workloads.outcomes import Cut, refused, say
 from tidemill_workloads.pipeline import run_lanes
 from tidemill_workloads.progress import Snapshot
 from tidemill_workloads.rate import RateMeter
@@ -102,7 +102,7 @@ class Driver:
         return self._finalise()
 
     def _survey(self) -> Sequence[Chunk]:
-        found = survey(self.setup.claim.folder, self.setup.source, self.index)
+        found = survey(self.setup.claim.folder, self.index)
         log.info("%d of %d rows have a line", found.totals.rows, self.index.rows)
         self.base = found.totals
         self._show(Snapshot())
@@ -222,11 +222,11 @@ class Driver:
         log.info("every row was run; writing the results")
         for wait in FINALISE_WAITS:
             try:
-                return finalise(self.config, self.setup.claim, self.setup.source, self.index)
+                return finalise(self.config, self.setup.claim, self.index)
             except RowsMissing as missing:
                 log.warning("%s yet; looking again in %.0f s", missing, wait)
                 time.sleep(wait)
-        return finalise(self.config, self.setup.claim, self.setup.source, self.index)
+        return finalise(self.config, self.setup.claim, self.index)
 
     def _too_many(self, failed: int) -> bool:
         bound = self.config.max_failed_rows
@@ -237,7 +237,8 @@ class Driver:
         message = f"{failed} rows failed, more than spec.maxFailedRows ({self.config.max_failed_rows}) allows."
         log.warning("%s The rest is not run.", message)
         setup = self.setup
-        return finish(self.config, setup.claim, setup.source, self.index, Reason.TOO_MANY_ROWS_FAILED, message)
+        cut = Cut(Reason.TOO_MANY_ROWS_FAILED, message)
+        return finish(self.config, setup.claim, setup.source, self.index, cut)
 
     def _show(self, figures: Snapshot) -> None:
         total = self.index.rows

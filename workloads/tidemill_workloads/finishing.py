@@ -4,6 +4,9 @@ Needs no Ray, no engine and no worker. Runs in the entry point's own process for
 window is over, and in the driver for one with too many failed rows. The lines go straight into the joined files, so a
 kill at any moment leaves the parts as they were and the next attempt begins anew.
 
+An end waits for its output only. Where the input cannot be read any more, or is another one, the chunk index still
+tells how many rows there are and on which lines: they get their error lines without a custom_id, which is said.
+
 Rows that were not run count as failed, and apart as `unanswered`, in the manifest and in the message. The codes are
 those of the OpenAI Batch API, `batch_expired` and `batch_cancelled`.
 """
@@ -11,16 +14,19 @@ those of the OpenAI Batch API, `batch_expired` and `batch_cancelled`.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from tidemill_api.conditions import Reason
 from tidemill_api.job_contract import Outcome, OutputURIs
+from tidemill_workloads.errors import JobRefused
+from tidemill_workloads.http_input import standing_copy
 from tidemill_workloads.identity import Claim, belongs_to
 from tidemill_workloads.index import read_index
 from tidemill_workloads.locations import open_input, open_output
-from tidemill_workloads.manifest import Ending, finalise, standing_outcome
+from tidemill_workloads.manifest import finalise, standing_outcome
 from tidemill_workloads.metrics import LiveMetrics
 from tidemill_workloads.outcomes import Cut
 from tidemill_workloads.output_lines import error_payload
@@ -30,7 +36,7 @@ from tidemill_workloads.storage import input_changed
 from tidemill_workloads.validation_report import VALIDATION_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from tidemill_api.job_contract import JobConfig
     from tidemill_workloads.index import Chunk, Index
@@ -47,7 +53,7 @@ def end_job(config: JobConfig) -> Outcome:
     """Ends a job whose `ending` is set, from whatever its output folder holds; never validates.
 
     A manifest that stands wins. Where no input was validated there are no rows to speak of and no file is written.
-    Raises JobRefused, and Superseded where a newer attempt is at work.
+    Raises JobRefused where the output cannot be used, and Superseded where a newer attempt is at work.
     """
     cut = CUTS[str(config.ending)]
     folder = open_output(config.output_uri, config.mounts)
@@ -64,10 +70,7 @@ def end_job(config: JobConfig) -> Outcome:
     metrics = LiveMetrics(config)
     metrics.phase("finalising")
     metrics.serve()
-    source = open_input(config.input_uri, config.mounts, config.allow_loopback_input).settled(folder)
-    if source.identity.state != index.state:
-        raise input_changed(config.input_uri)
-    return finish(config, claim, source, index, cut.reason, cut.message)
+    return finish(config, claim, _source(config, folder, index), index, cut)
 
 
 def _nothing_run(cut: Cut, folder: Folder | None) -> Outcome:
@@ -76,36 +79,81 @@ def _nothing_run(cut: Cut, folder: Folder | None) -> Outcome:
     return Outcome(reason=cut.reason, message=message, output=OutputURIs(validation=validation))
 
 
-def finish(config: JobConfig, claim: Claim, source: Input, index: Index, reason: Reason, message: str) -> Outcome:
+def _source(config: JobConfig, folder: Folder, index: Index) -> Input | JobRefused:
+    """The input that the index belongs to, or why it cannot be read any more."""
+    copy = standing_copy(config.input_uri, index.state, folder)
+    if copy is not None:
+        return copy
+    try:
+        source = open_input(config.input_uri, config.mounts, config.allow_loopback_input).settled(folder)
+    except JobRefused as refusal:
+        return refusal
+    return source if source.identity.state == index.state else input_changed(config.input_uri)
+
+
+def finish(config: JobConfig, claim: Claim, source: Input | JobRefused, index: Index, cut: Cut) -> Outcome:
     """Writes an error line for every row without a line, the joined files and the manifest.
 
-    `message` is one sentence that says why, without counts. Nobody may be writing parts any more. Raises JobRefused
-    (InputChanged: a row's custom_id stands in the input only) and Superseded.
+    `source` is the input, or why it cannot be read. Nobody may be writing parts any more. Raises JobRefused where the
+    output cannot be used, and Superseded.
     """
-    cut = Cut(reason, message)
-    unanswered = _Unanswered(source, cut, f"{config.namespace}/{config.name} {config.output_uri}")
-    return finalise(config, claim, source, index, Ending(cut, unanswered.lines))
+    job = f"{config.namespace}/{config.name} {config.output_uri}"
+    return finalise(config, claim, index, _Unanswered(source, cut, job))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Unanswered:
-    """Makes the lines of rows that were not run: the same ones each time, so that attempts agree."""
+    """An `Ending` that makes the lines of rows which were not run: the same ones each time, so that attempts agree.
 
-    source: Input
-    cut: Cut
+    An input that could not be read once is not asked again, since each time may take minutes.
+    """
+
+    source: Input | JobRefused
+    why: Cut
     job: str
+    nameless: int = 0
+
+    @property
+    def cut(self) -> Cut:
+        """Why the job ends, and what is not known of its rows."""
+        if not isinstance(self.source, JobRefused) or not self.nameless:
+            return self.why
+        cause = self.source.message.partition(";")[0]
+        lacking = f"The lines of {self.nameless} rows lack their custom_id, since the input cannot be read ({cause})."
+        return replace(self.why, message=f"{self.why.message} {lacking}")
 
     def lines(self, chunk: Chunk, answered: Collection[int]) -> Iterator[PartLine]:
-        code, message = self._error()
-        data = self.source.read_range(chunk.offset, chunk.length)
-        for row in chunk_rows(chunk, data, set(answered)):
-            identifier = blake2b(f"{self.job} {row.line}".encode(), digest_size=16).hexdigest()
-            payload = error_payload(identifier, row.custom_id or None, code, message)
-            yield PartLine(row.line, ERROR, 0, 0, 0, payload)
+        """See `Ending`."""
+        code, message = _error(self.why)
+        for line, custom_id in self._rows(chunk, answered):
+            identifier = blake2b(f"{self.job} {line}".encode(), digest_size=16).hexdigest()
+            where = f" {_place(chunk, line)}" if custom_id is None else ""
+            yield PartLine(line, ERROR, 0, 0, 0, error_payload(identifier, custom_id or None, code, message + where))
 
-    def _error(self) -> tuple[str, str]:
-        if self.cut.reason == Reason.EXPIRED:
-            return "batch_expired", "This request could not be executed before the completion window expired."
-        if self.cut.reason == Reason.CANCELLED:
-            return "batch_cancelled", "This request was cancelled before it was executed."
-        return "batch_cancelled", f"This request was not executed, the job had ended: {self.cut.message}"
+    def _rows(self, chunk: Chunk, answered: Collection[int]) -> Iterable[tuple[int, str | None]]:
+        """Line and custom_id of the rows that have no line; None where the input cannot tell the custom_id."""
+        try:
+            if not isinstance(self.source, JobRefused):
+                data = self.source.read_range(chunk.offset, chunk.length)
+                return [(row.line, row.custom_id) for row in chunk_rows(chunk, data, set(answered))]
+        except JobRefused as refusal:
+            log.warning("rows that were not run get lines without their custom_id: %s", refusal.message)
+            self.source = refusal
+        self.nameless += (rows := chunk.rows - len(answered))
+        free = (line for line in chunk.line_range if line not in answered)
+        return [(line, None) for line in islice(free, rows)]
+
+
+def _place(chunk: Chunk, line: int) -> str:
+    lines = chunk.line_range
+    where = f"line {line}" if chunk.contiguous else f"one of the lines {lines[0]} to {lines[-1]}"
+    return f"It stands on {where} of the input, which cannot be read any more, so its custom_id is not known."
+
+
+def _error(cut: Cut) -> tuple[str, str]:
+    """Code and message of the line of a row that was not run."""
+    if cut.reason == Reason.EXPIRED:
+        return "batch_expired", "This request could not be executed before the completion window expired."
+    if cut.reason == Reason.CANCELLED:
+        return "batch_cancelled", "This request was cancelled before it was executed."
+    return "batch_cancelled", f"This request was not executed, the job had ended: {cut.message}"

@@ -126,15 +126,34 @@ def _total(response: urllib3.BaseHTTPResponse) -> int | None:
     return int(found[1]) if found else None
 
 
+def standing_copy(url: str, state: tuple[int, int, str], folder: Folder) -> Input | None:
+    """The copy of the input in that `state` (`InputIdentity.state`) that stands in `folder`, or None."""
+    size, mtime_ns, etag = state
+    for said in (size, 0):  # a server need not say the size, which is 0 then
+        identity = InputIdentity(url, said, mtime_ns, etag)
+        content = folder.read(_note(identity))
+        if content is not None:
+            return _copy_in(folder, content, identity)
+    return None
+
+
+def _note(identity: InputIdentity) -> str:
+    """The name of the note that tells where the copy of an input in that state is."""
+    return f"{COPIES}/{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}.json"
+
+
 def _copied(source: HttpInput, folder: Folder) -> Input:
     """The input's copy in `folder`, made by whoever is first."""
-    state = hashlib.sha256(repr(source.identity).encode()).hexdigest()[:16]
-    note = f"{COPIES}/{state}.json"
+    note = _note(source.identity)
     content = folder.read(note)
     if content is None:
         content = _copy(source, folder, note)
-    copy = folder.pin(f"{COPIES}/{json.loads(content)['name']}")
-    return CopiedInput(copy, replace(source.identity, size=copy.identity.size))
+    return _copy_in(folder, content, source.identity)
+
+
+def _copy_in(folder: Folder, note: bytes, identity: InputIdentity) -> Input:
+    copy = folder.pin(f"{COPIES}/{json.loads(note)['name']}")
+    return CopiedInput(copy, replace(identity, size=copy.identity.size))
 
 
 def _copy(source: HttpInput, folder: Folder, note: str) -> bytes:

@@ -39,6 +39,11 @@ class Chunk(msgspec.Struct, frozen=True, array_like=True):
     rows: int
 
     @property
+    def line_range(self) -> range:
+        """The numbers of its lines, blank ones too."""
+        return range(self.first_line, self.first_line + self.lines)
+
+    @property
     def contiguous(self) -> bool:
         """Whether every line of the chunk is a row, so that line numbers need no look at the input."""
         return self.lines == self.rows

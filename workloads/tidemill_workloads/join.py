@@ -2,7 +2,7 @@
 
 This is where "exactly once" is made: however often a row was run, the first line in the parts' order counts, and a
 row without one stops the join, unless the caller has lines for such rows. Streams chunk by chunk, reading a few ahead;
-memory does not grow with the input.
+memory does not grow with the input, which is not read: the index tells how many rows a chunk has.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 
 from tidemill_workloads.errors import RowsMissing
 from tidemill_workloads.parts import RESULT, ChunkParts, PartLine
-from tidemill_workloads.rows import chunk_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
     from tidemill_workloads.index import Chunk, Index
-    from tidemill_workloads.storage import Folder, Input, Writing
+    from tidemill_workloads.storage import Folder, Writing
 
     Fill = Callable[[Chunk, Collection[int]], Iterable[PartLine]]
     """Lines for the rows of a chunk that are not among the line numbers given."""
@@ -77,33 +76,24 @@ class Survey:
     unfinished: list[Chunk] = field(default_factory=list)
 
 
-def survey(folder: Folder, source: Input, index: Index) -> Survey:
+def survey(folder: Folder, index: Index) -> Survey:
     """Counts the rows that have a line and names the chunks that have rows without one."""
     found = Survey()
-    for chunk, answered in _answered(folder, source, index.chunks):
+    for chunk, answered in _answered(folder, index.chunks):
         found.totals.add(answered.values())
         if len(answered) < chunk.rows:
             found.unfinished.append(chunk)
     return found
 
 
-def line_numbers(source: Input, chunk: Chunk) -> Collection[int]:
-    """The line numbers of a chunk's rows. Reads the input only where blank lines stand between them."""
-    if chunk.contiguous:
-        return range(chunk.first_line, chunk.first_line + chunk.rows)
-    return {line for line, _ in chunk_lines(chunk, source.read_range(chunk.offset, chunk.length))}
-
-
-def join(
-    folder: Folder, source: Input, index: Index, results: Writing, errors: Writing, fill: Fill | None = None
-) -> Totals:
+def join(folder: Folder, index: Index, results: Writing, errors: Writing, fill: Fill | None = None) -> Totals:
     """Writes every row's line to one of the two files; a row without one gets the line that `fill` has for it.
 
     Raises RowsMissing, naming all chunks that lack a line.
     """
     totals = Totals()
     lacking: list[int] = []
-    for chunk, answered in _answered(folder, source, index.chunks):
+    for chunk, answered in _answered(folder, index.chunks):
         totals.add(answered.values())
         lines = answered
         if fill is not None and len(answered) < chunk.rows:
@@ -119,13 +109,13 @@ def join(
     return totals
 
 
-def _answered(folder: Folder, source: Input, chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, dict[int, PartLine]]]:
+def _answered(folder: Folder, chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, dict[int, PartLine]]]:
     """The line that counts for each row of each chunk that has one, chunk by chunk in order."""
 
     def read(chunk: Chunk) -> dict[int, PartLine]:
         parts = ChunkParts(folder, chunk.number)
         names = parts.names()
-        return parts.answered(line_numbers(source, chunk), names) if names else {}
+        return parts.answered(chunk.line_range, names) if names else {}
 
     with ThreadPoolExecutor(READ_AHEAD, "join") as pool:
         ahead = deque[tuple["Chunk", Future[dict[int, PartLine]]]]()

@@ -18,6 +18,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Self
 
+from tidemill_api.conditions import Reason
 from tidemill_workloads.errors import JobRefused
 from tidemill_workloads.storage import TEMPORARY_PREFIX, InputIdentity, Writing, input_changed, output_not_writable
 
@@ -62,7 +63,8 @@ class LocalInput:
         return cls(path, InputIdentity(uri, state.st_size, state.st_mtime_ns))
 
     def open(self) -> BinaryIO:
-        file = self.path.open("rb", buffering=BUFFER_BYTES)
+        with self._there():
+            file = self.path.open("rb", buffering=BUFFER_BYTES)
         try:
             self._check(file)
         except JobRefused:
@@ -71,7 +73,7 @@ class LocalInput:
         return file
 
     def read_range(self, offset: int, length: int) -> bytes:
-        with self.path.open("rb", buffering=0) as file:
+        with self._there(), self.path.open("rb", buffering=0) as file:
             self._check(file)
             file.seek(offset)
             data = bytearray()
@@ -83,6 +85,15 @@ class LocalInput:
 
     def settled(self, folder: Folder) -> LocalInput:
         return self
+
+    @contextlib.contextmanager
+    def _there(self) -> Iterator[None]:
+        """Turns the file's absence into JobRefused: it was there when it was pinned."""
+        try:
+            yield
+        except FileNotFoundError:
+            message = f"spec.input.uri: {self.identity.uri} is not there any more; put the file back"
+            raise JobRefused(Reason.INPUT_NOT_FOUND, message) from None
 
     def _check(self, file: io.IOBase | BinaryIO) -> None:
         state = os.fstat(file.fileno())

@@ -9,7 +9,7 @@ import json
 import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tidemill_api.conditions import Reason
 from tidemill_api.job_contract import Outcome, OutputURIs, RowCounts, TokenCounts
@@ -23,24 +23,29 @@ from tidemill_workloads.storage import COPIES
 from tidemill_workloads.validation_report import VALIDATION_FILE
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
     from tidemill_api.job_contract import JobConfig
     from tidemill_workloads.identity import Claim
-    from tidemill_workloads.index import Index
-    from tidemill_workloads.join import Fill
+    from tidemill_workloads.index import Chunk, Index
     from tidemill_workloads.outcomes import Cut
-    from tidemill_workloads.storage import Folder, Input, Writing
+    from tidemill_workloads.parts import PartLine
+    from tidemill_workloads.storage import Folder, Writing
 
 MANIFEST_FILE = "manifest.json"
 FORMAT_VERSION = 2
 """2 tells reason and message; a file of version 1 has only the counts that they follow from."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """A job cut short: why, and the lines of the rows that were not run."""
+class Ending(Protocol):
+    """A job cut short."""
 
-    cut: Cut
-    fill: Fill
+    @property
+    def cut(self) -> Cut:
+        """Why; asked for when every line is written."""
+
+    def lines(self, chunk: Chunk, answered: Collection[int]) -> Iterable[PartLine]:
+        """The lines of the chunk's rows that were not run: of those that are not on the lines `answered`."""
 
 
 class _Finished(Exception):  # noqa: N818 - not an error: another attempt was quicker
@@ -54,7 +59,7 @@ class _Joined:
     errors: Writing
 
 
-def finalise(config: JobConfig, claim: Claim, source: Input, index: Index, ending: Ending | None = None) -> Outcome:
+def finalise(config: JobConfig, claim: Claim, index: Index, ending: Ending | None = None) -> Outcome:
     """Joins the parts, writes the files and then the manifest, and removes what is no longer needed.
 
     Rows without a line get the lines of `ending`. Raises RowsMissing where there are such rows and it is None,
@@ -63,7 +68,7 @@ def finalise(config: JobConfig, claim: Claim, source: Input, index: Index, endin
     folder = claim.folder
     claim.check()
     try:
-        joined = _join(claim, source, index, ending)
+        joined = _join(claim, index, ending)
     except (RowsMissing, _Finished):
         if (outcome := standing_outcome(folder)) is not None:
             return outcome  # another attempt has finished meanwhile, and the parts that are missing went with it
@@ -75,11 +80,11 @@ def finalise(config: JobConfig, claim: Claim, source: Input, index: Index, endin
     return outcome
 
 
-def _join(claim: Claim, source: Input, index: Index, ending: Ending | None) -> _Joined:
+def _join(claim: Claim, index: Index, ending: Ending | None) -> _Joined:
     """The two files, whole and in their place, or as they were."""
     folder = claim.folder
     with folder.writing(RESULTS_FILE) as results, folder.writing(ERRORS_FILE) as errors:
-        totals = join(folder, source, index, results, errors, ending.fill if ending else None)
+        totals = join(folder, index, results, errors, ending.lines if ending else None)
         claim.check()
         if folder.exists(MANIFEST_FILE):  # parts go only after it stands: rows may have seemed to be missing
             raise _Finished

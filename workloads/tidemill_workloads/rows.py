@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from tidemill_workloads.index import Chunk
+    from tidemill_workloads.storage import Input
 
 BLANK = b" \t\r\n\v\f"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -53,6 +54,13 @@ def chunk_lines(chunk: Chunk, data: bytes) -> Iterator[tuple[int, bytes]]:
     for line, raw in enumerate(data.split(b"\n"), start=chunk.first_line):
         if stripped := content(raw, line):
             yield line, stripped
+
+
+def line_numbers(source: Input, chunk: Chunk) -> Collection[int]:
+    """The line numbers of a chunk's rows. Reads the input only where blank lines stand between them."""
+    if chunk.contiguous:
+        return chunk.line_range
+    return {line for line, _ in chunk_lines(chunk, source.read_range(chunk.offset, chunk.length))}
 
 
 def chunk_rows(chunk: Chunk, data: bytes, skip: set[int]) -> list[Row]:

@@ -130,7 +130,7 @@ def public(uri: str) -> str:
     if not on_server(uri):
         return uri
     before, mark, _ = uri.partition("?")
-    return re.sub(r"://[^/@]*@", "://", before) + ("?..." if mark else "")
+    return re.sub(r"://[^/]*@", "://", before) + ("?..." if mark else "")
 
 
 def on_server(uri: str) -> bool:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tidemill_workloads.join import line_numbers
 from tidemill_workloads.ledger import DEADLY_STRIKES, Ledger, Level, Piece, Suspect, Work, groups_of, pieces_of
 from tidemill_workloads.parts import STARTED, ChunkParts
+from tidemill_workloads.rows import line_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -17,6 +17,7 @@ from tidemill_workloads.identity import Claim
 from tidemill_workloads.index import Chunk, Index
 from tidemill_workloads.join import ERRORS_FILE, RESULTS_FILE, survey
 from tidemill_workloads.manifest import standing_outcome
+from tidemill_workloads.outcomes import Cut
 from tidemill_workloads.parts import ERROR, RESULT, ChunkParts
 from tidemill_workloads.resubmit import forget_preparations, take_over
 
@@ -40,8 +41,8 @@ def test_a_cancelled_job_is_complete_on_every_storage(folder: Folder, tmp_path: 
     source, index = chunks_of_two(tmp_path)
     ChunkParts(folder, 0).write("000001.a-000001.jsonl", [answered(1), answered(2, ERROR)])
     ChunkParts(folder, 2).write("000001.a-000002.jsonl", [answered(6)])
-    assert [chunk.number for chunk in survey(folder, source, index).unfinished] == [1, 2]
-    outcome = finish(job(tmp_path), Claim.next(folder), source, index, Reason.CANCELLED, "Cancelled.")
+    assert [chunk.number for chunk in survey(folder, index).unfinished] == [1, 2]
+    outcome = finish(job(tmp_path), Claim.next(folder), source, index, Cut(Reason.CANCELLED, "Cancelled."))
     assert (outcome.rows.total, outcome.rows.completed, outcome.rows.failed) == (6, 2, 4)
     assert standing_outcome(folder) == outcome
     assert [json.loads(line)["line"] for line in folder.lines(RESULTS_FILE)] == [1, 6]
@@ -51,7 +52,7 @@ def test_a_cancelled_job_is_complete_on_every_storage(folder: Folder, tmp_path: 
 
 
 def test_answered_lines_are_taken_over_on_every_storage(folder: Folder, tmp_path: Path) -> None:
-    source, index = chunks_of_two(tmp_path)
+    _source, index = chunks_of_two(tmp_path)
     line = b'{"custom_id":"r-%d","response":{"status_code":200,"body":{}},"error":null}'
     with folder.writing(RESULTS_FILE) as results:
         results.write(b"".join(line % number + b"\n" for number in (5, 1, 4)))
@@ -64,6 +65,6 @@ def test_answered_lines_are_taken_over_on_every_storage(folder: Folder, tmp_path
     found = {number: one for chunk in range(3) for number, one in ChunkParts(folder, chunk).answered(range(7)).items()}
     assert {number: one.kind for number, one in found.items()} == {1: RESULT, 4: ERROR, 5: RESULT}
     assert found[5].payload == line % 5
-    assert [chunk.number for chunk in survey(folder, source, index).unfinished] == [0, 1, 2]
+    assert [chunk.number for chunk in survey(folder, index).unfinished] == [0, 1, 2]
     forget_preparations(folder)
-    assert survey(folder, source, index).totals.rows == 0
+    assert survey(folder, index).totals.rows == 0

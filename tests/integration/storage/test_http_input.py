@@ -7,6 +7,7 @@ import logging
 import pickle
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from tidemill_api.conditions import AWAITED, Reason
 from tidemill_workloads import __main__ as entrypoint
 from tidemill_workloads import url_guard
 from tidemill_workloads.errors import JobRefused
+from tidemill_workloads.finishing import end_job
 from tidemill_workloads.http_client import HttpClient
 from tidemill_workloads.http_input import open_http
 from tidemill_workloads.identity import Claim
@@ -195,6 +197,27 @@ def test_a_signed_url_is_neither_logged_nor_written(
     written = [path.read_bytes() for path in (tmp_path / "output").rglob("*") if path.is_file()]
     assert "hush" not in caplog.text
     assert not any(b"hush" in content for content in written)
+
+
+@pytest.mark.parametrize("says_size", [True, False])
+def test_a_job_ends_with_the_names_of_all_rows_from_its_copy_when_the_server_is_gone(
+    tmp_path: Path, site: Path, says_size: bool
+) -> None:
+    class Silent(PlainHandler):
+        def send_header(self, keyword: str, value: str) -> None:
+            if says_size or keyword != "Content-Length":
+                super().send_header(keyword, value)
+
+    write_lines(site / "in.jsonl", [chat_request("a"), chat_request("b")])
+    with web_server(site, Silent) as server:
+        config = job(tmp_path, input_uri=f"{server.url}in.jsonl", allow_loopback_input=True)
+        assert isinstance(entrypoint.prepare(config), Claim)
+    begun = time.monotonic()
+    outcome = end_job(config.model_copy(update={"attempt": 2, "ending": "Cancelled"}))
+    assert (outcome.reason, outcome.rows.failed) == (Reason.CANCELLED, 2)
+    errors = (tmp_path / "output" / "errors.jsonl").read_text().splitlines()
+    assert [json.loads(line)["custom_id"] for line in errors] == ["a", "b"]
+    assert time.monotonic() - begun < 5, "a server that is gone would be waited for"
 
 
 def test_a_name_outside_of_ascii_is_asked_for_escaped(plain: WebServer, site: Path, output: Folder) -> None:

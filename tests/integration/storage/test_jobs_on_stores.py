@@ -13,11 +13,11 @@ from tidemill_workloads import __main__ as entrypoint
 from tidemill_workloads.finishing import end_job
 from tidemill_workloads.identity import Claim
 from tidemill_workloads.index import read_index
-from tidemill_workloads.join import line_numbers
 from tidemill_workloads.locations import open_input
 from tidemill_workloads.manifest import finalise
 from tidemill_workloads.object_storage import ObjectFolder
 from tidemill_workloads.parts import RESULT, ChunkParts
+from tidemill_workloads.rows import line_numbers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,6 +90,6 @@ def test_a_job_on_a_store_is_cut_short_taken_over_and_finished(home: ObjectFolde
     claim = begun(again)
     index = answer(claim, again, until=ROWS + 1)
     assert index.taken_over == 60
-    outcome: Outcome = finalise(again, claim, open_input(again.input_uri, []), index)
+    outcome: Outcome = finalise(again, claim, index)
     assert (outcome.reason, outcome.rows.completed) == (Reason.ALL_ROWS_ANSWERED, ROWS)
     assert ids(home, "second/results.jsonl") == [f"r-{number}" for number in range(ROWS)]

@@ -17,7 +17,6 @@ from tidemill_workloads import __main__ as entrypoint
 from tidemill_workloads.identity import Claim
 from tidemill_workloads.index import read_index
 from tidemill_workloads.join import ERRORS_FILE, RESULTS_FILE
-from tidemill_workloads.local_storage import LocalInput
 from tidemill_workloads.manifest import MANIFEST_FILE, finalise, standing_outcome
 from tidemill_workloads.parts import ERROR, ChunkParts
 
@@ -86,8 +85,7 @@ def finish(tmp_path: Path) -> Claim:
         kind = {2: ERROR}.get(chunk.first_line)
         lines = [answered(chunk.first_line, kind) if kind else answered(chunk.first_line)]
         ChunkParts(claim.folder, chunk.number).write("1.a-1.jsonl", lines)
-    path = tmp_path / "input.jsonl"
-    finalise(job(tmp_path), claim, LocalInput.at(path, str(path)), index)
+    finalise(job(tmp_path), claim, index)
     return claim
 
 

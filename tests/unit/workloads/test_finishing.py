@@ -22,10 +22,11 @@ from tidemill_workloads.index import read_index
 from tidemill_workloads.join import ERRORS_FILE, RESULTS_FILE
 from tidemill_workloads.local_storage import LocalFolder, LocalInput
 from tidemill_workloads.manifest import MANIFEST_FILE, finalise, standing_outcome
+from tidemill_workloads.outcomes import Cut
 from tidemill_workloads.parts import ERROR, RESULT, ChunkParts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tidemill_api.job_contract import JobConfig, Outcome
@@ -97,7 +98,7 @@ def test_a_cancelled_job_has_the_answers_there_were_and_a_line_for_every_other_r
 def test_the_lines_say_why_their_rows_were_not_run(tmp_path: Path, reason: Reason, code: str, words: str) -> None:
     claim, index = validated(tmp_path, [request("a"), b"", request("b")])
     answer(claim, index, {1: RESULT})
-    outcome = finish(job(tmp_path), claim, input_of(tmp_path), index, reason, "Why.")
+    outcome = finish(job(tmp_path), claim, input_of(tmp_path), index, Cut(reason, "Why."))
     assert outcome.reason == reason
     assert outcome.message.startswith("Why. 1 of 2 rows are answered, 1 failed, of them 1 not run: see ")
     (line,) = files(tmp_path)[ERRORS_FILE]
@@ -144,7 +145,7 @@ def test_a_job_with_every_row_answered_is_done_even_if_it_was_to_be_cut(tmp_path
 def test_the_bound_on_failed_rows_holds_at_the_very_end_too(tmp_path: Path) -> None:
     claim, index = validated(tmp_path, [request("a"), request("b")])
     answer(claim, index, {1: ERROR, 2: RESULT})
-    outcome = finalise(job(tmp_path, max_failed_rows=0), claim, input_of(tmp_path), index)
+    outcome = finalise(job(tmp_path, max_failed_rows=0), claim, index)
     assert outcome.reason == Reason.TOO_MANY_ROWS_FAILED
     assert outcome.output.results
 
@@ -184,14 +185,73 @@ def test_the_attempt_that_runs_is_stopped_by_the_one_that_ends_the_job(tmp_path:
         claim.check()
 
 
-def test_a_changed_input_is_refused_and_the_answers_stay(tmp_path: Path) -> None:
-    claim, index = validated(tmp_path, [request("a"), request("b")])
-    answer(claim, index, {1: RESULT})
-    write_lines(tmp_path / "input.jsonl", [request("other")])
-    with pytest.raises(JobRefused) as caught:
-        end_job(job(tmp_path, ending="Cancelled"))
-    assert caught.value.reason == Reason.INPUT_CHANGED
-    assert ChunkParts(claim.folder, 0).names() == ["000001.a-1.jsonl"]
+def gone(path: Path) -> str:
+    path.unlink()
+    return f"there is no file {path} on the head pod"
+
+
+def changed(path: Path) -> str:
+    write_lines(path, [request("other")])
+    return f"{path} was changed after the job began to work on it"
+
+
+@pytest.mark.parametrize("trouble", [gone, changed])
+@pytest.mark.parametrize("ending", ["Cancelled", "Expired"])
+def test_a_job_whose_input_is_no_more_ends_with_a_line_for_each_row(
+    tmp_path: Path, trouble: Callable[[Path], str], ending: str
+) -> None:
+    """Line 4 is blank: of the rows about it nobody knows any more on which line they stand."""
+    rows = [request("a"), request("b"), request("c"), b"", request("d"), request("e")]
+    claim, index = validated(tmp_path, rows)
+    answer(claim, index, {1: RESULT, 5: ERROR})
+    cause = trouble(tmp_path / "input.jsonl")
+    outcome = end_job(job(tmp_path, attempt=2, ending=ending))
+    assert (outcome.reason, outcome.rows.completed, outcome.rows.failed) == (ending, 1, 4)
+    lacking = f"The lines of 3 rows lack their custom_id, since the input cannot be read (spec.input.uri: {cause})."
+    assert lacking in outcome.message
+    written = files(tmp_path)
+    assert [line["line"] for line in written[RESULTS_FILE]] == [1]
+    errors = [line for line in written[ERRORS_FILE] if "custom_id" in line]
+    assert [line["line"] for line in written[ERRORS_FILE] if "line" in line] == [5]
+    assert [line["custom_id"] for line in errors] == [None] * 3
+    assert len({line["id"] for line in errors}) == 3
+    told = [line["error"]["message"].partition(" It stands on ")[2] for line in errors]
+    why = "of the input, which cannot be read any more, so its custom_id is not known."
+    assert told[0] == f"line 2 {why}"
+    assert all(place.endswith(why) for place in told)
+    assert entrypoint.prepare(job(tmp_path, attempt=3)) == outcome, "the end stands, whatever becomes of the input"
+
+
+def test_an_input_that_goes_while_the_job_ends_costs_the_names_of_the_rows_after_it_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim, index = validated(tmp_path, [request(f"r-{n}") for n in range(1, 5)])
+    assert len(index.chunks) == 4
+    answer(claim, index, {3: RESULT})
+    reads: list[int] = []
+    read_range = LocalInput.read_range
+
+    def read(source: LocalInput, offset: int, length: int) -> bytes:
+        if len(reads) == 1:
+            source.path.unlink()
+        reads.append(offset)
+        return read_range(source, offset, length)
+
+    monkeypatch.setattr(LocalInput, "read_range", read)
+    outcome = finish(job(tmp_path), claim, input_of(tmp_path), index, Cut(Reason.TOO_MANY_ROWS_FAILED, "Why."))
+    assert outcome.reason == Reason.TOO_MANY_ROWS_FAILED
+    assert "The lines of 2 rows lack their custom_id" in outcome.message
+    assert [line["custom_id"] for line in files(tmp_path)[ERRORS_FILE]] == ["r-1", None, None]
+    assert len(reads) == 2, "an input that is gone is not asked again"
+
+
+def test_a_job_with_a_line_for_each_row_ends_without_a_look_at_its_input(tmp_path: Path) -> None:
+    claim, index = validated(tmp_path, [request("a"), b"", request("b")])
+    answer(claim, index, {1: RESULT, 3: RESULT})
+    (tmp_path / "input.jsonl").unlink()
+    outcome = end_job(job(tmp_path, attempt=2, ending="Expired"))
+    assert outcome.reason == Reason.ALL_ROWS_ANSWERED
+    assert "custom_id" not in outcome.message
 
 
 class Killed(BaseException):
@@ -241,7 +301,7 @@ def test_finishing_gives_exactly_one_line_for_each_row(
 ) -> None:
     root = tmp_path_factory.mktemp("finish")
     claim, index, numbers = begun(root, parts, rows, blank)
-    outcome = finish(job(root), claim, input_of(root), index, reason, "Why.")
+    outcome = finish(job(root), claim, input_of(root), index, Cut(reason, "Why."))
     counted: dict[int, bytes] = {}
     for part in parts:
         counted |= {line: kind for line, kind in part.items() if line not in counted and line in numbers}
@@ -280,7 +340,7 @@ def test_killed_at_any_write_and_run_again_the_files_are_the_same(
         shutil.copytree(root / "begun", root / "output")
         mortal = Claim(MortalFolder(claim.folder, calls), claim.number)  # type: ignore[arg-type]  # delegates the rest
         with contextlib.suppress(Killed):
-            finish(job(root), mortal, input_of(root), index, reason, "Why.")
+            finish(job(root), mortal, input_of(root), index, Cut(reason, "Why."))
             assert expected is None or calls >= 7
         ended = end_again(root, job(root), index, reason)
         expected = expected or ended
@@ -291,7 +351,7 @@ def end_again(root: Path, config: JobConfig, index: Index, reason: Reason) -> tu
     """The next attempt, which nobody kills: the two files and the outcome."""
     folder = folder_at(root / "output")
     claim = Claim.next(folder)
-    outcome = standing_outcome(folder) or finish(config, claim, input_of(root), index, reason, "Why.")
+    outcome = standing_outcome(folder) or finish(config, claim, input_of(root), index, Cut(reason, "Why."))
     assert not (root / "output" / "parts").exists()
     assert not list((root / "output").glob(".tmp-*"))
     return (root / "output" / RESULTS_FILE).read_bytes(), (root / "output" / ERRORS_FILE).read_bytes(), outcome
@@ -310,12 +370,12 @@ def test_a_finish_that_comes_second_leaves_the_first_ones_files(
         if parts.chunk == 1:
             monkeypatch.setattr(ChunkParts, "names", numbers_of)
             monkeypatch.setattr(Claim, "check", lambda _: None)  # the first one had looked just before
-            finalise(job(tmp_path), claim, input_of(tmp_path), index)
+            finalise(job(tmp_path), claim, index)
         return numbers_of(parts)
 
     monkeypatch.setattr(ChunkParts, "names", names)
     monkeypatch.setattr("tidemill_workloads.join.READ_AHEAD", 1)
-    outcome = finish(job(tmp_path), later, input_of(tmp_path), index, Reason.CANCELLED, "Why.")
+    outcome = finish(job(tmp_path), later, input_of(tmp_path), index, Cut(Reason.CANCELLED, "Why."))
     assert outcome.reason == Reason.ALL_ROWS_ANSWERED
     assert len(files(tmp_path)[RESULTS_FILE]) == 2
     assert files(tmp_path)[ERRORS_FILE] == []

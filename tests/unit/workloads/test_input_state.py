@@ -6,13 +6,13 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from workload_builders import folder_at, job
+from workload_builders import folder_at, job, request, write_lines
 
-from tidemill_api.conditions import Reason
+from tidemill_api.conditions import AWAITED, Reason
 from tidemill_workloads.errors import JobRefused
 from tidemill_workloads.identity import JOB_FILE, own_folder
 from tidemill_workloads.index import INDEX_FILE, Chunk, Index, read_index, write_index
-from tidemill_workloads.storage import InputIdentity
+from tidemill_workloads.storage import InputIdentity, public
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +46,30 @@ def test_an_object_with_another_etag_is_a_changed_input(tmp_path: Path) -> None:
     with pytest.raises(JobRefused) as caught:
         own_folder(folder, config, InputIdentity(config.input_uri, 10, 0, '"two"'))
     assert caught.value.reason == Reason.INPUT_CHANGED
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("https://me:pass@files.example/in.jsonl", "https://files.example/in.jsonl"),
+        ("https://me:p@ss@files.example/in.jsonl?sig=hush&x=a@b", "https://files.example/in.jsonl?..."),
+        ("HTTP://files.example/a@b.jsonl", "HTTP://files.example/a@b.jsonl"),
+        ("s3://in/what?@where.jsonl", "s3://in/what?@where.jsonl"),
+        ("/in/what?@where.jsonl", "/in/what?@where.jsonl"),
+    ],
+)
+def test_what_may_be_said_of_a_uri_holds_neither_password_nor_signature(uri: str, said: str) -> None:
+    assert public(uri) == said
+
+
+def test_a_file_that_goes_while_it_is_read_is_awaited_by_name(tmp_path: Path) -> None:
+    source = write_lines(tmp_path / "in.jsonl", [request("a")])
+    (tmp_path / "in.jsonl").unlink()
+    for read in (source.open, lambda: source.read_range(0, 1)):
+        with pytest.raises(JobRefused) as caught:
+            read()
+        assert (caught.value.reason, caught.value.reason in AWAITED) == (Reason.INPUT_NOT_FOUND, True)
+        assert caught.value.message == f"spec.input.uri: {tmp_path}/in.jsonl is not there any more; put the file back"
 
 
 def test_the_job_file_of_a_local_input_reads_as_before_etags(tmp_path: Path) -> None:

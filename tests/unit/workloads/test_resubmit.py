@@ -59,7 +59,7 @@ def prepared(root: Path, ids: Iterable[str], **changes: Any) -> tuple[Claim, Ind
 def answer_the_rest(claim: Claim, index: Index, source: LocalInput) -> list[int]:
     """Answers every row that has no line; the line numbers of those rows."""
     ran = []
-    for chunk in survey(claim.folder, source, index).unfinished:
+    for chunk in survey(claim.folder, index).unfinished:
         parts = ChunkParts(claim.folder, chunk.number)
         numbers = set(range(chunk.first_line, chunk.first_line + chunk.rows))
         rest = sorted(numbers - parts.answered(numbers).keys())
@@ -74,7 +74,7 @@ def test_only_rows_without_a_2xx_line_are_run_and_the_files_are_the_whole_merged
     claim, index, source = prepared(tmp_path, ["a", "b", "c", "d"], resubmit_of_uri=uri)
     assert index.taken_over == 2
     assert answer_the_rest(claim, index, source) == [2, 4]
-    outcome = finalise(config, claim, source, index)
+    outcome = finalise(config, claim, index)
     assert outcome.reason == Reason.ALL_ROWS_ANSWERED
     assert outcome.message == "All 4 rows are answered (2 of them taken over)."
     assert (outcome.tokens.prompt, outcome.tokens.completion) == (6, 4), "tokens of this job only"
@@ -92,9 +92,9 @@ def test_a_killed_take_over_is_repeated_even_on_a_mended_input(tmp_path: Path) -
     claim, index, _ = prepared(tmp_path, ["a", "b"], resubmit_of_uri=uri)
     (tmp_path / "output" / "index" / "chunks.jsonl").unlink()  # as if killed just before it was written
     ChunkParts(claim.folder, 0).write("000001.a-1.jsonl", [answered(9)])
-    claim, index, source = prepared(tmp_path, ["new", "b", "a"], resubmit_of_uri=uri, attempt=2)
+    claim, index, _source = prepared(tmp_path, ["new", "b", "a"], resubmit_of_uri=uri, attempt=2)
     assert index.taken_over == 2
-    assert [chunk.first_line for chunk in survey(claim.folder, source, index).unfinished] == [1]
+    assert [chunk.first_line for chunk in survey(claim.folder, index).unfinished] == [1]
     assert "000001.a-1.jsonl" in ChunkParts(claim.folder, 0).names(), "what was answered is never removed"
 
 
@@ -106,12 +106,12 @@ def test_lines_that_are_no_results_are_skipped_and_counted(
     broken += [result("b").replace(b"text", b"t\xff"), b'{"custom_id":"b","response":null}']
     fine = [b"", result("b", 500), result("a") + b"\r", result("a")]
     uri = earlier_at(tmp_path, [*broken, *fine])
-    claim, index, source = take(tmp_path, uri, ["a", "b"])
+    claim, index, _source = take(tmp_path, uri, ["a", "b"])
     assert index.taken_over == 1
     assert f"{len(broken)} lines are no results" in caplog.text
     (line,) = ChunkParts(claim.folder, 0).lines()
     assert line.payload == result("a")
-    assert survey(claim.folder, source, index).totals.rows == 1
+    assert survey(claim.folder, index).totals.rows == 1
 
 
 def take(root: Path, uri: str, ids: list[str]) -> tuple[Claim, Index, LocalInput]:
@@ -132,7 +132,7 @@ def test_the_time_of_an_answer_is_the_bodys_own_or_unknown(tmp_path: Path, creat
 def test_a_bad_line_stays_one_whatever_the_earlier_job_answered(tmp_path: Path) -> None:
     """Validation's own error line for a row counts before a line that would be taken over."""
     earlier_at(tmp_path, [result("a"), result("b")])
-    source = write_lines(tmp_path / "input.jsonl", [request("a"), request("b")])
+    write_lines(tmp_path / "input.jsonl", [request("a"), request("b")])
     folder = folder_at(tmp_path / "output")
     index = Index(1, 1, 2, (Chunk(0, 0, 1, 1, 2, 2),), invalid=1)
     ChunkParts(folder, 0).write("000000.validation-000001.jsonl", [answered(2, ERROR)])
@@ -143,7 +143,7 @@ def test_a_bad_line_stays_one_whatever_the_earlier_job_answered(tmp_path: Path) 
     answers = ChunkParts(folder, 0).answered([1, 2])
     assert (answers[1].kind, answers[2].kind) == (RESULT, ERROR)
     forget_preparations(folder)
-    assert survey(folder, source, index).totals.rows == 0
+    assert survey(folder, index).totals.rows == 0
 
 
 def turn_into_a_folder(root: Path) -> None:
@@ -234,6 +234,6 @@ def test_any_order_of_the_earlier_lines_gives_each_row_its_own_line_once(
     assert {number: line.payload for number, line in found.items()} == expected
     assert index.taken_over == len(expected)
     answer_the_rest(claim, index, source)
-    finalise(job(root, resubmit_of_uri=uri), claim, source, index)
+    finalise(job(root, resubmit_of_uri=uri), claim, index)
     assert (root / "output" / ERRORS_FILE).read_bytes() == b""
     assert (root / "output" / RESULTS_FILE).read_bytes().count(b"\n") == rows

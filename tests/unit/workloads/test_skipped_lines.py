@@ -43,13 +43,13 @@ def skipping(source: LocalInput, claim: Claim, plan: Plan = PLAN) -> Index:
 
 def files(root: Path, source: LocalInput, claim: Claim, index: Index) -> tuple[list[Any], list[Any]]:
     """Answers every row that has no line yet; then results and errors as they are joined."""
-    for chunk in survey(claim.folder, source, index).unfinished:
+    for chunk in survey(claim.folder, index).unfinished:
         parts = ChunkParts(claim.folder, chunk.number)
         have = set(parts.answered(range(chunk.first_line, chunk.first_line + chunk.lines)))
         rows = chunk_rows(chunk, source.read_range(chunk.offset, chunk.length), have)
         parts.write("000001.worker-000001.jsonl", [answered(row.line) for row in rows])
     with claim.folder.writing("results.jsonl") as results, claim.folder.writing("errors.jsonl") as errors:
-        join(claim.folder, source, index, results, errors)
+        join(claim.folder, index, results, errors)
     read = ((root / name).read_text().splitlines() for name in ("results.jsonl", "errors.jsonl"))
     results_lines, error_lines = ([json.loads(line) for line in lines] for lines in read)
     return results_lines, error_lines
@@ -80,7 +80,7 @@ def test_a_chunk_of_bad_lines_only_is_no_work_for_anybody(tmp_path: Path) -> Non
     lines: list[Any] = [b"{"] * 40 + [request(f"r-{number}") for number in range(40)]
     source, claim = write_lines(tmp_path / "in.jsonl", lines), claim_at(tmp_path / "out")
     index = skipping(source, claim)
-    unfinished = survey(claim.folder, source, index).unfinished
+    unfinished = survey(claim.folder, index).unfinished
     assert 0 < len(unfinished) < len(index.chunks)
     assert sum(chunk.rows for chunk in unfinished) >= 40
 
@@ -129,7 +129,7 @@ def test_a_line_too_long_to_hold_is_a_chunk_that_nobody_reads(tmp_path: Path, mo
     index = skipping(source, claim)
     assert sum(chunk.rows for chunk in index.chunks) == index.rows == 103
     assert sum(chunk.length for chunk in index.chunks) == source.identity.size
-    for chunk in survey(claim.folder, source, index).unfinished:
+    for chunk in survey(claim.folder, index).unfinished:
         assert chunk.length < 1 << 20
     results, errors = files(tmp_path / "out", source, claim, index)
     assert len(results) == 100
