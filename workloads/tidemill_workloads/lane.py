@@ -43,6 +43,9 @@ LONGEST_LOOK_AHEAD_SECONDS = 2.0
 """Beside the rows in flight a lane holds what its engine answers in twice the time that new work takes to come, so
 that it never drains, but no more than this, so that late workers find work."""
 
+MOST_ROWS_AHEAD = 8192
+"""Nor more rows than this: where storage is slower than the engine, new work waits behind the work before it and comes
+the later the more of it is asked for, which would feed itself and only take memory."""
 
 EMPTY_LOOK_SECONDS = 0.05
 """How often a suspect looks whether the engine is empty yet; only rows of dropped work make it wait."""
@@ -170,7 +173,8 @@ class Lane:
         if now - since >= REPORT_SECONDS:
             self._rate = (answered - then) / (now - since) if since else 0.0
             self._rated = (now, answered)
-        return max(1, self.pump.slots // 4, int(self._rate * min(2 * self._delay, LONGEST_LOOK_AHEAD_SECONDS)))
+        ahead = self._rate * min(2 * self._delay, LONGEST_LOOK_AHEAD_SECONDS)
+        return max(1, self.pump.slots // 4, min(int(ahead), MOST_ROWS_AHEAD))
 
     def _start(self, work: Work, asked: float) -> None:
         condemned = work.level == Level.CONDEMNED
@@ -203,8 +207,11 @@ class Lane:
             await asyncio.sleep(EMPTY_LOOK_SECONDS)
 
     def _begin(self, entry: WorkRun) -> list[list[Row]]:
-        """In a thread: reads the rows, and marks the work as begun before an engine sees any of them."""
-        rows = [run.load() for run in entry.pieces]
+        """In a thread: reads the rows, and marks the work as begun before an engine sees any of them.
+
+        Work that was dropped while it waited for the thread is not read: answers wait to be written behind it.
+        """
+        rows = [[] if run.dropped else run.load() for run in entry.pieces]
         if any(rows) and entry.work.level != Level.CONDEMNED:
             marker = f"{STARTED}/{self.desk.file_name('json')}"
             self.desk.claim.folder.create(marker, marker_of(entry.work))
@@ -213,7 +220,7 @@ class Lane:
 
     async def _end(self, entry: WorkRun) -> None:
         for run in entry.pieces:
-            await run.flush(last=True)
+            await run.flush(last=not run.dropped)
         if entry.marker:
             await asyncio.to_thread(self.desk.claim.folder.delete, entry.marker)
 

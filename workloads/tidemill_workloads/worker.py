@@ -13,6 +13,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,6 @@ from tidemill_workloads.watchdog import driver_stall_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from concurrent.futures import Future
 
     from tidemill_workloads.identity import Claim
     from tidemill_workloads.ledger import Suspect
@@ -45,6 +45,9 @@ REFUSAL_SECONDS = 60.0
 failure of one actor ends all others at once."""
 
 LOADING_REPORT_SECONDS = 5 * REPORT_SECONDS
+
+STORAGE_THREADS = 16
+"""Reads and writes at once, whatever the node's cores: a store may take seconds for each, and they only wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +81,18 @@ class RemoteHead:
         await asyncio.wrap_future(self.actor.died.remote(writer, in_flight).future())
 
 
-def await_engine(started: Future[None], limit: float, loading: Callable[[], object]) -> None:
-    """Waits for an engine that loads, calling `loading` every few seconds.
+def came(started: Future[None], limit: float, loading: Callable[[], object]) -> bool:
+    """Waits for an engine that loads, calling `loading` every few seconds; False where it takes over `limit` seconds.
 
-    Raises what its start raises, and EngineDead where it has neither started nor failed after `limit` seconds.
+    Raises what its start raises.
     """
     begun = time.monotonic()
-    while True:
-        try:
-            return started.result(LOADING_REPORT_SECONDS)
-        except TimeoutError:
-            if started.done():  # it came just now, or the time-out is the engine's own
-                return started.result()
+    while not wait([started], LOADING_REPORT_SECONDS).done:
         if time.monotonic() - begun > limit:
-            raise EngineDead(f"the engine has been loading for {limit:.0f} s and is taken for hung")
+            return False
         loading()
+    started.result()
+    return True
 
 
 class EngineWorker:
@@ -106,6 +106,7 @@ class EngineWorker:
         writer = Writer(self._desk.writer, context.get_actor_id() or "", context.get_node_id())
         ray.get(coordinator.hello.remote(writer))
         self._loop = uvloop.new_event_loop()
+        self._loop.set_default_executor(ThreadPoolExecutor(STORAGE_THREADS, "storage"))
         threading.Thread(target=self._loop.run_forever, name="engine-loop", daemon=True).start()
         self._load(setup)
 
@@ -116,15 +117,15 @@ class EngineWorker:
 
     def _load(self, setup: WorkerSetup) -> None:
         started = asyncio.run_coroutine_threadsafe(self._start(setup), self._loop)
+        limit = driver_stall_seconds()
         try:
-            await_engine(started, driver_stall_seconds(), self._coordinator.loading.remote)
+            loaded = came(started, limit, self._coordinator.loading.remote)
         except JobRefused as refusal:
             self._refuse(refusal)
             raise
-        except EngineDead:
-            log.exception("this worker ends, and Ray starts another")
+        if not loaded:
+            log.error("the engine has been loading for %.0f s and hangs; this worker ends, Ray starts another", limit)
             os.kill(os.getpid(), signal.SIGKILL)
-            raise
 
     async def _start(self, setup: WorkerSetup) -> None:
         engine = create_engine(setup.settings)

@@ -7,6 +7,7 @@ import contextlib
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from lane_world import LaneWorld, PoisonedEngine, RecordingEngine
 from workload_builders import claim_at
 
-from tidemill_workloads.chunk_run import DEADLY_CODE
+from tidemill_workloads.chunk_run import DEADLY_CODE, PieceRun
 from tidemill_workloads.coordinator import LOST_SECONDS, Message, Writer
 from tidemill_workloads.errors import EngineDead
 from tidemill_workloads.identity import Claim
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tidemill_workloads.coordinator import Coordinator
+    from tidemill_workloads.rows import Row
 
 NAMES = [f"r-{number:03d}" for number in range(200)]
 
@@ -67,6 +69,28 @@ async def test_a_lane_takes_no_more_than_keeps_its_engine_full(tmp_path: Path) -
         await asyncio.sleep(0.002)
     assert engine.most_at_once == 8
     assert most <= 8 + 1600 * 0.05 + 5, "a rate over a short while may read high"
+
+
+async def test_a_store_slower_than_the_engine_does_not_make_a_lane_hoard_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The longer work takes to come the more is asked for, and the more is asked for the longer it takes to come."""
+    monkeypatch.setattr("tidemill_workloads.lane.MOST_ROWS_AHEAD", 20)
+    create = LocalFolder.create
+
+    def slow(folder: LocalFolder, name: str, data: bytes) -> bool:
+        time.sleep(0.02)
+        return create(folder, name, data)
+
+    monkeypatch.setattr(LocalFolder, "create", slow)
+    world = LaneWorld(tmp_path, [f"r-{number:04d}" for number in range(2000)], rows_each=10, slots=8)
+    task = asyncio.create_task(world.lane(RecordingEngine(0)).run())
+    most = 0
+    while not task.done():
+        held = sum(work.rows for works in world.coordinator.ledger.held.values() for work in works.values())
+        most = max(most, held)
+        await asyncio.sleep(0.002)
+    assert most < 200, "without a bound it takes nearly all of the 2,000"
 
 
 async def test_the_rows_of_a_lost_worker_run_before_all_others(tmp_path: Path) -> None:
@@ -255,6 +279,31 @@ async def test_a_store_that_is_down_does_not_hold_up_a_stop(tmp_path: Path, monk
         world.coordinator.stopping = True
         await asyncio.wait_for(task, 3)
         assert [report.stopped for _, report in world.coordinator.board.reports.values()] == [True]
+
+
+async def test_a_stop_reads_nothing_more_before_it_writes_what_was_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Work waits for one of two threads; what is answered would wait behind it, while a stop has seconds."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+    load, loads = PieceRun.load, []
+
+    def slow(run: PieceRun) -> list[Row]:
+        loads.append(run.piece)
+        time.sleep(0.05)
+        return load(run)
+
+    monkeypatch.setattr(PieceRun, "load", slow)
+    world = LaneWorld(tmp_path, NAMES, rows_each=1, slots=40)
+    engine = RecordingEngine(0.001)
+    task = asyncio.create_task(world.lane(engine).run())
+    await engine.busy.wait()
+    world.coordinator.stopping = True
+    begun = len(loads)
+    await asyncio.wait_for(task, 10)
+    assert len(loads) <= begun + 2 * 3, "those in the threads, and what came before the lane heard of the stop"
+    assert len(engine.asked) == len(world.answers())
+    assert world.claim.folder.names("started") == []
 
 
 async def test_a_suspect_waits_until_rows_of_dropped_work_have_left_the_engine(tmp_path: Path) -> None:

@@ -7,8 +7,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from tidemill_workloads.errors import EngineDead
-from tidemill_workloads.worker import await_engine
+from tidemill_workloads.worker import came
 
 
 @pytest.fixture(autouse=True)
@@ -18,8 +17,7 @@ def quick_reports(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_engine_that_hangs_while_it_loads_is_taken_for_dead() -> None:
     said: list[str] = []
-    with pytest.raises(EngineDead, match="loading for 0 s"):
-        await_engine(Future(), 0.1, lambda: said.append("loading"))
+    assert not came(Future(), 0.1, lambda: said.append("loading"))
     assert len(said) > 2, "until then it was not silent"
 
 
@@ -32,7 +30,7 @@ def test_an_engine_that_loads_slowly_is_waited_for() -> None:
         if len(said) == 3:
             threading.Timer(0.005, started.set_result, (None,)).start()
 
-    await_engine(started, 10, loading)
+    assert came(started, 10, loading)
     assert len(said) >= 3
 
 
@@ -40,4 +38,4 @@ def test_a_time_out_of_the_engines_own_start_is_its_failure_and_not_ours() -> No
     started: Future[None] = Future()
     started.set_exception(TimeoutError("of its own"))
     with pytest.raises(TimeoutError, match="of its own"):
-        await_engine(started, 10, lambda: None)
+        came(started, 10, lambda: None)
