@@ -63,7 +63,7 @@ class LocalInput:
         return cls(path, InputIdentity(uri, state.st_size, state.st_mtime_ns))
 
     def open(self) -> BinaryIO:
-        with self._there():
+        with self._readable():
             file = self.path.open("rb", buffering=BUFFER_BYTES)
         try:
             self._check(file)
@@ -73,7 +73,7 @@ class LocalInput:
         return file
 
     def read_range(self, offset: int, length: int) -> bytes:
-        with self._there(), self.path.open("rb", buffering=0) as file:
+        with self._readable(), self.path.open("rb", buffering=0) as file:
             self._check(file)
             file.seek(offset)
             data = bytearray()
@@ -87,13 +87,16 @@ class LocalInput:
         return self
 
     @contextlib.contextmanager
-    def _there(self) -> Iterator[None]:
-        """Turns the file's absence into JobRefused: it was there when it was pinned."""
+    def _readable(self) -> Iterator[None]:
+        """Turns the loss of a file that was there when it was pinned into JobRefused."""
         try:
             yield
         except FileNotFoundError:
             message = f"spec.input.uri: {self.identity.uri} is not there any more; put the file back"
             raise JobRefused(Reason.INPUT_NOT_FOUND, message) from None
+        except OSError as error:
+            message = f"spec.input.uri: {self.identity.uri} cannot be read any more ({error.strerror}); mend the mount"
+            raise JobRefused(Reason.INPUT_NOT_READABLE, message) from error
 
     def _check(self, file: io.IOBase | BinaryIO) -> None:
         state = os.fstat(file.fileno())

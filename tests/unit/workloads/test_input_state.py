@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from workload_builders import folder_at, job, request, write_lines
@@ -13,9 +14,6 @@ from tidemill_workloads.errors import JobRefused
 from tidemill_workloads.identity import JOB_FILE, own_folder
 from tidemill_workloads.index import INDEX_FILE, Chunk, Index, read_index, write_index
 from tidemill_workloads.storage import InputIdentity, public
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CHUNKS = (Chunk(0, 0, 10, 1, 3, 3),)
 
@@ -70,6 +68,18 @@ def test_a_file_that_goes_while_it_is_read_is_awaited_by_name(tmp_path: Path) ->
             read()
         assert (caught.value.reason, caught.value.reason in AWAITED) == (Reason.INPUT_NOT_FOUND, True)
         assert caught.value.message == f"spec.input.uri: {tmp_path}/in.jsonl is not there any more; put the file back"
+
+
+def test_a_file_whose_volume_fails_is_awaited_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write_lines(tmp_path / "in.jsonl", [request("a")])
+
+    def stale(*_: object, **__: object) -> None:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(Path, "open", stale)
+    with pytest.raises(JobRefused, match="cannot be read any more \\(Stale file handle\\)") as caught:
+        source.read_range(0, 1)
+    assert (caught.value.reason, caught.value.reason in AWAITED) == (Reason.INPUT_NOT_READABLE, True)
 
 
 def test_the_job_file_of_a_local_input_reads_as_before_etags(tmp_path: Path) -> None:
