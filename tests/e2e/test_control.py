@@ -2,10 +2,13 @@
 
 import json
 import time
+from collections import Counter
 
 import pytest
 from chaos_jobs import ROWS, all_answered, manifest, once_each, only_what_was_lost_ran_again, start
 from chaos_notes import Loss, Notes
+
+from tidemill_workloads.parts import decode
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(480)]
 
@@ -21,13 +24,21 @@ def answered(jobs):
 
 
 def wait_answered(jobs, count):
-    jobs.wait_until(lambda: len(answered(jobs)) >= count, what=f"{count} answered rows")
+    jobs.wait_until(lambda: len(answered(jobs)) >= count, seconds=180, what=f"{count} answered rows")
 
 
 def wait_suspended(jobs):
     """Said, and nothing left that costs anything."""
-    jobs.wait_until(lambda: jobs.condition("Suspended").get("status") == "True", what="the condition Suspended")
-    jobs.wait_until(lambda: not jobs.children(), seconds=150, what="nothing left to pay for")
+    wanted = ("wait", "--for=condition=Suspended", "bij/rows", "-n", jobs.namespace, "--timeout=150s")
+    waited = jobs.kubectl.run(*wanted, timeout=160)
+    assert waited.returncode == 0, f"{waited.stderr}\n{jobs.describe()}"
+    jobs.wait_until(lambda: not jobs.children(), what="nothing left to pay for")
+
+
+def durable(jobs):
+    """custom_ids that have a line in parts, and how many lines each."""
+    lines = [line for part in jobs.output.glob("parts/*/*.jsonl") for line in decode(part.read_bytes())]
+    return Counter(json.loads(line.payload)["custom_id"] for line in lines)
 
 
 def every_row_has_its_line(jobs, ids, code):
@@ -44,25 +55,42 @@ def every_row_has_its_line(jobs, ids, code):
     return results
 
 
-def suspended_and_resumed(jobs, pause):
-    """A job paused in its middle for `pause` seconds: ends with all rows; what was answered is not run again."""
-    ids = start(jobs, workers=1, seconds=0.4, rows=800)
-    wait_answered(jobs, 200)
+def suspend(jobs):
+    """A pause in the middle of the work: what is answered has its line, once, and nothing claims to be the result."""
     before = time.time()
     jobs.patch(suspend=True)
     wait_suspended(jobs)
     stopped = Loss(before, time.time())
     assert jobs.condition("Progressing")["status"] == "False"
     assert jobs.condition("Finished")["status"] == "False"
+    lines = durable(jobs)
+    assert set(lines) >= answered(jobs), "answered rows are without a line"
+    assert set(lines.values()) == {1}
+    assert not [name for name in ("results.jsonl", "errors.jsonl", "manifest.json") if (jobs.output / name).exists()]
+    return stopped
+
+
+def resume_after(jobs, seconds):
+    """The end of a pause in which nothing ran."""
     kept = answered(jobs)
-    jobs.patch(completionWindow="2h")
-    resume_at = time.monotonic() + pause
+    resume_at = time.monotonic() + seconds
     jobs.wait_until(lambda: time.monotonic() >= resume_at, what="the end of the pause")
     assert answered(jobs) == kept, "a suspended job went on"
     assert jobs.condition("Suspended")["status"] == "True"
     jobs.patch(suspend=False)
-    all_answered(jobs, ids)
-    assert jobs.condition("Suspended")["status"] == "False"
+    return kept
+
+
+def edit_window(jobs, window):
+    """Another completion window for a job at work: it is taken, and no work is interrupted for it."""
+    attempt = jobs.get()["status"]["driver"]["attempt"]
+    jobs.patch(completionWindow=window)
+    generation = jobs.get()["metadata"]["generation"]
+    jobs.wait_until(lambda: jobs.get()["status"]["observedGeneration"] >= generation, what="a look at the edit")
+    assert jobs.get()["status"]["driver"]["attempt"] == attempt
+
+
+def only_the_pause_cost_anything(jobs, stopped, kept):
     only_what_was_lost_ran_again(Notes(jobs.notes), [stopped])
     twice = [run for run in Notes(jobs.notes).runs() if run.began > stopped.until and run.custom_id in kept]
     assert twice == [], "rows that were answered before the pause ran again"
@@ -72,12 +100,13 @@ def suspended_and_resumed(jobs, pause):
 
 @pytest.mark.all
 def test_a_suspended_job_keeps_its_answers_and_goes_on_when_resumed(jobs):
-    suspended_and_resumed(jobs, pause=1)
-
-
-@pytest.mark.all
-def test_a_job_suspended_for_a_minute_goes_on_when_resumed(jobs):
-    suspended_and_resumed(jobs, pause=60)
+    ids = start(jobs, workers=1, seconds=0.4, rows=800)
+    wait_answered(jobs, 200)
+    stopped = suspend(jobs)
+    kept = resume_after(jobs, 1)
+    all_answered(jobs, ids)
+    assert jobs.condition("Suspended")["status"] == "False"
+    only_the_pause_cost_anything(jobs, stopped, kept)
 
 
 @pytest.mark.all
@@ -90,20 +119,33 @@ def test_a_job_born_suspended_costs_nothing_until_it_is_resumed(jobs):
 
 
 @pytest.mark.all
-def test_a_job_cancelled_half_way_is_complete_and_its_rest_can_be_resubmitted(jobs):
+@pytest.mark.timeout(900)
+def test_a_job_suspended_for_a_minute_resumed_edited_cancelled_half_way_and_resubmitted_is_complete_at_each_step(jobs):
     ids = start(jobs)
+    wait_answered(jobs, ROWS // 5)
+    stopped = suspend(jobs)
+    kept = resume_after(jobs, 60)
+    wait_answered(jobs, len(kept) + 1)
+    edit_window(jobs, "2h")
     wait_answered(jobs, ROWS // 2)
-    jobs.patch(cancel=True)
+    results = cancelled(jobs, ids)
+    only_the_pause_cost_anything(jobs, stopped, kept)
+    resubmitted(jobs, ids, results)
+
+
+def cancelled(jobs, ids):
+    """A cancel at this moment: no answer that came before is lost; the custom_ids that have a result."""
     asked_at = time.time()
+    jobs.patch(cancel=True)
     succeeded = jobs.wait_finished(seconds=200)
     assert (succeeded["status"], succeeded["reason"]) == ("False", "Cancelled"), succeeded
     results = every_row_has_its_line(jobs, ids, "batch_cancelled")
     runs = Notes(jobs.notes).runs()
     early = {run.custom_id for run in runs if run.answered is not None and run.answered < asked_at}
     assert early <= results, "rows that were answered before the end was asked for are lost"
-    assert ROWS // 2 <= len(results) < ROWS
+    assert len(ids) // 2 <= len(results) < len(ids)
     jobs.wait_until(lambda: not jobs.children(), what="nothing left to pay for")
-    resubmitted(jobs, ids, results)
+    return results
 
 
 def resubmitted(jobs, ids, results):
