@@ -61,15 +61,30 @@ class NotingEngine(NoOpEngine):
 class PoisonedEngine(NotingEngine):
     """A row named `kill-...` ends the process without a word, one named `dead-...` ends the engine alone."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._held = 0
+
     async def answer(self, row: Row) -> Answer:
         """The deadly rows strike while all others are in flight."""
-        if row.custom_id.startswith(("kill-", "dead-")):
-            self.note("begin", row.custom_id)
-            await asyncio.sleep(self._mean / 4)
-            if row.custom_id.startswith("kill-"):
-                os.kill(os.getpid(), signal.SIGKILL)
-            raise EngineDead("made to die")
-        return await super().answer(row)
+        self._held += 1
+        try:
+            if row.custom_id.startswith(("kill-", "dead-")):
+                await self._strike(row)
+            return await super().answer(row)
+        finally:
+            self._held -= 1
+
+    async def _strike(self, row: Row) -> None:
+        """As soon as no more rows come."""
+        self.note("begin", row.custom_id)
+        seen = 0
+        while seen < self._held:
+            seen = self._held
+            await asyncio.sleep(self._mean / 8)
+        if row.custom_id.startswith("kill-"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise EngineDead("made to die")
 
 
 def noting(settings: EngineSettings) -> NotingEngine:
