@@ -7,29 +7,46 @@ run_batch is 1.00, the bound 0.95. Prints a Markdown table and exits 1 below the
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from common import Run, run_batch, run_job, table, write_rows
+from command_line import Steps, parser, table
+from common import Run, run_batch, run_job, write_rows
+
+if TYPE_CHECKING:
+    import argparse
 
 BOUND = 0.95
 GOAL = 1.00
 
+EXAMPLES = """
+examples:
+  .tidemill/venv/bin/python hack/bench/batch_throughput.py
+      the README's figures: five rounds, about 20 minutes
+  .tidemill/venv/bin/python hack/bench/batch_throughput.py --rounds 1 --rows 100
+      a first look in 3 minutes; one round says little
+
+how to read the table:
+  rows/s     from the first answer to the last: neither side's start-up counts
+  ratio      the job's rate by run_batch's of the same round; the median of all rounds is the figure
+  peak MiB   resident memory of the side's processes, Ray's own included on the job's side
+"""
+
 
 def main() -> int:
     """Exit code 0 where the median ratio meets the bound."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5, help="alternating rounds (default 5)")
-    parser.add_argument("--rows", type=int, default=500, help="rows of each run (default 500)")
-    parser.add_argument("--tokens", type=int, default=16, help="tokens of each answer (default 16)")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="tidemill-bench-") as scratch:
-        rounds = [one_round(Path(scratch), number, options) for number in range(options.rounds)]
+    line = parser(__doc__, EXAMPLES)
+    line.add_argument("--rounds", type=int, default=5, help="alternating rounds (default 5)")
+    line.add_argument("--rows", type=int, default=500, help="rows of each run (default 500)")
+    line.add_argument("--tokens", type=int, default=16, help="tokens of each answer (default 16)")
+    options = line.parse_args()
+    with tempfile.TemporaryDirectory(prefix="tidemill-bench-") as scratch, Steps() as steps:
+        rounds = [one_round(Path(scratch), number, options, steps) for number in range(options.rounds)]
     ratios = [job.rate / batch.rate for job, batch in rounds]
     print(report(rounds, ratios))
     median = statistics.median(ratios)
@@ -39,7 +56,7 @@ def main() -> int:
     return 0 if median >= BOUND else 1
 
 
-def one_round(scratch: Path, number: int, options: argparse.Namespace) -> tuple[Run, Run]:
+def one_round(scratch: Path, number: int, options: argparse.Namespace, steps: Steps) -> tuple[Run, Run]:
     """Job and run_batch, the one that goes first changing from round to round."""
     folder = scratch / f"round-{number}"
     source = folder / "input" / "rows.jsonl"
@@ -48,9 +65,10 @@ def one_round(scratch: Path, number: int, options: argparse.Namespace) -> tuple[
     sides = {"job": run_job, "run_batch": run_batch}
     found: dict[str, Run] = {}
     for name in sorted(sides, reverse=bool(number % 2)):
+        steps.begin(f"round {number + 1} of {options.rounds}, {name}")
         (folder / name).mkdir()
         found[name] = sides[name](source, folder / name, options.rows)
-        print(f"round {number + 1} {name}: {found[name].rate:.2f} rows/s", file=sys.stderr, flush=True)
+        steps.end(f"round {number + 1} {name}: {found[name].rate:.2f} rows/s")
     return found["job"], found["run_batch"]
 
 

@@ -1,7 +1,6 @@
-"""What the batch benchmarks share: the same rows and engine arguments for both sides, runners, memory, tables.
+"""What the batch benchmarks share: the same rows and engine arguments for both sides, and what runs each side.
 
-A side is one process tree started anew for each round, so that neither finds the other's caches. Run a benchmark on
-an idle machine with the checkout's environment: `.tidemill/venv/bin/python hack/bench/batch_throughput.py`.
+A side is one process tree started anew for each round, so that neither finds the other's caches.
 """
 
 from __future__ import annotations
@@ -10,21 +9,18 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import psutil
+from memory import PeakMemory, trees
 
 from tidemill_api.job_contract import CONFIG_VARIABLE, ENGINE_RESOURCE, JobConfig, Outcome
 from tidemill_api.v1alpha1.common import EngineArgs, ModelSpec
 from tidemill_workloads.engine.arguments import engine_arguments, engine_environment
 from tidemill_workloads.engine.interface import EngineSettings
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / ".tidemill" / "models" / "smollm2"
@@ -32,6 +28,7 @@ TICKETS = ROOT / "hack" / "examples" / "tickets.jsonl"
 TIMED_RUN_BATCH = Path(__file__).with_name("timed_run_batch.py")
 ROUND_TIMEOUT_SECONDS = 1800
 MEMORY_SAMPLE_SECONDS = 2.0
+WHOLE, ENGINE = "whole", "engine"
 
 
 def settings() -> EngineSettings:
@@ -73,48 +70,14 @@ class Run:
         return self.rows / self.seconds
 
 
-@dataclass(slots=True)
-class MemoryWatch:
-    """Peak resident memory of a process tree (and of Ray's processes), sampled every two seconds."""
+def groups_of_a_side(process: psutil.Process) -> tuple[str, ...]:
+    """Every process of a side counts for the whole, the engine's own also for the engine."""
+    return (WHOLE, ENGINE) if process.name().startswith("VLLM") else (WHOLE,)
 
-    root: psutil.Process
-    also: Sequence[psutil.Process] = ()
-    peak_mib: float = 0.0
-    engine_mib: float = 0.0
-    _end: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread = field(init=False)
 
-    def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._sample, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
-
-    def _sample(self) -> None:
-        while not self._end.wait(MEMORY_SAMPLE_SECONDS):
-            total = engine = 0.0
-            for process in self._tree():
-                try:
-                    mib, name = process.memory_info().rss / 2**20, process.name()
-                except psutil.NoSuchProcess:
-                    continue
-                total += mib
-                if name.startswith("VLLM"):
-                    engine += mib
-            self.peak_mib = max(self.peak_mib, total)
-            self.engine_mib = max(self.engine_mib, engine)
-
-    def _tree(self) -> set[psutil.Process]:
-        found: set[psutil.Process] = set()
-        for root in (self.root, *self.also):
-            try:
-                found |= {root, *root.children(recursive=True)}
-            except psutil.NoSuchProcess:
-                continue
-        return found
+def memory_of(*roots: psutil.Process) -> PeakMemory:
+    """The peak memory of these process trees."""
+    return PeakMemory(lambda: trees(roots), groups_of_a_side, MEMORY_SAMPLE_SECONDS)
 
 
 def clean_environment() -> dict[str, str]:
@@ -145,8 +108,8 @@ def run_job(source: Path, scratch: Path, rows: int) -> Run:
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-        also = [psutil.Process(pid) for pid in cluster.pids]
-        with MemoryWatch(psutil.Process(process.pid), also) as memory:
+        roots = [psutil.Process(pid) for pid in (process.pid, *cluster.pids)]
+        with memory_of(*roots) as memory:
             code = process.wait(ROUND_TIMEOUT_SECONDS)
     text = (scratch / "driver.log").read_text()
     outcome = Outcome.from_log(text)
@@ -158,8 +121,8 @@ def run_job(source: Path, scratch: Path, rows: int) -> Run:
         rows=rows,
         seconds=(last - first).total_seconds(),
         wall_seconds=manifest["wallSeconds"],
-        peak_mib=memory.peak_mib,
-        engine_mib=memory.engine_mib,
+        peak_mib=memory.mib[WHOLE],
+        engine_mib=memory.mib[ENGINE],
         completion_tokens=outcome.tokens.completion,
     )
 
@@ -172,7 +135,7 @@ def run_batch(source: Path, scratch: Path, rows: int) -> Run:
         process = subprocess.Popen(
             [*command, *engine_arguments(settings())], env=clean_environment(), stdout=log, stderr=subprocess.STDOUT
         )
-        with MemoryWatch(psutil.Process(process.pid)) as memory:
+        with memory_of(psutil.Process(process.pid)) as memory:
             code = process.wait(ROUND_TIMEOUT_SECONDS)
     if code:
         raise SystemExit(f"vLLM's batch runner failed:\n{(scratch / 'run_batch.log').read_text()[-3000:]}")
@@ -182,8 +145,8 @@ def run_batch(source: Path, scratch: Path, rows: int) -> Run:
         rows=rows,
         seconds=found["last"] - found["first"],
         wall_seconds=found["ended"] - found["started"],
-        peak_mib=memory.peak_mib,
-        engine_mib=memory.engine_mib,
+        peak_mib=memory.mib[WHOLE],
+        engine_mib=memory.mib[ENGINE],
         completion_tokens=sum(usage["completion_tokens"] for usage in usages),
     )
 
@@ -209,9 +172,3 @@ class ray_cluster:  # noqa: N801 - used as a context manager, reads as a functio
 
     def __exit__(self, *_: object) -> None:
         self._cluster.shutdown()
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

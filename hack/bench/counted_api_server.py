@@ -18,6 +18,7 @@ from aiohttp.abc import AbstractAccessLogger
 
 from devcluster.apiserver.app import make_app
 from devcluster.apiserver.kubeconfig import write_kubeconfig
+from devcluster.apiserver.server import spare_the_collector
 
 
 class RequestLog(AbstractAccessLogger):
@@ -30,6 +31,7 @@ class RequestLog(AbstractAccessLogger):
 
 async def serve(folder: Path) -> None:
     """Serves until SIGTERM."""
+    spare_the_collector()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     requests = logging.getLogger("requests")

@@ -8,7 +8,6 @@ Markdown table and exits 1 where a goal is missed.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -18,11 +17,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.error
 import urllib.request
-from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -32,7 +29,9 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from common import MODEL, ROUND_TIMEOUT_SECONDS, TICKETS, clean_environment, ray_cluster, settings, table
+from command_line import Steps, parser, table
+from common import MODEL, ROUND_TIMEOUT_SECONDS, TICKETS, clean_environment, ray_cluster, settings
+from memory import PeakMemory
 
 from tidemill_api.job_contract import CONFIG_VARIABLE, ENGINE_VARIABLE, METRIC_ROWS_COMPLETED, JobConfig
 from tidemill_workloads.index import INDEX_FILE
@@ -47,18 +46,32 @@ GOAL_RESUME = 0.25
 KILLED_AT = 0.9
 SAMPLE_SECONDS = 0.5
 
+EXAMPLES = """
+examples:
+  .tidemill/venv/bin/python hack/bench/pipeline_overhead.py
+      the README's figures: a million rows, about 4 minutes
+  .tidemill/venv/bin/python hack/bench/pipeline_overhead.py --rows 100000
+      about a minute; start-up weighs more, so rates are lower
+
+how to read the table:
+  validate, process, finalise   seconds until the chunk index stands, from the first answer to the last, and from
+                                there to the driver's exit; all: from submission to exit, start-up included
+  peak MiB                      resident memory of the driver, of its coordinator and of the engine's worker; a job
+                                of ten times the rows should need hardly more
+"""
+
 
 def main() -> int:
     """Exit code 0 where every goal is met."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the large run (default 1000000)")
-    parser.add_argument("--scratch", type=Path, help="folder for 6 GB of scratch files (default: a temporary one)")
-    options = parser.parse_args()
+    line = parser(__doc__, EXAMPLES)
+    line.add_argument("--rows", type=int, default=1_000_000, help="rows of the large run (default 1000000)")
+    line.add_argument("--scratch", type=Path, help="folder for 6 GB of scratch files (default: a temporary one)")
+    options = line.parse_args()
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)
     os.environ[ENGINE_VARIABLE] = "no_op_engine:create"
-    with tempfile.TemporaryDirectory(prefix="tidemill-bench-", dir=options.scratch) as scratch:
-        runs = [measure(Path(scratch), rows) for rows in (options.rows // 10, options.rows)]
-        resumed = measure_resumed(Path(scratch), options.rows)
+    with tempfile.TemporaryDirectory(prefix="tidemill-bench-", dir=options.scratch) as scratch, Steps() as steps:
+        runs = [measure(Path(scratch), rows, steps) for rows in (options.rows // 10, options.rows)]
+        resumed = measure_resumed(Path(scratch), options.rows, steps)
     print(report(runs))
     full = runs[-1]
     share = resumed / full.all
@@ -83,23 +96,27 @@ class Phases:
     peak_mib: dict[str, float]
 
 
-def measure(scratch: Path, rows: int) -> Phases:
+def measure(scratch: Path, rows: int, steps: Steps) -> Phases:
     """One run from submission to exit."""
-    with Attempt.running(scratch, rows) as attempt, Memory(attempt.process.pid) as memory:
-        validated = attempt.until((attempt.output / INDEX_FILE).exists)
-        ended = attempt.end()
+    steps.begin(f"{rows:,} rows")
+    with Attempt.running(scratch, rows) as attempt:
+        driver = attempt.process.pid
+        with PeakMemory(psutil.process_iter, lambda process: whose(process, driver), SAMPLE_SECONDS) as memory:
+            validated = attempt.until((attempt.output / INDEX_FILE).exists)
+            ended = attempt.end()
     manifest = json.loads((attempt.output / "manifest.json").read_text())
     if manifest["rows"]["completed"] != rows:
         raise SystemExit(f"not every row was answered: {manifest['rows']}")
     first, last = (datetime.fromisoformat(manifest[name]).timestamp() for name in ("firstAnswerTime", "lastAnswerTime"))
     shutil.rmtree(attempt.output)
-    found = Phases(rows, validated - attempt.started, last - first, ended - last, ended - attempt.started, memory.peak)
-    print(f"{rows:,} rows: {found.all:.1f} s", file=sys.stderr, flush=True)
+    found = Phases(rows, validated - attempt.started, last - first, ended - last, ended - attempt.started, memory.mib)
+    steps.end(f"{rows:,} rows: {found.all:.1f} s")
     return found
 
 
-def measure_resumed(scratch: Path, rows: int) -> float:
+def measure_resumed(scratch: Path, rows: int, steps: Steps) -> float:
     """Seconds from resubmission to exit after the driver was killed at 90 % of the rows."""
+    steps.begin(f"{rows:,} rows, the driver killed at {KILLED_AT:.0%}")
     with Attempt.running(scratch, rows) as attempt:
         attempt.until(lambda: attempt.completed() >= KILLED_AT * rows)
         attempt.process.kill()
@@ -194,41 +211,14 @@ class Attempt:
         return float(found[1]) if found else 0.0
 
 
-@dataclass(slots=True)
-class Memory:
-    """Peak resident MiB, sampled: of the driver (validation included), its coordinator, and the worker."""
-
-    pid: int
-    peak: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    _end: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread = field(init=False)
-
-    def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._sample, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
-
-    def _sample(self) -> None:
-        while not self._end.wait(SAMPLE_SECONDS):
-            now: dict[str, float] = defaultdict(float)
-            for process in psutil.process_iter(["pid", "name", "cmdline", "memory_info", "ppid"]):
-                whose = self._whose(process)
-                if whose and process.info["memory_info"]:
-                    now[whose] += process.info["memory_info"].rss / 2**20
-            for whose, mib in now.items():
-                self.peak[whose] = max(self.peak[whose], mib)
-
-    def _whose(self, process: psutil.Process) -> str:
-        title = " ".join(process.info["cmdline"] or [])
-        if self.pid in (process.info["pid"], process.info["ppid"]):
-            return "driver"
-        if title.startswith("ray::CoordinatorActor"):
-            return "coordinator"
-        return "worker" if title.startswith("ray::") and "Worker" in title else ""
+def whose(process: psutil.Process, driver: int) -> tuple[str, ...]:
+    """The group of a process: the driver's (validation included), the coordinator's, the worker's, or none."""
+    if driver in (process.pid, process.ppid()):
+        return ("driver",)
+    title = " ".join(process.cmdline())
+    if title.startswith("ray::CoordinatorActor"):
+        return ("coordinator",)
+    return ("worker",) if title.startswith("ray::") and "Worker" in title else ()
 
 
 def write_rows(path: Path, rows: int) -> None:
