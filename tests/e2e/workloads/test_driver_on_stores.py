@@ -1,8 +1,9 @@
-"""The driver on a real Ray cluster and a real S3 server: every row exactly once, from and to buckets."""
+"""The driver on a real Ray cluster and a real S3 server: every row exactly once, whatever the store goes through."""
 
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from driver_process import DriverProcess
 from object_stores import S3Server
 from obstore.store import S3Store
 from ray_cluster import RayCluster, environment
+from store_proxies import FaultyProxy
 from web_servers import PlainHandler, web_server
 from workload_builders import MODEL, job, model_at, request
 
@@ -31,9 +33,11 @@ BUCKET = "jobs"
 
 
 class Stage:
-    """A Ray cluster with a store."""
+    """A Ray cluster whose only way to its store is a proxy that can fail."""
 
-    def __init__(self, server: S3Server, cluster: RayCluster) -> None:
+    def __init__(self, server: S3Server, proxy: FaultyProxy, cluster: RayCluster, notes: Path) -> None:
+        self.proxy = proxy
+        self.notes = notes
         self.cluster = cluster
         self.store = S3Store(
             BUCKET,
@@ -45,9 +49,13 @@ class Stage:
 
     def upload(self, name: str, rows: int = ROWS) -> list[str]:
         """An input of `rows` requests; their names."""
-        names = [f"r-{number:04d}" for number in range(rows)]
+        names = [f"{name}-{number:04d}" for number in range(rows)]
         obstore.put(self.store, name, b"".join(json.dumps(request(row)).encode() + b"\n" for row in names))
         return names
+
+    def heal(self) -> None:
+        """The store is well again."""
+        self.proxy.lasting = ""
 
     def start(self, root: Path, name: str, attempt: int = 1, **changes: Any) -> DriverProcess:
         """A driver of the job `name`, from and to the bucket where nothing else is said."""
@@ -57,6 +65,10 @@ class Stage:
         return DriverProcess.start(
             config, self.cluster.address, self.cluster.environment, root / f"driver-{attempt}.log"
         )
+
+    def run(self) -> Counter[str]:
+        """How often each row was run so far, by the engines' own word."""
+        return Counter(name for path in self.notes.glob("answers-*") for name in path.read_text().split())
 
     def names(self, name: str) -> set[str]:
         """The first part of every name below the job's folder."""
@@ -79,12 +91,20 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     try:
         server.start()
         server.make_bucket(BUCKET)
-        variables = environment("engines:slow", scratch) | server.environment | {"TIDEMILL_TEST_SECONDS": "0.2"}
-        with RayCluster(variables) as cluster:
-            cluster.add_worker()
-            yield Stage(server, cluster)
+        with FaultyProxy(server.s3_port) as proxy:
+            variables = environment("engines:counting", scratch) | server.environment
+            variables |= {"AWS_ENDPOINT_URL": proxy.url, "TIDEMILL_TEST_SECONDS": "0.2"}
+            with RayCluster(variables) as cluster:
+                cluster.add_worker()
+                yield Stage(server, proxy, cluster, scratch)
     finally:
         server.kill()
+
+
+def wait_for_rows(driver: DriverProcess, rows: int) -> None:
+    """Waits until more rows than that have a line."""
+    driver.wait_until(lambda: "chunks to run" in driver.log)
+    driver.wait_until(lambda: driver.metrics().get(contract.METRIC_ROWS_COMPLETED, {}).get("", 0) > rows)
 
 
 def test_a_job_runs_from_a_bucket_to_a_bucket_and_a_second_run_runs_nothing(stage: Stage, tmp_path: Path) -> None:
@@ -99,6 +119,58 @@ def test_a_job_runs_from_a_bucket_to_a_bucket_and_a_second_run_runs_nothing(stag
     again = stage.start(tmp_path, "plain", attempt=2)
     assert again.end() == (contract.EXIT_OK, outcome)
     assert "chunks to run" not in again.log
+
+
+@pytest.mark.parametrize(
+    ("fault", "seconds"), [("503", 12), pytest.param("reset", 60, marks=pytest.mark.all)], ids=["throttled", "gone"]
+)
+def test_a_store_that_fails_in_the_middle_costs_time_only(
+    stage: Stage, tmp_path: Path, fault: str, seconds: float
+) -> None:
+    wanted = stage.upload(f"in/{fault}.jsonl")
+    before = stage.run()
+    driver = stage.start(tmp_path, fault)
+    wait_for_rows(driver, ROWS // 8)
+    stage.proxy.lasting = fault
+    heals = threading.Timer(seconds, stage.heal)
+    heals.start()
+    code, outcome = driver.end(timeout=180)
+    heals.join()
+    assert (code, outcome and outcome.reason) == (contract.EXIT_OK, Reason.ALL_ROWS_ANSWERED), driver.log
+    assert stage.finished(fault) == Counter(wanted)
+    assert stage.run() - before == Counter(wanted), "no row was run twice"
+    assert any(seen.endswith(fault) for seen in stage.proxy.seen)
+
+
+@pytest.mark.all
+def test_a_store_that_takes_seconds_for_each_request_costs_time_only(stage: Stage, tmp_path: Path) -> None:
+    wanted = stage.upload("in/slow.jsonl")
+    before = stage.run()
+    driver = stage.start(tmp_path, "slow")
+    wait_for_rows(driver, ROWS // 8)
+    asked, begun = len(stage.proxy.seen), time.monotonic()
+    stage.proxy.silent_seconds, stage.proxy.lasting = 2.0, "silence"
+    try:
+        code, outcome = driver.end(timeout=220)
+    finally:
+        stage.heal()
+    assert (code, outcome and outcome.reason) == (contract.EXIT_OK, Reason.ALL_ROWS_ANSWERED), driver.log
+    assert stage.finished("slow") == Counter(wanted)
+    assert stage.run() - before == Counter(wanted), "nobody was taken for lost, so no row was run twice"
+    slow = len(stage.proxy.seen) - asked
+    assert slow > 100, "the store was slow while the job had much to ask of it"
+    assert time.monotonic() - begun < 2.0 * slow / 2, "requests are made at once, not one after another"
+
+
+def test_a_driver_killed_midway_leaves_its_rows_in_the_bucket(stage: Stage, tmp_path: Path) -> None:
+    wanted = stage.upload("in/killed.jsonl")
+    first = stage.start(tmp_path, "killed")
+    wait_for_rows(first, ROWS // 4)
+    first.kill()
+    second = stage.start(tmp_path, "killed", attempt=2)
+    code, outcome = second.end()
+    assert (code, outcome and outcome.reason) == (contract.EXIT_OK, Reason.ALL_ROWS_ANSWERED), second.log
+    assert stage.finished("killed") == Counter(wanted)
 
 
 def test_an_input_that_changes_while_the_job_runs_ends_it(stage: Stage, tmp_path: Path) -> None:
