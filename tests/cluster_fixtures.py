@@ -9,7 +9,7 @@ import json
 import os
 import secrets
 import subprocess
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,16 +57,22 @@ class Kubectl:
         return json.loads(self(*words, "-o", "json"))
 
 
-@pytest.fixture(scope="session")
-def api_server(tmp_path_factory):
-    """An API server with our CRDs and RayCluster's, and nothing that acts on objects."""
-    state = tmp_path_factory.mktemp("api-server")
+@contextmanager
+def lone_api_server(state):
+    """An API server with our CRDs and RayCluster's in the folder `state`, and nothing that acts on objects."""
     supervisor = Supervisor(Settings(state, state / "kubeconfig"))
     try:
         supervisor.up_api_server()
         yield Cluster(state / "kubeconfig", state)
     finally:
         supervisor.down()
+
+
+@pytest.fixture(scope="session")
+def api_server(tmp_path_factory):
+    """The API server that tests share, each in a namespace of its own."""
+    with lone_api_server(tmp_path_factory.mktemp("api-server")) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")

@@ -59,6 +59,12 @@ def resource_list(registry: Registry, group: str, version: str) -> JsonObject | 
     return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": api_version, "resources": listed}
 
 
+def _other_names(resource: Resource) -> JsonObject:
+    """The names that kubectl takes for a resource beside its own; left out where there are none."""
+    names = {"shortNames": list(resource.short_names), "categories": list(resource.categories)}
+    return {field: given for field, given in names.items() if given}
+
+
 def _listed(resource: Resource) -> list[JsonObject]:
     entry: JsonObject = {
         "name": resource.plural,
@@ -67,10 +73,7 @@ def _listed(resource: Resource) -> list[JsonObject]:
         "kind": resource.kind,
         "verbs": list(resource.verbs),
     }
-    if resource.short_names:
-        entry["shortNames"] = list(resource.short_names)
-    if resource.categories:
-        entry["categories"] = list(resource.categories)
+    entry |= _other_names(resource)
     below = [
         {
             "name": f"{resource.plural}/{name}",
@@ -144,10 +147,7 @@ def _aggregated(resource: Resource) -> JsonObject:
         "singularResource": resource.singular,
         "verbs": list(resource.verbs),
     }
-    if resource.short_names:
-        entry["shortNames"] = list(resource.short_names)
-    if resource.categories:
-        entry["categories"] = list(resource.categories)
+    entry |= _other_names(resource)
     below = [
         {"subresource": name, "responseKind": kind, "verbs": verbs} for name, kind, verbs in subresources(resource)
     ]

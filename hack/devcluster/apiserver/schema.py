@@ -47,7 +47,6 @@ class Node:
     atomic_map: bool = False
     merge_key: str = ""
     merge_lists: bool = False
-    retain_keys: bool = False
     required: tuple[str, ...] = ()
     enum: tuple[Any, ...] = ()
     pattern: "re.Pattern[str] | None" = None
@@ -147,7 +146,6 @@ class Compiler:
     def _fill_lists(self, node: Node, schema: JsonObject) -> None:
         strategy = schema.get("x-kubernetes-patch-strategy", "").split(",")
         node.merge_lists = "merge" in strategy
-        node.retain_keys = "retainKeys" in strategy
         node.merge_key = schema.get("x-kubernetes-patch-merge-key", "")
         node.list_type = schema.get("x-kubernetes-list-type", "atomic")
         node.map_keys = tuple(schema.get("x-kubernetes-list-map-keys") or ())

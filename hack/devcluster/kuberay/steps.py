@@ -19,12 +19,13 @@ class Announce:
     warning: bool = False
 
 
-@dataclass(frozen=True)
-class Create:
-    """Create an object; `group` is set where the round after must wait for it to show up."""
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """How a change is followed up: `group` is set where the round after must wait until the change shows.
 
-    kind: str
-    body: Manifest
+    `done` and `failed` are announced as it went; `condition` is the one that says why it failed.
+    """
+
     group: str = ""
     done: Announce | None = None
     failed: Announce | None = None
@@ -32,15 +33,19 @@ class Create:
 
 
 @dataclass(frozen=True)
-class Delete:
+class Create(Told):
+    """Create an object."""
+
+    kind: str
+    body: Manifest
+
+
+@dataclass(frozen=True)
+class Delete(Told):
     """Delete a pod by name, with its own grace period. That it is gone already is no failure."""
 
     namespace: str
     name: str
-    group: str = ""
-    done: Announce | None = None
-    failed: Announce | None = None
-    condition: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,22 +6,15 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from cluster_fixtures import CHECKOUT, Cluster
+from cluster_fixtures import CHECKOUT, lone_api_server
 from kubelet_team import KubeletProcess, Team, traces
-
-from devcluster.supervisor import Settings, Supervisor
 
 
 @pytest.fixture(scope="session")
 def api_server(tmp_path_factory):
     """An API server for this folder alone."""
-    state = tmp_path_factory.mktemp("kubelet-api-server")
-    supervisor = Supervisor(Settings(state, state / "kubeconfig"))
-    try:
-        supervisor.up_api_server()
-        yield Cluster(state / "kubeconfig", state)
-    finally:
-        supervisor.down()
+    with lone_api_server(tmp_path_factory.mktemp("kubelet-api-server")) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")
