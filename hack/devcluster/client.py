@@ -3,7 +3,7 @@
 It sits below the kubelet and the KubeRay stand-in and knows no kind: an object is the plain dictionary the
 server sent. The kubeconfig is read by `kubernetes.aio` (TLS, tokens, client certificates, exec plugins);
 requests are plain aiohttp. What it refuses to do: caching behind one's back, retrying a write, and hiding
-a conflict. Watching is in `Client.watch`; `Cache` keeps what a watch says in a dictionary.
+a conflict. Watching is in `Client.watch`; `cache.py` keeps what a watch says in a dictionary.
 """
 
 import asyncio
@@ -11,9 +11,8 @@ import json
 import logging
 import random
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -265,7 +264,7 @@ class Client:
                 yield "SYNCED", {}
                 async for kind, obj in self._events(resource, namespace, label_selector, revision):
                     backoff = 0.1
-                    _remember(known, kind, obj)
+                    remember(known, kind, obj)
                     yield kind, obj
             except Gone:
                 logger.debug("watch of %s: the revision is gone, listing again", resource.plural)
@@ -309,7 +308,8 @@ def _ssl_context(configuration: Configuration) -> ssl.SSLContext:
     return context
 
 
-def _remember(known: dict[Key, Object], kind: str, obj: Object) -> None:
+def remember(known: dict[Key, Object], kind: str, obj: Object) -> None:
+    """Carry a watch event over into a dictionary of objects."""
     if kind == "DELETED":
         known.pop(key_of(obj), None)
     else:
@@ -331,56 +331,3 @@ def _differences(known: Mapping[Key, Object], items: list[Object]) -> list[tuple
         elif before["metadata"].get("resourceVersion") != new["metadata"].get("resourceVersion"):
             events.append(("MODIFIED", new))
     return events
-
-
-def _report(task: "asyncio.Task[None]") -> None:
-    """Say loudly that a watch ended by a bug; nobody awaits it until the cache is closed."""
-    if not task.cancelled() and task.exception() is not None:
-        logger.error("%s ended by a bug", task.get_name(), exc_info=task.exception())
-
-
-@dataclass
-class Cache:
-    """What a watch says, as a dictionary by (namespace, name). An async context manager: it watches inside.
-
-    `on_change(type, object)` is called for each event, after `objects` holds it. `synced` is set once the
-    first list is in; `changed` is set at each event, and cleared by whoever waits for it.
-    """
-
-    client: Client
-    resource: Resource
-    namespace: str | None = None
-    label_selector: str = ""
-    on_change: Callable[[str, Object], None] | None = None
-    objects: dict[Key, Object] = field(default_factory=dict)
-    synced: asyncio.Event = field(default_factory=asyncio.Event)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    _task: "asyncio.Task[None] | None" = None
-
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self.run(), name=f"watch {self.resource.plural}")
-        self._task.add_done_callback(_report)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-
-    def get(self, namespace: str, name: str) -> Object | None:
-        """The object as last seen, or None."""
-        return self.objects.get((namespace, name))
-
-    async def run(self) -> None:
-        """Watch for ever. Only a bug in `on_change` ends it, loudly."""
-        async for kind, obj in self.client.watch(self.resource, self.namespace, self.label_selector):
-            if kind == "SYNCED":
-                self.synced.set()
-            else:
-                _remember(self.objects, kind, obj)
-                if self.on_change is not None:
-                    self.on_change(kind, obj)
-            self.changed.set()

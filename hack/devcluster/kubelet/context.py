@@ -9,16 +9,8 @@ from typing import Any
 
 import aiohttp
 
-from devcluster.client import (
-    CONFIG_MAPS,
-    PERSISTENT_VOLUME_CLAIMS,
-    SECRETS,
-    ApiError,
-    Cache,
-    Client,
-    NotFound,
-    Resource,
-)
+from devcluster.cache import Cache
+from devcluster.client import CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS, SECRETS, ApiError, Client, NotFound, Resource
 from devcluster.kubelet.environment import ConfigError, PodFacts, Reference
 from devcluster.kubelet.events import Event, EventRecorder
 from devcluster.kubelet.sandbox import Sandbox

@@ -7,7 +7,8 @@ from typing import Any
 
 import aiohttp
 
-from devcluster.client import PODS, ApiError, Cache, Client, Conflict, NotFound
+from devcluster.cache import Cache
+from devcluster.client import PODS, ApiError, Client, Conflict, NotFound
 from devcluster.kubelet.events import Event, EventRecorder
 from devcluster.kubelet.scheduling import Key, schedule
 from devcluster.kubelet.states import rfc3339

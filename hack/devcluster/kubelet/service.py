@@ -13,16 +13,8 @@ from typing import Any
 
 import aiohttp
 
-from devcluster.client import (
-    NODES,
-    PERSISTENT_VOLUME_CLAIMS,
-    PODS,
-    SERVICES,
-    AlreadyExists,
-    ApiError,
-    Cache,
-    Client,
-)
+from devcluster.cache import Cache
+from devcluster.client import NODES, PERSISTENT_VOLUME_CLAIMS, PODS, SERVICES, AlreadyExists, ApiError, Client
 from devcluster.kubelet import logs
 from devcluster.kubelet.claims import Claims
 from devcluster.kubelet.context import Lookup, PodContext, Settings

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from devcluster.client import PODS, RAY_CLUSTERS, SECRETS, SERVICES, ApiError, Cache, Conflict, NotFound, Resource
+from devcluster.cache import Cache
+from devcluster.client import PODS, RAY_CLUSTERS, SECRETS, SERVICES, ApiError, Conflict, NotFound, Resource
 from devcluster.kuberay import constants as c
 from devcluster.kuberay import environment, naming, offered, status, validation
 from devcluster.kuberay.conditions import Observation

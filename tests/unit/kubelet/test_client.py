@@ -11,7 +11,8 @@ import json
 import pytest
 from aiohttp import web
 
-from devcluster.client import PODS, AlreadyExists, ApiError, Cache, Client, Conflict, Gone, NotFound, error_of
+from devcluster.cache import Cache
+from devcluster.client import PODS, AlreadyExists, ApiError, Client, Conflict, Gone, NotFound, error_of
 
 
 def one(name, revision, uid="1"):
