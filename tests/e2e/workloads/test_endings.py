@@ -84,6 +84,34 @@ def test_a_lost_job_is_cancelled_with_complete_files_and_another_job_runs_its_re
     assert json.loads((rest / "manifest.json").read_text())["rows"]["takenOver"] == len(kept)
 
 
+def test_a_lost_job_whose_input_went_expires_with_a_line_for_each_row_and_its_rest_runs_once_it_is_back(
+    cluster: RayCluster, notes: Path, tmp_path: Path
+) -> None:
+    write_lines(tmp_path / "input.jsonl", [request(name) for name in IDS])
+    output, rest = tmp_path / "output", tmp_path / "rest"
+    lost = start(cluster, tmp_path, 1, name="gone")
+    lost.wait_until(lambda: len(durable_rows(output)) > len(IDS) // 4)
+    lost.kill()
+    (tmp_path / "input.jsonl").rename(tmp_path / "away.jsonl")
+
+    outcome = ended(start(cluster, tmp_path, 2, name="gone", ending="Expired"))
+    assert outcome.reason == Reason.EXPIRED
+    assert "there is no file" in outcome.message
+    kept, nameless = (
+        [json.loads(line)["custom_id"] for line in (output / name).read_text().splitlines()]
+        for name in ("results.jsonl", "errors.jsonl")
+    )
+    assert len(IDS) // 4 < len(set(kept)) == len(kept) < len(IDS)
+    assert nameless == [None] * (len(IDS) - len(kept))
+
+    (tmp_path / "away.jsonl").rename(tmp_path / "input.jsonl")
+    before = answered(notes)
+    merged = ended(start(cluster, tmp_path, 1, name="again", output_uri=f"{rest}/", resubmit_of_uri=f"{output}/"))
+    assert merged.reason == Reason.ALL_ROWS_ANSWERED
+    assert finished_rows(rest) == Counter(IDS)
+    assert answered(notes) - before == Counter(set(IDS) - set(kept))
+
+
 def test_too_many_failed_rows_end_a_job_early_with_complete_files(cluster: RayCluster, tmp_path: Path) -> None:
     ids = [f"bad-{number}" for number in range(20)] + IDS
     write_lines(tmp_path / "input.jsonl", [request(name) for name in ids])
