@@ -22,6 +22,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -31,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from command_line import Steps, parser, table
 from common import MODEL, ROUND_TIMEOUT_SECONDS, TICKETS, clean_environment, ray_cluster, settings
-from memory import PeakMemory
+from memory import PeakMemory, trees
 
 from tidemill_api.job_contract import CONFIG_VARIABLE, ENGINE_VARIABLE, METRIC_ROWS_COMPLETED, JobConfig
 from tidemill_workloads.index import INDEX_FILE
@@ -100,8 +101,9 @@ def measure(scratch: Path, rows: int, steps: Steps) -> Phases:
     """One run from submission to exit."""
     steps.begin(f"{rows:,} rows")
     with Attempt.running(scratch, rows) as attempt:
+        ours = partial(trees, [psutil.Process()])  # no other cluster's on this machine
         driver = attempt.process.pid
-        with PeakMemory(psutil.process_iter, lambda process: whose(process, driver), SAMPLE_SECONDS) as memory:
+        with PeakMemory(ours, lambda process: whose(process, driver), SAMPLE_SECONDS) as memory:
             validated = attempt.until((attempt.output / INDEX_FILE).exists)
             ended = attempt.end()
     manifest = json.loads((attempt.output / "manifest.json").read_text())
