@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 from command_line import table
 
@@ -25,7 +26,7 @@ class Latency:
         if not seconds:
             raise SystemExit("nothing was measured: give it more --seconds")
         ordered = sorted(seconds)
-        return cls(*(ordered[min(int(len(ordered) * share), len(ordered) - 1)] for share in SHARES))
+        return cls(*(ordered[ceil(len(ordered) * share) - 1] for share in SHARES))
 
     def __str__(self) -> str:
         return " / ".join(f"{seconds * 1000:.0f}" for seconds in (self.p50, self.p90, self.p99)) + " ms"

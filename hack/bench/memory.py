@@ -1,7 +1,8 @@
 """Peak resident memory of processes, sampled in a thread while a benchmark's side runs.
 
 Counts resident sets as the kernel tells them, so pages that processes share (Ray's object store) count once for each.
-A peak between two samples is missed.
+A peak between two samples is missed, and a process counts from its second sample on: between fork and exec a child
+has its parent's name and memory, and would count them twice.
 """
 
 from __future__ import annotations
@@ -44,9 +45,10 @@ class PeakMemory:
         self._thread.join()
 
     def _sample(self) -> None:
+        known: set[psutil.Process] = set()
         while not self._end.wait(self.every_seconds):
-            now: dict[str, float] = defaultdict(float)
-            for process in self.processes():
+            present, now = set(self.processes()), defaultdict[str, float](float)
+            for process in present & known:
                 try:
                     names, mib = tuple(self.groups(process)), process.memory_info().rss / MIB
                 except (psutil.NoSuchProcess, psutil.AccessDenied):
@@ -55,6 +57,7 @@ class PeakMemory:
                     now[name] += mib
             for name, mib in now.items():
                 self.mib[name] = max(self.mib[name], mib)
+            known = present
 
 
 def trees(roots: Iterable[psutil.Process]) -> set[psutil.Process]:
