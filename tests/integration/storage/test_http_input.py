@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +19,7 @@ from workload_builders import request as chat_request
 
 from tidemill_api.conditions import AWAITED, Reason
 from tidemill_workloads import __main__ as entrypoint
-from tidemill_workloads import url_guard
+from tidemill_workloads import remote_locations, url_guard
 from tidemill_workloads.errors import JobRefused
 from tidemill_workloads.finishing import end_job
 from tidemill_workloads.http_client import HttpClient
@@ -218,6 +219,21 @@ def test_a_job_ends_with_the_names_of_all_rows_from_its_copy_when_the_server_is_
     errors = (tmp_path / "output" / "errors.jsonl").read_text().splitlines()
     assert [json.loads(line)["custom_id"] for line in errors] == ["a", "b"]
     assert time.monotonic() - begun < 5, "a server that is gone would be waited for"
+
+
+def test_a_job_ends_when_a_server_with_ranges_is_gone_for_longer_than_is_waited(
+    tmp_path: Path, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_locations, "HttpClient", partial(HttpClient, patience_seconds=0.5))
+    write_lines(site / "in.jsonl", [chat_request("a"), chat_request("b")])
+    with web_server(site, RangeHandler) as server:
+        config = job(tmp_path, input_uri=f"{server.url}in.jsonl?sig=hush", allow_loopback_input=True)
+        assert isinstance(entrypoint.prepare(config), Claim)
+    outcome = end_job(config.model_copy(update={"attempt": 2, "ending": "Expired"}))
+    assert (outcome.reason, outcome.rows.failed) == (Reason.EXPIRED, 2)
+    assert "The lines of 2 rows lack their custom_id, since the input cannot be read" in outcome.message
+    assert "in.jsonl?... cannot be reached" in outcome.message
+    assert len((tmp_path / "output" / "errors.jsonl").read_text().splitlines()) == 2
 
 
 def test_a_name_outside_of_ascii_is_asked_for_escaped(plain: WebServer, site: Path, output: Folder) -> None:
