@@ -13,6 +13,10 @@ from tidemill_workloads.parts import decode
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(480)]
 
 
+STOP_SECONDS = 50
+"""A driver that is told to stop flushes and goes in seconds; Ray kills one that does not after 60 s."""
+
+
 def begun(jobs):
     """Rows that some engine was given, by custom_id."""
     return {run.custom_id for run in Notes(jobs.notes).runs()}
@@ -61,6 +65,7 @@ def suspend(jobs):
     jobs.patch(suspend=True)
     wait_suspended(jobs)
     stopped = Loss(before, time.time())
+    assert stopped.until - stopped.since < STOP_SECONDS, "the driver was killed, or something waited for it"
     assert jobs.condition("Progressing")["status"] == "False"
     assert jobs.condition("Finished")["status"] == "False"
     lines = durable(jobs)
@@ -179,7 +184,9 @@ def test_a_job_that_waits_for_its_input_can_be_cancelled(jobs):
     jobs.apply(manifest(jobs))
     jobs.wait_until(lambda: jobs.condition("Progressing").get("reason") == "InputNotFound", what="InputNotFound")
     jobs.patch(cancel=True)
-    assert jobs.wait_finished()["reason"] == "Cancelled"
+    succeeded = jobs.wait_finished()
+    assert succeeded["reason"] == "Cancelled"
+    assert "It was waiting: InputNotFound: " in succeeded["message"]
     jobs.wait_until(lambda: not jobs.children(), what="nothing left to pay for")
 
 

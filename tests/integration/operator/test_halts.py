@@ -121,6 +121,8 @@ async def test_a_job_cancelled_before_its_input_was_there_ends_after_one_look_in
     assert await eventually(ending) == "Cancelled"
     world.head.finish(Outcome(reason=Reason.CANCELLED, message="The job was cancelled. No row was run."))
     await world.until_condition("Finished", ("True", "Cancelled"))
+    waited = "It was waiting: InputNotFound: There is no /data/in.jsonl."
+    assert await world.message("Succeeded") == f"The job was cancelled. No row was run. {waited}"
     await nothing_left(world)
 
 
