@@ -45,14 +45,15 @@ def test_a_job_survives_kills_at_random_moments(jobs, faults, victim):
         assert jobs.get()["status"]["driver"]["attempt"] == 1
 
 
-@pytest.mark.all
 def test_whatever_is_killed_before_the_first_row_the_job_begins_anew(jobs, faults):
     ids = start(jobs, seconds=0.2)
     faults.lose("operator")
     faults.lose("head")
     faults.lose("driver")
+    assert faults.notes.runs() == [], "it was killed too late"
     faults.lose("operator")
     all_answered(jobs, ids)
+    assert faults.notes.run_again() == {}
 
 
 @pytest.mark.all
@@ -125,8 +126,7 @@ def test_a_second_run_over_a_finished_folder_runs_nothing(jobs):
     assert jobs.get()["status"]["rows"]["completed"] == ROWS
 
 
-@pytest.mark.all
-@pytest.mark.parametrize("way", ["kill", "dead"])
+@pytest.mark.parametrize("way", ["kill", pytest.param("dead", marks=pytest.mark.all)])
 def test_one_row_that_kills_its_engine_costs_only_itself(jobs, way):
     """All 64 rows are in flight when it strikes, so all of them are suspects."""
     ids = jobs.write_rows(64)

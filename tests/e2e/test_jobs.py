@@ -41,6 +41,7 @@ def test_every_row_is_answered_in_input_order_and_nothing_is_left_running(jobs):
     jobs.wait_until(lambda: not jobs.children(), what="an empty namespace")
 
 
+@pytest.mark.all
 def test_a_job_from_one_volume_claim_to_another_leaves_its_files_there(jobs):
     """As a user works without an object store; pods of the test's own put the rows in and read the answers."""
     ids = jobs.write_rows(60)
