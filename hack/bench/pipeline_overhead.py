@@ -44,6 +44,9 @@ ROW_BYTES = 1024
 GOAL_PROCESS = 20_000
 GOAL_ALL = 8_000
 GOAL_RESUME = 0.25
+GOAL_GROWTH = 1.2
+"""Peak memory of a part of the job against that with a tenth of the rows."""
+
 KILLED_AT = 0.9
 SAMPLE_SECONDS = 0.5
 
@@ -74,15 +77,17 @@ def main() -> int:
         runs = [measure(Path(scratch), rows, steps) for rows in (options.rows // 10, options.rows)]
         resumed = measure_resumed(Path(scratch), options.rows, steps)
     print(report(runs))
-    full = runs[-1]
+    tenth, full = runs
     share = resumed / full.all
+    growth = max(full.peak_mib[name] / tenth.peak_mib[name] for name in full.peak_mib)
     print(
         f"\nprocessing {full.rows / full.process:,.0f} rows/s (goal {GOAL_PROCESS:,}); all phases"
         f" {full.rows / full.all:,.0f} rows/s (goal {GOAL_ALL:,}); driver killed at {KILLED_AT:.0%}: {resumed:.1f} s"
-        f" from resubmission to manifest, {share:.0%} of the full time (goal below {GOAL_RESUME:.0%})"
+        f" from resubmission to manifest, {share:.0%} of the full time (goal below {GOAL_RESUME:.0%}); no part's memory"
+        f" grew more than {growth:.2f}-fold with ten times the rows (goal below {GOAL_GROWTH})"
     )
-    met = full.rows / full.process >= GOAL_PROCESS and full.rows / full.all >= GOAL_ALL and share < GOAL_RESUME
-    return 0 if met else 1
+    fast = full.rows / full.process >= GOAL_PROCESS and full.rows / full.all >= GOAL_ALL
+    return 0 if fast and share < GOAL_RESUME and growth < GOAL_GROWTH else 1
 
 
 @dataclass(frozen=True, slots=True)
