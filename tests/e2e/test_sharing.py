@@ -4,7 +4,7 @@ import time
 
 import pytest
 from chaos_faults import pod_of
-from chaos_jobs import ROWS, all_answered, only_what_was_lost_ran_again, start
+from chaos_jobs import ROWS, all_answered, chunks_of, only_what_was_lost_ran_again, start
 from chaos_notes import Loss
 
 pytestmark = [pytest.mark.cluster, pytest.mark.all, pytest.mark.timeout(560)]
@@ -58,24 +58,25 @@ def test_a_worker_that_comes_late_gets_its_share(jobs, faults, full_cluster):
     assert faults.notes.run_again() == {}
 
 
-def rows_of_the_lost(notes, pod, gone_at):
-    """Rows that this pod had begun, and whose answers may be lost: they are somebody else's now."""
-    of_pod = [run for run in notes.runs() if pod_of(run.engine) == pod and run.began <= gone_at]
-    loss = Loss(gone_at, gone_at)
-    return {run.custom_id for run in of_pod if run.lost_by(loss)}
+def taken_over_in_time(notes, chunks, pod, gone_at):
+    """All rows of what the pod held when it went are answered within a minute, while chunks after them still wait.
 
-
-def taken_over_in_time(notes, pod, gone_at):
-    """What was lost with the pod was answered by others within a minute, while later rows still waited."""
+    Returns those rows that another engine answered in its place.
+    """
     runs = notes.runs()
-    again = notes.run_again().keys() & rows_of_the_lost(notes, pod, gone_at)
+    loss = Loss(gone_at, gone_at, pod)
+    lost = {run.engine for run in runs if pod_of(run.engine) == pod and run.began <= gone_at}
+    held = {chunks[run.custom_id] for run in runs if run.lost_by(loss)}
     last_try = {run.custom_id: run for run in runs}  # in the order in which they began
-    done = max((last_try[custom_id].answered for custom_id in again), default=gone_at)
-    assert done - gone_at <= TAKEN_OVER_SECONDS, f"{len(again)} rows took {done - gone_at:.0f} s"
-    first_try = {run.custom_id: run for run in reversed(runs)}
-    waiting = [custom_id for custom_id, run in first_try.items() if run.began > done]
-    assert waiting, f"the {len(again)} rows came last"
-    return again
+    its_rows = [custom_id for custom_id, chunk in chunks.items() if chunk in held]
+    assert its_rows
+    done = max(last_try[custom_id].answered for custom_id in its_rows)
+    assert done - gone_at <= TAKEN_OVER_SECONDS, f"{len(its_rows)} rows took {done - gone_at:.0f} s"
+    waiting = set(chunks.values()) - {chunks[run.custom_id] for run in runs if run.began <= done}
+    assert waiting, f"the {len(its_rows)} rows came last"
+    assert min(waiting) > max(held)
+    tries = [last_try[custom_id] for custom_id in its_rows]
+    return [run for run in tries if run.answered > gone_at and run.engine not in lost]
 
 
 def two_busy_workers(jobs, faults):
@@ -87,23 +88,32 @@ def two_busy_workers(jobs, faults):
 def test_the_rows_of_a_killed_worker_do_not_come_last(jobs, faults):
     ids = start(jobs, seconds=1.6)
     pod = two_busy_workers(jobs, faults)
+    chunks = chunks_of(jobs, ids)
     gone_at = time.time()
     assert faults.kill_pod(pod)
-    faults.losses.append(Loss(gone_at, time.time() + 2))
+    faults.losses.append(Loss(gone_at, time.time() + 2, pod))
     all_answered(jobs, ids)
-    assert taken_over_in_time(faults.notes, pod, gone_at), "nothing was lost, so nothing was shown"
+    in_flight = {run.custom_id for run in faults.notes.in_flight(gone_at, pod)}
+    taken_over = {run.custom_id for run in taken_over_in_time(faults.notes, chunks, pod, gone_at)}
+    assert in_flight
+    assert in_flight <= taken_over, "what it had in flight was answered by others"
     only_what_was_lost_ran_again(faults.notes, faults.losses)
 
 
 def test_a_lowered_maximum_costs_no_answer_and_the_rows_do_not_come_last(jobs, faults):
-    """The worker that goes is told so: what it has answered is kept, the rest goes to the other one."""
-    ids = start(jobs, seconds=1.6)
+    """The worker that goes is told so: what it has answered is kept, the rest goes to the other one.
+
+    A row in forty takes longer than a worker that goes waits for its rows, so it always leaves some to the other.
+    """
+    ids = start(jobs, slow_every=40)
     two_busy_workers(jobs, faults)
+    chunks = chunks_of(jobs, ids)
     gone_at = time.time()
     jobs.patch(workers={"max": 1})
     (pod,) = jobs.wait_until(lambda: leaving(jobs), what="a worker that leaves")
     all_answered(jobs, ids)
-    taken_over_in_time(faults.notes, pod, gone_at)
+    taken_over = taken_over_in_time(faults.notes, chunks, pod, gone_at)
+    assert any(run.custom_id.startswith("slow-") for run in taken_over), "it went without leaving a row behind"
     for first, second in pairs_of_tries(faults.notes):
         assert first.answered is None, f"{first} was answered before the pod went, and again in {second}"
         assert pod_of(first.engine) == pod
