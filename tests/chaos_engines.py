@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 
 SLOW_ROW_SECONDS = 20.0
+STRIKE_SECONDS = 0.25
+"""A deadly row strikes where so long no more rows came."""
 
 
 class NotingEngine(NoOpEngine):
@@ -81,7 +83,7 @@ class PoisonedEngine(NotingEngine):
         seen = 0
         while seen < self._held:
             seen = self._held
-            await asyncio.sleep(self._mean / 8)
+            await asyncio.sleep(STRIKE_SECONDS)
         if row.custom_id.startswith("kill-"):
             os.kill(os.getpid(), signal.SIGKILL)
         raise EngineDead("made to die")

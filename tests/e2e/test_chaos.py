@@ -132,7 +132,7 @@ def test_one_row_that_kills_its_engine_costs_only_itself(jobs, way):
     ids = jobs.write_rows(64)
     source = jobs.folder / "input" / "rows.jsonl"
     source.write_text(source.read_text().replace('"row-40"', f'"{way}-40"'))
-    jobs.apply(manifest(jobs, workers=1, seconds=2, in_flight=64, engine="chaos_engines:poisoned"))
+    jobs.apply(manifest(jobs, workers=1, seconds=1.2, in_flight=64, engine="chaos_engines:poisoned"))
     succeeded = jobs.wait_finished(seconds=240)
     assert succeeded["reason"] == "SomeRowsFailed", succeeded
     assert [line["custom_id"] for line in jobs.lines("results.jsonl")] == [one for one in ids if one != "row-40"]
