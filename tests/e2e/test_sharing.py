@@ -42,7 +42,7 @@ def blocker(namespace, node, cpu):
 
 
 def test_a_worker_that_comes_late_gets_its_share(jobs, faults, full_cluster):
-    ids = start(jobs)
+    ids = start(jobs, seconds=1.6)
     jobs.wait_until(lambda: faults.notes.answered() > 0, what="the first answer")
     free_at = time.monotonic() + LATE_SECONDS
     jobs.wait_until(lambda: time.monotonic() > free_at, what="a late worker")
