@@ -18,6 +18,7 @@ from tidemill_workloads.chunk_run import PieceRun
 from tidemill_workloads.coordinator import Message, Orders
 from tidemill_workloads.errors import EngineDead, JobRefused, Superseded
 from tidemill_workloads.ledger import Level, Suspect, Work
+from tidemill_workloads.look_ahead import LookAhead
 from tidemill_workloads.parts import STARTED
 from tidemill_workloads.progress import REPORT_SECONDS, Report
 from tidemill_workloads.suspects import marker_of
@@ -38,14 +39,6 @@ FLUSH_SECONDS = 10.0
 GRACE_SECONDS = 10.0
 """How long a lane that has to stop waits for the rows in flight, and for a store that is to take their answers; what
 is not durable by then is left for another engine."""
-
-LONGEST_LOOK_AHEAD_SECONDS = 2.0
-"""Beside the rows in flight a lane holds what its engine answers in twice the time that new work takes to come, so
-that it never drains, but no more than this, so that late workers find work."""
-
-MOST_ROWS_AHEAD = 8192
-"""Nor more rows than this: where storage is slower than the engine, new work waits behind the work before it and comes
-the later the more of it is asked for, which would feed itself and only take memory."""
 
 EMPTY_LOOK_SECONDS = 0.05
 """How often a suspect looks whether the engine is empty yet; only rows of dropped work make it wait."""
@@ -99,9 +92,7 @@ class Lane:
     _ended: list[int] = field(default_factory=list)
     _returned: list[int] = field(default_factory=list)
     _failure: BaseException | None = None
-    _rate: float = 0.0
-    _delay: float = 0.01
-    _rated: tuple[float, int] = (0.0, 0)
+    _look_ahead: LookAhead = field(default_factory=LookAhead)
 
     async def run(self) -> int:
         """Works until the ledger is empty or a stop is asked for. The number of rows answered."""
@@ -126,7 +117,7 @@ class Lane:
                 self._drop(number)
             for work in orders.works:
                 self._start(work, asked)
-            self.pump.low_mark = 0 if message.want and not orders.works else self._look_ahead()
+            self.pump.low_mark = 0 if message.want and not orders.works else self._rows_ahead()
             if orders.stop or orders.leave:
                 await self._stop()
                 if orders.leave:
@@ -165,16 +156,11 @@ class Lane:
 
     def _want(self) -> int:
         preparing = sum(entry.work.rows for entry in self._works.values() if not entry.fed)
-        return max(0, self.pump.slots + self._look_ahead() - self.pump.held - self.pump.unfed - preparing)
+        return max(0, self.pump.slots + self._rows_ahead() - self.pump.held - self.pump.unfed - preparing)
 
-    def _look_ahead(self) -> int:
-        now, answered = time.monotonic(), self.pump.answered
-        since, then = self._rated
-        if now - since >= REPORT_SECONDS:
-            self._rate = (answered - then) / (now - since) if since else 0.0
-            self._rated = (now, answered)
-        ahead = self._rate * min(2 * self._delay, LONGEST_LOOK_AHEAD_SECONDS)
-        return max(1, self.pump.slots // 4, min(int(ahead), MOST_ROWS_AHEAD))
+    def _rows_ahead(self) -> int:
+        self._look_ahead.answered(self.pump.answered, time.monotonic())
+        return self._look_ahead.rows(self.pump.slots)
 
     def _start(self, work: Work, asked: float) -> None:
         condemned = work.level == Level.CONDEMNED
@@ -196,7 +182,7 @@ class Lane:
             self.pump.add(run)
         entry.fed = True
         if not others:
-            self._delay += (time.monotonic() - entry.asked - self._delay) / 4
+            self._look_ahead.came(time.monotonic() - entry.asked)
         for run in entry.pieces:
             await run.finished.wait()
         await self._end(entry)

@@ -41,6 +41,7 @@ NAMES = [f"r-{number:03d}" for number in range(200)]
 @pytest.fixture(autouse=True)
 def quick_reports(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tidemill_workloads.lane.REPORT_SECONDS", 0.02)
+    monkeypatch.setattr("tidemill_workloads.look_ahead.MEASURED_SECONDS", 0.02)
 
 
 def once_each(counted: Counter[int], rows: int = 200) -> bool:
@@ -75,7 +76,7 @@ async def test_a_store_slower_than_the_engine_does_not_make_a_lane_hoard_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The longer work takes to come the more is asked for, and the more is asked for the longer it takes to come."""
-    monkeypatch.setattr("tidemill_workloads.lane.MOST_ROWS_AHEAD", 20)
+    monkeypatch.setattr("tidemill_workloads.look_ahead.MOST_ROWS", 20)
     create = LocalFolder.create
 
     def slow(folder: LocalFolder, name: str, data: bytes) -> bool:
