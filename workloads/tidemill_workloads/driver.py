@@ -1,4 +1,4 @@
-"""The driver: runs every row that has no line yet on the workers that there are, then joins and finalises.
+"""The driver's process: connects to its cluster, runs one attempt, and says the outcome last of all.
 
 `python -m tidemill_workloads.driver <attempt of the output folder>`, started by `__main__` in its own place after
 validation. All that it knows comes from the output folder, so it may be killed at any moment.
@@ -10,252 +10,32 @@ import logging
 import os
 import signal
 import sys
-import threading
-import time
-from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from tidemill_api.conditions import Reason
 from tidemill_api.job_contract import EXIT_BUG, EXIT_OK, EXIT_USER
-from tidemill_workloads.aside import Aside
-from tidemill_workloads.coordinator import CoordinatorActor, View
+from tidemill_workloads.attempt import Attempt, Stalled, Stopped
+from tidemill_workloads.coordinator import CoordinatorActor
 from tidemill_workloads.driver_log import LogTail
 from tidemill_workloads.engine.interface import EngineSettings
-from tidemill_workloads.errors import JobRefused, RowsMissing, Superseded
-from tidemill_workloads.finishing import finish
+from tidemill_workloads.errors import JobRefused, Superseded
 from tidemill_workloads.identity import Claim
-from tidemill_workloads.index import Chunk, Index, read_index
-from tidemill_workloads.join import Totals, survey
+from tidemill_workloads.index import read_index
 from tidemill_workloads.locations import open_input, open_output
 from tidemill_workloads.logs import set_up_logging
-from tidemill_workloads.manifest import finalise
 from tidemill_workloads.metrics import LiveMetrics
-from tidemill_workloads.nodes import Nodes, nodes_now
-from tidemill_workloads.outcomes import Cut, refused, say
-from tidemill_workloads.pipeline import run_lanes
-from tidemill_workloads.progress import Snapshot
-from tidemill_workloads.rate import RateMeter
+from tidemill_workloads.outcomes import refused, say
 from tidemill_workloads.retries import RetryPolicy
 from tidemill_workloads.settings import read_config
 from tidemill_workloads.storage import input_changed
-from tidemill_workloads.suspects import plan_work, stale_markers, unanswered
-from tidemill_workloads.watchdog import StallClock, driver_stall_seconds
 from tidemill_workloads.worker import WorkerSetup
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from tidemill_api.job_contract import JobConfig, Outcome
-    from tidemill_workloads.ledger import Work
 
 log = logging.getLogger("tidemill_workloads")
-
-POLL_SECONDS = 1.0
-CLAIM_CHECK_SECONDS = 5.0
-LOG_SECONDS = 30.0
-STOP_SECONDS = 25.0
-"""How long a stop waits for the workers to make their answers durable, the rows in flight given 10 s; Ray kills a job
-60 s after its SIGTERM."""
-
-FINALISE_WAITS = (2.0, 10.0, 60.0)
-"""Seconds before further looks at an output folder that lacks lines which workers have written: a shared file system
-may show another node's file late (NFS keeps a folder's listing for up to 60 s)."""
-
-
-class Stopped(Exception):  # noqa: N818 - not an error: somebody asked for it
-    """SIGTERM came: what is answered is kept, the rest is for the next attempt."""
-
-
-class Stalled(Exception):  # noqa: N818 - named for what happened
-    """This attempt gets no further, for the reason said: the next one starts the workers anew."""
-
-
-@dataclass(slots=True)
-class Driver:
-    """One attempt at work."""
-
-    config: JobConfig
-    setup: WorkerSetup
-    index: Index
-    metrics: LiveMetrics
-    coordinator: Any
-    stop_asked: threading.Event = field(default_factory=threading.Event)
-    pipeline_ended: threading.Event = field(default_factory=threading.Event)
-    base: Totals = field(default_factory=Totals)
-    rate: RateMeter = field(default_factory=RateMeter)
-    silence: StallClock = field(default_factory=lambda: StallClock(driver_stall_seconds()))
-    aside: Aside = field(default_factory=Aside)
-
-    def run(self) -> Outcome:
-        """Answers, joins and finalises. Raises JobRefused, Superseded, Stopped, Stalled."""
-        unfinished = self._survey()
-        if unfinished and not self._too_many(self.base.failed) and not self._process(unfinished).complete:
-            unfinished = self._survey()  # workers' figures count a row twice that two of them answered
-            if unfinished and not self._too_many(self.base.failed):
-                raise Stalled("fewer rows failed than the workers' figures said, and the workers have stopped")
-        if self._too_many(self.base.failed):
-            return self._give_up(self.base.failed)
-        return self._finalise()
-
-    def _survey(self) -> Sequence[Chunk]:
-        found = survey(self.setup.claim.folder, self.index)
-        log.info("%d of %d rows have a line", found.totals.rows, self.index.rows)
-        self.base = found.totals
-        self._show(Snapshot())
-        return found.unfinished
-
-    def _process(self, chunks: Sequence[Chunk]) -> View:
-        """Returns when every row has a line, or too many seem to have failed and the workers have stopped."""
-        self.metrics.phase("processing")
-        claim = self.setup.claim
-        markers = stale_markers(claim.folder, claim.number)
-        ray.get(self.coordinator.load.remote(plan_work(chunks, markers, claim.folder, self.setup.source)))
-        log.info("%d chunks to run on up to %d workers", len(chunks), self.config.workers_max)
-        failure: list[BaseException] = []
-
-        def pipeline() -> None:
-            try:
-                run_lanes(self.setup, self.config.workers_max, self.coordinator)
-            except BaseException as error:
-                failure.append(error)
-            finally:
-                self.pipeline_ended.set()
-
-        threading.Thread(target=pipeline, name="pipeline", daemon=True).start()
-        return self._watch(failure)
-
-    def _watch(self, failure: list[BaseException]) -> View:
-        """Shows progress until no work is left. Raises what ends the attempt, with the workers' answers flushed."""
-        next_claim_check = next_log = 0.0
-        while True:
-            ended = self.pipeline_ended.wait(POLL_SECONDS)
-            self._hear_aside()
-            nodes = nodes_now()
-            view = self._look(nodes)
-            if view.complete:
-                return view
-            if failure:
-                self._raise_known_cause(self._look(nodes))  # a refusal may have come after the last look
-                raise failure[0]
-            self._check_ends(view, nodes)
-            if self._too_many(self.base.failed + view.figures.failed):
-                return self._flush_workers()
-            if ended:
-                raise Stalled("every lane has ended, and work is left")
-            now = time.monotonic()
-            if now >= next_log:
-                self._log(view.figures)
-                next_log = now + LOG_SECONDS
-            if not self.aside.busy and view.losses:
-                self.aside.start(partial(self._resolve, view.losses))
-            elif not self.aside.busy and now >= next_claim_check:
-                self.aside.start(self.setup.claim.check)
-                next_claim_check = now + CLAIM_CHECK_SECONDS
-
-    def _hear_aside(self) -> None:
-        """What came of the last look at the store. Raises what it raised, a refusal after the workers have flushed."""
-        try:
-            self.aside.settle()
-        except JobRefused:
-            self._flush_workers()
-            raise
-
-    def _look(self, nodes: Nodes) -> View:
-        view: View = ray.get(self.coordinator.look.remote(nodes.dead, nodes.draining))
-        figures = view.figures
-        in_flight = sum(figures.in_flight.values())
-        self.rate.add(time.monotonic(), self.base.rows + figures.answered, busy=in_flight > 0)
-        self._show(figures)
-        return view
-
-    def _check_ends(self, view: View, nodes: Nodes) -> None:
-        if view.refusal is not None or self.stop_asked.is_set():
-            self._raise_refusal(self._flush_workers())
-            raise Stopped  # without a look at the store, which may take longer than Ray waits after its SIGTERM
-        if self.silence.stalled(time.monotonic(), busy=nodes.engines > 0, sign=view.heard):
-            limit = self.silence.limit
-            raise Stalled(f"{nodes.engines} workers are there and none has said a word for {limit:.0f} s")
-
-    def _resolve(self, losses: Mapping[int, Sequence[Work]]) -> None:
-        """Engines died with what they held: the parts tell which rows have no line, and are suspects now. Aside."""
-        folder, source = self.setup.claim.folder, self.setup.source
-        for loss, works in losses.items():
-            rows = {
-                work.number: [suspect for piece in work.pieces for suspect in unanswered(folder, source, piece)]
-                for work in works
-            }
-            count = sum(map(len, rows.values()))
-            log.warning("an engine died with %d rows that have no line; they are run apart from others", count)
-            ray.get(self.coordinator.resolve.remote(loss, rows))
-
-    def _flush_workers(self) -> View:
-        ray.get(self.coordinator.stop.remote())
-        deadline = time.monotonic() + STOP_SECONDS
-        while True:
-            view = self._look(Nodes())
-            if not view.figures.still_writing:
-                return view
-            if time.monotonic() > deadline:
-                log.warning(
-                    "not every worker answered within %.0f s; its rows of the last seconds run again", STOP_SECONDS
-                )
-                return view
-            time.sleep(POLL_SECONDS / 4)
-
-    def _raise_known_cause(self, view: View) -> None:
-        """Something failed: is it one of the causes that have a name? A worker's refusal, claim and input tell."""
-        self._raise_refusal(view)
-        self.setup.claim.check()
-        self.setup.source.open().close()
-
-    def _raise_refusal(self, view: View) -> None:
-        if view.refusal is not None:
-            reason, message = view.refusal
-            raise JobRefused(Reason(reason), message)
-
-    def _finalise(self) -> Outcome:
-        self.metrics.phase("finalising")
-        log.info("every row was run; writing the results")
-        for wait in FINALISE_WAITS:
-            try:
-                return finalise(self.config, self.setup.claim, self.index)
-            except RowsMissing as missing:
-                log.warning("%s yet; looking again in %.0f s", missing, wait)
-                time.sleep(wait)
-        return finalise(self.config, self.setup.claim, self.index)
-
-    def _too_many(self, failed: int) -> bool:
-        bound = self.config.max_failed_rows
-        return bound is not None and failed > bound
-
-    def _give_up(self, failed: int) -> Outcome:
-        self.metrics.phase("finalising")
-        message = f"{failed} rows failed, more than spec.maxFailedRows ({self.config.max_failed_rows}) allows."
-        log.warning("%s The rest is not run.", message)
-        setup = self.setup
-        cut = Cut(Reason.TOO_MANY_ROWS_FAILED, message)
-        return finish(self.config, setup.claim, setup.source, self.index, cut)
-
-    def _show(self, figures: Snapshot) -> None:
-        total = self.index.rows
-        completed = min(total, self.base.completed + figures.completed)
-        self.metrics.answered(
-            completed,
-            min(total - completed, self.base.failed + figures.failed),
-            self.base.prompt_tokens + figures.prompt_tokens,
-            self.base.completion_tokens + figures.completion_tokens,
-        )
-        self.metrics.in_flight(figures.in_flight)
-        self.metrics.rate(self.rate.rows_per_second)
-
-    def _log(self, figures: Snapshot) -> None:
-        done = self.base.rows + figures.completed + figures.failed
-        in_flight = sum(figures.in_flight.values())
-        log.info("%d of %d rows, %d in flight on %d workers", done, self.index.rows, in_flight, figures.live)
 
 
 def main() -> int:
@@ -264,8 +44,8 @@ def main() -> int:
     tail = LogTail.attach()
     config = read_config()
     try:
-        driver = prepare(config, int(sys.argv[1]))
-        outcome = driver.run()
+        attempt = prepare(config, int(sys.argv[1]))
+        outcome = attempt.run()
     except JobRefused as refusal:
         tail.keep(config, refusal)
         return _end(refused(refusal, config), EXIT_USER)
@@ -280,12 +60,12 @@ def main() -> int:
         log.critical("the driver failed", exc_info=True)
         tail.keep(config)
         return _end(None, EXIT_BUG)
-    if driver.pipeline_ended.is_set():  # else a lane waits for a node that may never come: nothing to wait for
+    if attempt.pipeline_ended.is_set():  # else a lane waits for a node that may never come: nothing to wait for
         ray.shutdown()  # what Ray has to say comes before the outcome
     return _end(outcome, EXIT_OK)
 
 
-def prepare(config: JobConfig, attempt: int) -> Driver:
+def prepare(config: JobConfig, number: int) -> Attempt:
     """Connects to the cluster that this process runs in. Raises JobRefused."""
     folder = open_output(config.output_uri, config.mounts)
     source = open_input(config.input_uri, config.mounts, config.allow_loopback_input).settled(folder)
@@ -294,7 +74,7 @@ def prepare(config: JobConfig, attempt: int) -> Driver:
         raise SystemExit("there is no chunk index: start `python -m tidemill_workloads`, which validates first")
     settings = EngineSettings(config.model, config.gpus_per_worker)
     retry = RetryPolicy(config.max_attempts, config.retry_backoff_seconds)
-    setup = WorkerSetup(settings, source, Claim(folder, attempt), retry)
+    setup = WorkerSetup(settings, source, Claim(folder, number), retry)
     metrics = LiveMetrics(config)
     metrics.phase("processing")
     metrics.validated(index.rows)
@@ -303,9 +83,9 @@ def prepare(config: JobConfig, attempt: int) -> Driver:
     if source.identity.state != index.state:
         raise input_changed(config.input_uri)
     ray.init(address="auto", log_to_driver=False, logging_level=logging.WARNING)
-    driver = Driver(config, setup, index, metrics, _start_coordinator())
-    signal.signal(signal.SIGTERM, lambda *_: driver.stop_asked.set())  # after ray.init, which sets its own
-    return driver
+    attempt = Attempt(config, setup, index, metrics, _start_coordinator())
+    signal.signal(signal.SIGTERM, lambda *_: attempt.stop_asked.set())  # after ray.init, which sets its own
+    return attempt
 
 
 def _start_coordinator() -> Any:

@@ -1,4 +1,4 @@
-"""The driver's watch over its workers, without Ray: the real driver and coordinator, with played workers.
+"""An attempt's watch over its workers, without Ray: the real attempt and coordinator, with played workers.
 
 `Actor` stands for the coordinator behind Ray; `play` stands for the pipeline, and says to the coordinator what engine
 actors would.
@@ -17,9 +17,9 @@ from workload_builders import answered, job, request, write_lines
 
 from tidemill_api.conditions import Reason
 from tidemill_workloads import __main__ as entrypoint
-from tidemill_workloads import driver as driver_module
+from tidemill_workloads import attempt as attempt_module
+from tidemill_workloads.attempt import Attempt, Stalled, Stopped
 from tidemill_workloads.coordinator import CoordinatorActor, Message, Orders, Writer
-from tidemill_workloads.driver import Driver, Stalled, Stopped
 from tidemill_workloads.engine.interface import EngineSettings
 from tidemill_workloads.errors import JobRefused
 from tidemill_workloads.identity import ATTEMPTS, Claim
@@ -80,14 +80,14 @@ class WatchedFolder(LocalFolder):
 
 @pytest.fixture(autouse=True)
 def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver_module, "ray", SimpleNamespace(get=lambda result: result))
-    monkeypatch.setattr(driver_module, "nodes_now", Nodes)
-    monkeypatch.setattr(driver_module, "POLL_SECONDS", 0.02)
-    monkeypatch.setattr(driver_module, "CLAIM_CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(attempt_module, "ray", SimpleNamespace(get=lambda result: result))
+    monkeypatch.setattr(attempt_module, "nodes_now", Nodes)
+    monkeypatch.setattr(attempt_module, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(attempt_module, "CLAIM_CHECK_SECONDS", 0.05)
 
 
-def driver_of(root: Path, monkeypatch: pytest.MonkeyPatch, play: Callable[[Driver], None], **changes: Any) -> Driver:
-    """A driver over validated rows, whose pipeline is `play`."""
+def attempt_of(root: Path, monkeypatch: pytest.MonkeyPatch, play: Callable[[Attempt], None], **changes: Any) -> Attempt:
+    """An attempt over validated rows, whose pipeline is `play`."""
     config = job(root, **changes)
     if not (root / "input.jsonl").exists():
         write_lines(root / "input.jsonl", [request(f"r-{number}") for number in range(1, ROWS + 1)])
@@ -98,13 +98,13 @@ def driver_of(root: Path, monkeypatch: pytest.MonkeyPatch, play: Callable[[Drive
     source = LocalInput.at(root / "input.jsonl", str(root / "input.jsonl"))
     watched = replace(claim, folder=WatchedFolder(root / "output", config.output_uri))
     setup = WorkerSetup(EngineSettings(config.model, 0), source, watched, RetryPolicy())
-    driver = Driver(config, setup, index, LiveMetrics(config), Actor())
-    monkeypatch.setattr(driver_module, "run_lanes", lambda *_: play(driver))
-    return driver
+    attempt = Attempt(config, setup, index, LiveMetrics(config), Actor())
+    monkeypatch.setattr(attempt_module, "run_lanes", lambda *_: play(attempt))
+    return attempt
 
 
-def hooks_of(driver: Driver) -> dict[str, Callable[[], None]]:
-    folder = driver.setup.claim.folder
+def hooks_of(attempt: Attempt) -> dict[str, Callable[[], None]]:
+    folder = attempt.setup.claim.folder
     assert isinstance(folder, WatchedFolder)
     return folder.hooks
 
@@ -116,17 +116,17 @@ def test_a_stop_is_heard_while_the_store_is_down(tmp_path: Path, monkeypatch: py
         asked.set()
         back.wait(5)
 
-    def play(driver: Driver) -> None:
+    def play(attempt: Attempt) -> None:
         asked.wait(5)
-        driver.stop_asked.set()
+        attempt.stop_asked.set()
         back.wait(5)
 
-    driver = driver_of(tmp_path, monkeypatch, play)
-    hooks_of(driver)["attempts"] = down
+    attempt = attempt_of(tmp_path, monkeypatch, play)
+    hooks_of(attempt)["attempts"] = down
     begun = time.monotonic()
     try:
         with pytest.raises(Stopped):
-            driver.run()
+            attempt.run()
         assert asked.is_set()
         assert time.monotonic() - begun < 4
     finally:
@@ -134,23 +134,23 @@ def test_a_stop_is_heard_while_the_store_is_down(tmp_path: Path, monkeypatch: py
 
 
 def test_progress_is_seen_while_a_loss_is_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The store answers the look into the parts only after the driver has shown what was done meanwhile."""
+    """The store answers the look into the parts only after the attempt has shown what was done meanwhile."""
     seen = threading.Event()
 
-    def play(driver: Driver) -> None:
-        actor = driver.coordinator
+    def play(attempt: Attempt) -> None:
+        actor = attempt.coordinator
         actor.hello.remote(Writer("a", "x", "node"))
         assert actor.says("a", want=ROWS).works
-        hooks_of(driver)["parts"] = wait_until_seen
+        hooks_of(attempt)["parts"] = wait_until_seen
         actor.hello.remote(Writer("b", "y", "node"))  # in its place, so `a` died with its rows
         actor.says("b", in_flight=3)
-        while driver.metrics.registry.get_sample_value(*in_flight_at(driver)) != 3:
+        while attempt.metrics.registry.get_sample_value(*in_flight_at(attempt)) != 3:
             time.sleep(0.01)
         seen.set()
         while not (works := actor.says("b", want=ROWS).works):
             time.sleep(0.01)
         levels.append(works[0].level)
-        driver.stop_asked.set()
+        attempt.stop_asked.set()
         actor.says("b", stopped=True)
 
     def wait_until_seen() -> None:
@@ -158,20 +158,20 @@ def test_progress_is_seen_while_a_loss_is_looked_into(tmp_path: Path, monkeypatc
 
     in_time: list[bool] = []
     levels: list[Level] = []
-    monkeypatch.setattr(driver_module, "STOP_SECONDS", 0.1)  # nobody is left of `a` that could flush
+    monkeypatch.setattr(attempt_module, "STOP_SECONDS", 0.1)  # nobody is left of `a` that could flush
     with pytest.raises(Stopped):
-        driver_of(tmp_path, monkeypatch, play).run()
+        attempt_of(tmp_path, monkeypatch, play).run()
     assert levels == [Level.GROUP]
     assert in_time
     assert all(in_time)
 
 
-def in_flight_at(driver: Driver) -> tuple[str, dict[str, str]]:
+def in_flight_at(attempt: Attempt) -> tuple[str, dict[str, str]]:
     labels = {"job": "shop/tickets", "attempt": "1", "node": "10.0.0.1"}
     return "tidemill_batch_rows_in_flight", labels
 
 
-def test_a_refusal_that_the_driver_finds_itself_lets_the_workers_flush(
+def test_a_refusal_that_the_attempt_finds_itself_lets_the_workers_flush(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse() -> None:
@@ -179,44 +179,44 @@ def test_a_refusal_that_the_driver_finds_itself_lets_the_workers_flush(
 
     flushed = threading.Event()
 
-    def play(driver: Driver) -> None:
-        while not driver.coordinator.says("a", in_flight=1).stop:
+    def play(attempt: Attempt) -> None:
+        while not attempt.coordinator.says("a", in_flight=1).stop:
             time.sleep(0.01)
         time.sleep(0.1)
         flushed.set()
-        driver.coordinator.says("a", stopped=True)
+        attempt.coordinator.says("a", stopped=True)
 
-    driver = driver_of(tmp_path, monkeypatch, play)
-    hooks_of(driver)["attempts"] = refuse
+    attempt = attempt_of(tmp_path, monkeypatch, play)
+    hooks_of(attempt)["attempts"] = refuse
     with pytest.raises(JobRefused, match="away"):
-        driver.run()
+        attempt.run()
     assert flushed.is_set()
 
 
-def two_failed_rows_told_by_two_workers(driver: Driver) -> None:
+def two_failed_rows_told_by_two_workers(attempt: Attempt) -> None:
     """As where a silent worker's rows are given to another and both make their lines durable."""
     for name in ("a", "b"):
-        for chunk in driver.index.chunks[:2]:  # of one row each
+        for chunk in attempt.index.chunks[:2]:  # of one row each
             line = answered(chunk.first_line, ERROR)
-            ChunkParts(driver.setup.claim.folder, chunk.number).write(f"000001.{name}-000001.jsonl", [line])
+            ChunkParts(attempt.setup.claim.folder, chunk.number).write(f"000001.{name}-000001.jsonl", [line])
     for name in ("a", "b"):
-        driver.coordinator.says(name, failed=2, stopped=True)
+        attempt.coordinator.says(name, failed=2, stopped=True)
 
 
 def test_a_row_that_failed_with_two_workers_counts_once_against_the_bound(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    driver = driver_of(tmp_path, monkeypatch, two_failed_rows_told_by_two_workers, max_failed_rows=3)
+    attempt = attempt_of(tmp_path, monkeypatch, two_failed_rows_told_by_two_workers, max_failed_rows=3)
     with pytest.raises(Stalled, match="fewer rows failed"):
-        driver.run()
-    assert driver.base.failed == 2
+        attempt.run()
+    assert attempt.base.failed == 2
     assert not (tmp_path / "output" / MANIFEST_FILE).exists(), "the next attempt goes on"
 
 
 def test_too_many_failed_rows_end_the_job_with_their_true_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    outcome = driver_of(tmp_path, monkeypatch, two_failed_rows_told_by_two_workers, max_failed_rows=1).run()
+    outcome = attempt_of(tmp_path, monkeypatch, two_failed_rows_told_by_two_workers, max_failed_rows=1).run()
     assert outcome.reason == Reason.TOO_MANY_ROWS_FAILED
     assert outcome.message.startswith("2 rows failed, more than spec.maxFailedRows (1) allows.")
     assert (outcome.rows.failed, outcome.rows.total) == (ROWS, ROWS)
