@@ -37,6 +37,12 @@ def awaited(case: Case) -> str:
     return f"{WAITED}{said.reason}: {said.message.partition(NEXT_TRY)[0].rstrip()}"
 
 
+def log_lines(case: Case) -> str:
+    """The end of the log of the attempt that ended, as the last lines of a message; empty where none was read."""
+    tail = case.seen.attempt.log_tail
+    return f"\nLast lines of the driver's log:\n{tail}" if tail else ""
+
+
 def input_read(total: int | None, invalid: int | None) -> Claim:
     """Validation passed: how many requests there are, and how many of them are bad lines that were skipped.
 

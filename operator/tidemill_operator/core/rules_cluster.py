@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tidemill_api.conditions import ConditionType, Reason
 from tidemill_operator.core.attempts import MAX_FAILURES, open_attempt, refused_backoff, wait_longer
-from tidemill_operator.core.claims import awaited, next_try
+from tidemill_operator.core.claims import awaited, log_lines, next_try
 from tidemill_operator.core.decision import Case, Claim, Decision
 from tidemill_operator.core.halts import ENDING_GRACE
 from tidemill_operator.core.plan import CreateCluster, Event, StopDriver, SubmitDriver
@@ -64,12 +64,7 @@ def _awaiting_claim(case: Case, retry: datetime) -> Claim:
         return Claim(ConditionType.PROGRESSING, "False", attempt.outcome.reason, message)
     died = f"{case.driver.failures} times in a row" if case.driver.failures > 1 else "once"
     message = f"The driver died {died} without a new row. {next_try(retry)}"
-    return Claim(ConditionType.PROGRESSING, "False", Reason.DRIVER_FAILING, message + _log(case))
-
-
-def _log(case: Case) -> str:
-    tail = case.seen.attempt.log_tail
-    return f"\nLast lines of its log:\n{tail}" if tail else ""
+    return Claim(ConditionType.PROGRESSING, "False", Reason.DRIVER_FAILING, message + log_lines(case))
 
 
 def until(case: Case, moment: datetime | None = None) -> timedelta | None:
@@ -217,9 +212,8 @@ def _source_folder(case: Case) -> str:
 def _death(case: Case) -> Event:
     lost = case.seen.attempt.state is AttemptState.LOST
     what = "was lost with its head pod" if lost else "died without saying why"
-    return Event(
-        "Warning", "DriverDied", f"Attempt {case.driver.ended_attempt} of the driver {what}.{_log(case)}"[:1000]
-    )
+    message = f"Attempt {case.driver.ended_attempt} of the driver {what}.{log_lines(case)}"
+    return Event("Warning", "DriverDied", message[:1000])
 
 
 def pool_outgrown(case: Case) -> Decision | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tidemill_api.conditions import ConditionType, Reason
 from tidemill_api.v1alpha1.batch_inference_job_status import OutputStatus, RowsStatus, TokensStatus
-from tidemill_operator.core.claims import awaited, input_read
+from tidemill_operator.core.claims import awaited, input_read, log_lines
 from tidemill_operator.core.decision import Case, Claim, Decision
 from tidemill_operator.core.plan import DeleteJob
 from tidemill_operator.core.stopping import STOP_POLL, remove_cluster
@@ -118,8 +118,8 @@ def outcome_is_final(case: Case) -> Decision | None:
 
 def end(case: Case, reason: Reason, message: str, outcome: Outcome | None = None) -> Decision:
     """The job ends now. Only the status is written; the cluster goes in the next pass, so no end is ever lost."""
-    if reason is Reason.ALL_ROWS_FAILED and case.seen.attempt.log_tail:
-        message = f"{message}\nLast lines of the driver's log:\n{case.seen.attempt.log_tail}"
+    if reason is Reason.ALL_ROWS_FAILED:
+        message += log_lines(case)
     succeeded: Truth = "True" if reason in SUCCESS else "False"
     claims = [
         Claim(ConditionType.PROGRESSING, "False", Reason.JOB_FINISHED, "The job has finished."),

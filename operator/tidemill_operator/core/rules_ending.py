@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tidemill_api.conditions import ConditionType, Reason
 from tidemill_operator.core.attempts import open_attempt
-from tidemill_operator.core.claims import awaited
+from tidemill_operator.core.claims import awaited, log_lines
 from tidemill_operator.core.decision import Case, Claim, Decision
 from tidemill_operator.core.halts import ENDING_GRACE, ENDING_LIMIT
 from tidemill_operator.core.rules_cluster import HEADLESS_GRACE
@@ -129,7 +129,6 @@ def _end_without_lines(case: Case, ending: Ending, why: str) -> Decision:
     answered = f"{case.rows_answered} of {rows.total} rows answered" if rows.total else "no row known to be answered"
     message = (
         f"{_cause(case, ending)} with {answered}. {why} The lines of answered rows stand in the folder parts/ of"
-        f" {case.spec.output.uri}; the other rows have none."
+        f" {case.spec.output.uri}; the other rows have none.{log_lines(case)}"
     )
-    tail = case.seen.attempt.log_tail
-    return end(case, Reason(ending), f"{message}\nLast lines of the driver's log:\n{tail}" if tail else message)
+    return end(case, Reason(ending), message)
