@@ -15,10 +15,10 @@ from tidemill_api.conditions import ConditionType, Reason
 from tidemill_operator.core.attempts import open_attempt
 from tidemill_operator.core.claims import awaited, log_lines
 from tidemill_operator.core.decision import Case, Claim, Decision
+from tidemill_operator.core.figures import figures
 from tidemill_operator.core.halts import ENDING_GRACE, ENDING_LIMIT
 from tidemill_operator.core.rules_cluster import HEADLESS_GRACE
 from tidemill_operator.core.rules_end import end
-from tidemill_operator.core.rules_work import figures
 from tidemill_operator.core.snapshot import AttemptState
 from tidemill_operator.core.stopping import stop_driver
 from tidemill_operator.core.worker_group import scale_actions
@@ -108,7 +108,7 @@ def lines_being_written(case: Case) -> Decision | None:
         return None
     message = f"Rows without an answer get their error lines, and the results are put in order.{awaited(case)}"
     claim = Claim(ConditionType.PROGRESSING, "True", Reason(reason), message)
-    known = figures(case, case.seen.metrics) if case.seen.metrics is not None else Decision()
+    known = figures(case)
     return replace(
         known,
         actions=scale_actions(case, wanted=0, in_flight={}),

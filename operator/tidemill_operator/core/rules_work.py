@@ -7,10 +7,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tidemill_api.conditions import ConditionType, Reason
-from tidemill_api.v1alpha1.batch_inference_job_status import RowsStatus, TokensStatus
 from tidemill_operator.core.attempts import failing
-from tidemill_operator.core.claims import input_read
 from tidemill_operator.core.decision import Case, Claim, Decision
+from tidemill_operator.core.figures import figures, rows_of
 from tidemill_operator.core.plan import Event
 from tidemill_operator.core.scaling import Demand, workers_wanted
 from tidemill_operator.core.worker_group import scale_actions
@@ -37,7 +36,7 @@ def working(case: Case) -> Decision:
     if metrics is None:
         return _blind(case)
     healed = _healed(case, metrics)
-    known = figures(case, metrics)
+    known = figures(case)
     wanted = _wanted(case, metrics)
     actions = () if wanted is None else scale_actions(case, wanted, dict(metrics.in_flight))
     decision = replace(
@@ -49,7 +48,7 @@ def working(case: Case) -> Decision:
         recheck_after=_pace(case, metrics),
     )
     if actions and case.seen.cluster is not None and actions[0].replicas != case.seen.cluster.replicas:
-        rows = _rows(case, metrics).remaining
+        rows = rows_of(case, metrics).remaining
         text = f"Workers: {case.seen.cluster.replicas} -> {actions[0].replicas}, for {rows} rows."
         decision = decision.told(Event("Normal", "Scaled", text))
     return decision
@@ -61,15 +60,6 @@ def _pace(case: Case, metrics: DriverMetrics) -> timedelta:
     since = validated.last_transition_time if validated is not None and validated.status == "True" else case.seen.now
     at_start = metrics.phase == "validating" or case.seen.now < since + START_GRACE
     return case.seen.tuning.start_poll if at_start and not metrics.in_flight else case.seen.tuning.poll
-
-
-def figures(case: Case, metrics: DriverMetrics) -> Decision:
-    """What the driver's figures say of the rows, whatever is decided about them; the first also of the input."""
-    claims: tuple[Claim, ...] = ()
-    if metrics.phase != "validating" and not case.is_true(ConditionType.VALIDATED):
-        skipping = case.spec.input.on_invalid == "Skip" and metrics.rows_failed > 0
-        claims = (input_read(metrics.rows_total, None if skipping else 0),)
-    return Decision(claims=claims, rows=_rows(case, metrics), tokens=_tokens(case, metrics))
 
 
 def _blind(case: Case) -> Decision:
@@ -143,21 +133,3 @@ def _wanted(case: Case, metrics: DriverMetrics) -> int | None:
 
 def _rows_per_worker(case: Case) -> int:
     return ROWS_PER_SEQUENCE * (case.spec.model.engine_args.max_num_seqs or DEFAULT_SEQUENCES)
-
-
-def _rows(case: Case, metrics: DriverMetrics) -> RowsStatus:
-    """The rows as the driver counts them; before it has counted, what the status knows already."""
-    if metrics.phase == "validating" or metrics.rows_total is None:
-        return case.status.rows
-    return RowsStatus(
-        total=metrics.rows_total,
-        completed=metrics.rows_completed,
-        failed=metrics.rows_failed,
-        remaining=max(metrics.rows_total - metrics.rows_answered, 0),
-    )
-
-
-def _tokens(case: Case, metrics: DriverMetrics) -> TokensStatus:
-    if metrics.phase == "validating":
-        return case.status.tokens
-    return TokensStatus(prompt=metrics.prompt_tokens, completion=metrics.completion_tokens)

@@ -6,13 +6,14 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from tidemill_operator.core.decision import Case, Claim, Decision
+from tidemill_operator.core.figures import figures
 from tidemill_operator.core.plan import Action, DeleteCluster, StopDriver
-from tidemill_operator.core.rules_work import figures
 from tidemill_operator.core.snapshot import AttemptState
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from tidemill_operator.core.decision import Case, Claim, Decision
 
 STOP_GRACE = timedelta(seconds=120)
 """How long a driver may take to stop (Ray kills it after 60 s). Then its head is beyond reach, and goes with it."""
@@ -22,7 +23,7 @@ STOP_POLL = timedelta(seconds=1)
 
 def stop_driver(case: Case, since: datetime, claim: Claim) -> Decision:
     """Stops the open attempt, or removes the cluster where that takes too long; says what is known of the rows."""
-    known = figures(case, case.seen.metrics) if case.seen.metrics is not None else Decision()
+    known = figures(case)
     actions = remove_cluster(case) if case.seen.now >= since + STOP_GRACE else _stop(case)
     return replace(known, actions=actions, claims=(*known.claims, claim), recheck_after=STOP_POLL)
 

@@ -1,0 +1,43 @@
+"""What the driver's live figures say of the rows, whatever is decided about them. Pure reading of a snapshot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tidemill_api.conditions import ConditionType
+from tidemill_api.v1alpha1.batch_inference_job_status import RowsStatus, TokensStatus
+from tidemill_operator.core.claims import input_read
+from tidemill_operator.core.decision import Case, Claim, Decision
+
+if TYPE_CHECKING:
+    from tidemill_operator.core.snapshot import DriverMetrics
+
+
+def figures(case: Case) -> Decision:
+    """Rows and tokens, and at the first figures also what became of the input; nothing where there are no figures."""
+    metrics = case.seen.metrics
+    if metrics is None:
+        return Decision()
+    claims: tuple[Claim, ...] = ()
+    if metrics.phase != "validating" and not case.is_true(ConditionType.VALIDATED):
+        skipping = case.spec.input.on_invalid == "Skip" and metrics.rows_failed > 0
+        claims = (input_read(metrics.rows_total, None if skipping else 0),)
+    return Decision(claims=claims, rows=rows_of(case, metrics), tokens=_tokens(case, metrics))
+
+
+def rows_of(case: Case, metrics: DriverMetrics) -> RowsStatus:
+    """The rows as the driver counts them; before it has counted, what the status knows already."""
+    if metrics.phase == "validating" or metrics.rows_total is None:
+        return case.status.rows
+    return RowsStatus(
+        total=metrics.rows_total,
+        completed=metrics.rows_completed,
+        failed=metrics.rows_failed,
+        remaining=max(metrics.rows_total - metrics.rows_answered, 0),
+    )
+
+
+def _tokens(case: Case, metrics: DriverMetrics) -> TokensStatus:
+    if metrics.phase == "validating":
+        return case.status.tokens
+    return TokensStatus(prompt=metrics.prompt_tokens, completion=metrics.completion_tokens)
