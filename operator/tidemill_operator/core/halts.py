@@ -6,7 +6,6 @@ because spec and clock say that it is asked but not since when; every grace is c
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,12 +14,6 @@ if TYPE_CHECKING:
     from tidemill_api.job_contract import Ending
     from tidemill_api.v1alpha1.batch_inference_job_status import DriverStatus
     from tidemill_operator.core.snapshot import Snapshot
-
-ENDING_GRACE = timedelta(hours=1)
-"""How long after a cancel or the window's end is tried to write lines and results, whoever dies meanwhile."""
-
-ENDING_LIMIT = timedelta(hours=12)
-"""How long an attempt that is at it may go on: joining the results of a large job takes more than an hour."""
 
 
 def ending(seen: Snapshot) -> Ending | None:

@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tidemill_api.conditions import ConditionType, Reason
 from tidemill_operator.core.attempts import MAX_FAILURES, open_attempt, refused_backoff, wait_longer
 from tidemill_operator.core.claims import awaited, log_lines, next_try
 from tidemill_operator.core.decision import Case, Claim, Decision
-from tidemill_operator.core.halts import ENDING_GRACE
+from tidemill_operator.core.graces import AGENT_GRACE, HEADLESS_GRACE, SAFETY_NET, SILENCE_GRACE, STOP_GRACE, until
 from tidemill_operator.core.plan import CreateCluster, Event, StopDriver, SubmitDriver
 from tidemill_operator.core.snapshot import AttemptState
-from tidemill_operator.core.stopping import STOP_GRACE, remove_cluster
+from tidemill_operator.core.stopping import remove_cluster
 from tidemill_operator.core.worker_group import scale_actions
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from tidemill_api.v1alpha1.batch_inference_job_status import DriverStatus
-
-SAFETY_NET = timedelta(seconds=30)
-"""Another look where a change of the RayCluster is awaited, in case its watch event was missed."""
-
-AGENT_GRACE = timedelta(seconds=60)
-"""How long after HeadPodReady Ray's job agent may still be starting."""
-
-HEADLESS_GRACE = timedelta(minutes=10)
-"""How long workers are kept where no driver can be at work: the head is away, or takes no driver."""
-
-SILENCE_GRACE = timedelta(minutes=30)
-"""How long workers are kept while Ray and the driver are silent. Longer: they may work on, cut off from us alone."""
 
 
 def cluster_rejected(case: Case) -> Decision | None:
@@ -65,14 +52,6 @@ def _awaiting_claim(case: Case, retry: datetime) -> Claim:
     died = f"{case.driver.failures} times in a row" if case.driver.failures > 1 else "once"
     message = f"The driver died {died} without a new row. {next_try(retry)}"
     return Claim(ConditionType.PROGRESSING, "False", Reason.DRIVER_FAILING, message + log_lines(case))
-
-
-def until(case: Case, moment: datetime | None = None) -> timedelta | None:
-    """Until the next try, the end of the window or of the grace after it: the first of those that lie ahead."""
-    given_up = case.driver.ending_time + ENDING_GRACE if case.driver.ending_time else None
-    ahead = [m for m in (case.seen.deadline, given_up) if m is not None and m > case.seen.now]
-    moments = [m for m in (moment, *ahead) if m is not None]
-    return max(min(moments) - case.seen.now, timedelta(0)) if moments else None
 
 
 def cluster_leaving(case: Case) -> Decision | None:

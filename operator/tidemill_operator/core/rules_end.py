@@ -10,8 +10,9 @@ from tidemill_api.conditions import ConditionType, Reason
 from tidemill_api.v1alpha1.batch_inference_job_status import OutputStatus, RowsStatus, TokensStatus
 from tidemill_operator.core.claims import awaited, input_read, log_lines
 from tidemill_operator.core.decision import Case, Claim, Decision
+from tidemill_operator.core.graces import LEAVE_GRACE, STOP_POLL
 from tidemill_operator.core.plan import DeleteJob
-from tidemill_operator.core.stopping import STOP_POLL, remove_cluster
+from tidemill_operator.core.stopping import remove_cluster
 from tidemill_operator.core.worker_group import scale_actions
 
 if TYPE_CHECKING:
@@ -27,9 +28,6 @@ FIX_HINT = (
     " ttlSecondsAfterFinished can only be changed by deleting the job first."
 )
 """Ends the message of a spec that the operator refused, and of no other: by it that end is known as one that heals."""
-
-LEAVE_GRACE = timedelta(seconds=60)
-"""How long the workers of a finished job may take to leave before the cluster goes with them: as long as a drain."""
 
 
 def being_deleted(case: Case) -> Decision | None:

@@ -16,8 +16,7 @@ from tidemill_operator.core.attempts import open_attempt
 from tidemill_operator.core.claims import awaited, log_lines
 from tidemill_operator.core.decision import Case, Claim, Decision
 from tidemill_operator.core.figures import figures
-from tidemill_operator.core.halts import ENDING_GRACE, ENDING_LIMIT
-from tidemill_operator.core.rules_cluster import HEADLESS_GRACE
+from tidemill_operator.core.graces import ENDING_GRACE, ENDING_LIMIT, HEADLESS_GRACE
 from tidemill_operator.core.rules_end import end
 from tidemill_operator.core.snapshot import AttemptState
 from tidemill_operator.core.stopping import stop_driver

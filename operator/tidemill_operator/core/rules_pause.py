@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from tidemill_api.conditions import ConditionType, Reason
 from tidemill_operator.core.attempts import open_attempt
 from tidemill_operator.core.decision import Case, Claim, Decision
-from tidemill_operator.core.rules_cluster import SAFETY_NET, until
-from tidemill_operator.core.rules_end import LEAVE_GRACE, end
+from tidemill_operator.core.graces import LEAVE_GRACE, SAFETY_NET, STOP_GRACE, STOP_POLL, until
+from tidemill_operator.core.rules_end import end
 from tidemill_operator.core.spec_checks import same_folder
-from tidemill_operator.core.stopping import STOP_GRACE, STOP_POLL, remove_cluster, stop_driver
+from tidemill_operator.core.stopping import remove_cluster, stop_driver
 from tidemill_operator.core.worker_group import scale_actions
 
 if TYPE_CHECKING:

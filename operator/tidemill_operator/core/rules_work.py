@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tidemill_api.conditions import ConditionType, Reason
 from tidemill_operator.core.attempts import failing
 from tidemill_operator.core.decision import Case, Claim, Decision
 from tidemill_operator.core.figures import figures, rows_of
+from tidemill_operator.core.graces import START_GRACE
 from tidemill_operator.core.plan import Event
 from tidemill_operator.core.scaling import Demand, workers_wanted
 from tidemill_operator.core.worker_group import scale_actions
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from tidemill_operator.core.snapshot import DriverMetrics
 
 DEFAULT_SEQUENCES = 128
@@ -22,9 +24,6 @@ DEFAULT_SEQUENCES = 128
 
 ROWS_PER_SEQUENCE = 2
 """A worker holds about twice its engine's sequences in flight, so that the engine never drains."""
-
-START_GRACE = timedelta(seconds=60)
-"""How long an attempt may take to publish its first figures, and how long its start is watched closely."""
 
 EXACT_LINES = 1000
 """Lines read from which on a message tells only about how many: it would be another one at every look."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tidemill_operator.core.figures import figures
+from tidemill_operator.core.graces import STOP_GRACE, STOP_POLL
 from tidemill_operator.core.plan import Action, DeleteCluster, StopDriver
 from tidemill_operator.core.snapshot import AttemptState
 
@@ -14,11 +14,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tidemill_operator.core.decision import Case, Claim, Decision
-
-STOP_GRACE = timedelta(seconds=120)
-"""How long a driver may take to stop (Ray kills it after 60 s). Then its head is beyond reach, and goes with it."""
-
-STOP_POLL = timedelta(seconds=1)
 
 
 def stop_driver(case: Case, since: datetime, claim: Claim) -> Decision:
