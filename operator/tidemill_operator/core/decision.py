@@ -97,6 +97,12 @@ class Case:
         return self.driver.suspend_time is not None and self.status.driver.suspend_time is None
 
     @property
+    def source_folder(self) -> str:
+        """The output folder of the job that this one continues: as written down, else as that job says it now."""
+        uri = self.driver.resubmit_of_uri or (self.seen.source.output_uri if self.seen.source else "")
+        return f"{uri}/" if uri and not uri.endswith("/") else uri
+
+    @property
     def rows_answered(self) -> int:
         """Rows that have a line, as far as the status knows."""
         return self.status.rows.completed + self.status.rows.failed

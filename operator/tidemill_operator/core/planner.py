@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tidemill_operator.core import rules_cluster, rules_end, rules_ending, rules_pause, rules_work, status
+from tidemill_operator.core import rules_cluster, rules_driver, rules_end, rules_ending, rules_pause, rules_work, status
 from tidemill_operator.core.attempts import book
 from tidemill_operator.core.decision import Case, Decision
 from tidemill_operator.core.outlook import next_look
@@ -38,10 +38,10 @@ RULES: tuple[Rule, ...] = (
     rules_cluster.cluster_leaving,
     rules_cluster.cluster_missing,
     rules_cluster.head_starting,
-    rules_cluster.ray_silent,  # what is unknown is held
-    rules_cluster.driver_refused,
-    rules_cluster.attempt_missing,
-    rules_cluster.pool_outgrown,
+    rules_driver.ray_silent,  # what is unknown is held
+    rules_driver.driver_refused,
+    rules_driver.attempt_missing,
+    rules_driver.pool_outgrown,
     rules_work.working,
 )
 
