@@ -39,6 +39,11 @@ class RowsStatus(ApiModel):
     failed: Count = Field(default=0, description="failed rows have an error line.")
     remaining: Count = Field(default=0, description="remaining rows have no line yet.")
 
+    @classmethod
+    def counted(cls, total: int, completed: int, failed: int) -> RowsStatus:
+        """The rows of an input of `total`: what has no line yet remains."""
+        return cls(total=total, completed=completed, failed=failed, remaining=max(total - completed - failed, 0))
+
 
 class TokensStatus(ApiModel):
     """Tokens of the answered rows."""

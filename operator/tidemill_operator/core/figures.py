@@ -29,12 +29,7 @@ def rows_of(case: Case, metrics: DriverMetrics) -> RowsStatus:
     """The rows as the driver counts them; before it has counted, what the status knows already."""
     if metrics.phase == "validating" or metrics.rows_total is None:
         return case.status.rows
-    return RowsStatus(
-        total=metrics.rows_total,
-        completed=metrics.rows_completed,
-        failed=metrics.rows_failed,
-        remaining=max(metrics.rows_total - metrics.rows_answered, 0),
-    )
+    return RowsStatus.counted(metrics.rows_total, metrics.rows_completed, metrics.rows_failed)
 
 
 def _tokens(case: Case, metrics: DriverMetrics) -> TokensStatus:

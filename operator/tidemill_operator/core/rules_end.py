@@ -138,10 +138,9 @@ def _with_figures(ending: Decision, outcome: Outcome) -> Decision:
     uris = OutputStatus(results_uri=output.results, errors_uri=output.errors, validation_uri=output.validation)
     if not rows.total:
         return replace(ending, output=uris)
-    remaining = max(rows.total - rows.completed - rows.failed, 0)
     return replace(
         ending,
-        rows=RowsStatus(total=rows.total, completed=rows.completed, failed=rows.failed, remaining=remaining),
+        rows=RowsStatus.counted(rows.total, rows.completed, rows.failed),
         tokens=TokensStatus(prompt=outcome.tokens.prompt, completion=outcome.tokens.completion),
         output=uris,
     )
