@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from tidemill_operator.core.graces import HEADLESS_GRACE
 from tidemill_operator.core.halts import ending
 
 if TYPE_CHECKING:
@@ -95,6 +96,12 @@ class Case:
     def suspending_begins(self) -> bool:
         """Whether a pause is asked for since this very decision."""
         return self.driver.suspend_time is not None and self.status.driver.suspend_time is None
+
+    @property
+    def head_away_for_good(self) -> bool:
+        """Whether the head has been away for so long that nothing waits for it any more (`HEADLESS_GRACE`)."""
+        away = self.seen.cluster.head_away_since if self.seen.cluster else None
+        return away is not None and self.seen.now >= away + HEADLESS_GRACE
 
     @property
     def source_folder(self) -> str:

@@ -8,7 +8,7 @@ from tidemill_api.conditions import ConditionType, Reason
 from tidemill_operator.core.attempts import wait_longer
 from tidemill_operator.core.claims import log_lines, next_try
 from tidemill_operator.core.decision import Case, Claim, Decision
-from tidemill_operator.core.graces import HEADLESS_GRACE, SAFETY_NET, until
+from tidemill_operator.core.graces import SAFETY_NET, until
 from tidemill_operator.core.plan import CreateCluster, Event
 from tidemill_operator.core.worker_group import scale_actions
 
@@ -65,7 +65,12 @@ def cluster_missing(case: Case) -> Decision | None:
     created = Event("Normal", "ClusterCreated", "Created the RayCluster with a head and no workers.")
     driver = case.driver.model_copy(update={"resubmit_of_uri": case.source_folder})
     return Decision(
-        (CreateCluster(),), (claim,), driver, workers_desired=0, events=(created,), recheck_after=SAFETY_NET
+        actions=(CreateCluster(),),
+        claims=(claim,),
+        driver=driver,
+        workers_desired=0,
+        events=(created,),
+        recheck_after=SAFETY_NET,
     )
 
 
@@ -83,8 +88,7 @@ def head_starting(case: Case) -> Decision | None:
     claim = Claim(ConditionType.PROGRESSING, "True", Reason.CLUSTER_STARTING, message)
     refused_before = case.reason(ConditionType.PROGRESSING) in (Reason.CLUSTER_REJECTED, Reason.KUBERAY_MISSING)
     driver = case.driver.model_copy(update={"waits": 0}) if refused_before else None
-    away = cluster.head_away_since
-    free = case.ending is not None or (away is not None and case.seen.now >= away + HEADLESS_GRACE)
+    free = case.ending is not None or case.head_away_for_good
     return Decision(
         actions=scale_actions(case, wanted=0, in_flight={}) if free and cluster.replicas else (),
         claims=(claim,),

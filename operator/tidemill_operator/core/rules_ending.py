@@ -16,7 +16,7 @@ from tidemill_operator.core.attempts import open_attempt
 from tidemill_operator.core.claims import awaited, log_lines
 from tidemill_operator.core.decision import Case, Claim, Decision
 from tidemill_operator.core.figures import figures
-from tidemill_operator.core.graces import ENDING_GRACE, ENDING_LIMIT, HEADLESS_GRACE
+from tidemill_operator.core.graces import ENDING_GRACE, ENDING_LIMIT
 from tidemill_operator.core.rules_end import end
 from tidemill_operator.core.snapshot import AttemptState
 from tidemill_operator.core.stopping import stop_driver
@@ -40,12 +40,10 @@ def given_up(case: Case) -> Decision | None:
 
 def _at_it(case: Case) -> bool:
     """Whether an attempt is at work, or only not heard of for a while: a head that stays silent is removed."""
-    state, cluster = case.seen.attempt.state, case.seen.cluster
-    if cluster is None or not open_attempt(case.driver):
+    if case.seen.cluster is None or not open_attempt(case.driver):
         return False
-    away = cluster.head_away_since
-    silent = state is AttemptState.UNKNOWN and (away is None or case.seen.now < away + HEADLESS_GRACE)
-    return state is AttemptState.ACTIVE or silent
+    state = case.seen.attempt.state
+    return state is AttemptState.ACTIVE or (state is AttemptState.UNKNOWN and not case.head_away_for_good)
 
 
 def nothing_to_write(case: Case) -> Decision | None:
