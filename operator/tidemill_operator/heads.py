@@ -14,21 +14,21 @@ from tidemill_operator.cluster import SECRETS, Cluster
 from tidemill_operator.errors import ObjectMissingError, RayUnavailableError, RejectedError
 from tidemill_operator.manifests.names import cluster_name, secret_name
 from tidemill_operator.manifests.ray_cluster import TOKEN_KEY
-from tidemill_operator.ray_api import Head
+from tidemill_operator.ray_api import HeadAddress
 
 if TYPE_CHECKING:
     from tidemill_operator.core.snapshot import JobView
 
 
 class Heads:
-    """Makes a `Head` of an address; tests may give other ports."""
+    """Makes a `HeadAddress` of an IP: with the token that this head asks for."""
 
     def __init__(self, cluster: Cluster, cache: WatchCache) -> None:
         self._cluster = cluster
         self._cache = cache
         self._tokens: dict[Key, tuple[str, str]] = {}  # the job's uid and the token of its cluster
 
-    async def head(self, job: JobView, ip: str) -> Head:
+    async def head(self, job: JobView, ip: str) -> HeadAddress:
         """The job's head at this address. Raises RayUnavailableError where its token cannot be read."""
         key = Key(job.namespace, job.name)
         uid, token = self._tokens.get(key, ("", ""))
@@ -36,7 +36,7 @@ class Heads:
             token = await self._token(job)
             self._tokens = {known: held for known, held in self._tokens.items() if self._cache.job(known) is not None}
             self._tokens[key] = (job.uid, token)
-        return Head(ip, token)
+        return HeadAddress(ip, token)
 
     def forget(self, job: JobView) -> None:
         """The token is read anew when it is needed again."""

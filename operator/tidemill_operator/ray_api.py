@@ -51,7 +51,7 @@ STATES = {
 
 
 @dataclass(frozen=True)
-class Head:
+class HeadAddress:
     """Where a head is and the token it asks for. The ports are constants but in tests."""
 
     ip: str
@@ -60,7 +60,7 @@ class Head:
     metrics_port: int = METRICS_PORT
 
     def __repr__(self) -> str:
-        return f"Head({self.ip})"
+        return f"HeadAddress({self.ip})"
 
     @property
     def jobs(self) -> str:
@@ -88,7 +88,7 @@ class RayApi:
         if self._session is not None:
             await self._session.close()
 
-    async def metrics(self, head: Head, job: str, attempt: int) -> tuple[DriverMetrics | None, str]:
+    async def metrics(self, head: HeadAddress, job: str, attempt: int) -> tuple[DriverMetrics | None, str]:
         """The live figures of this attempt of the job `namespace/name`, or None and why there are none."""
         try:
             async with self._open().get(head.metrics) as response:
@@ -99,7 +99,7 @@ class RayApi:
             return None, f"{head.metrics} answered HTTP {response.status}."
         return read_metrics(text, job, attempt)
 
-    async def attempt(self, head: Head, submission: str) -> AttemptView:
+    async def attempt(self, head: HeadAddress, submission: str) -> AttemptView:
         """What Ray knows of this submission. An end is reported only together with its log."""
         try:
             status, body = await self._json(head, "GET", submission)
@@ -115,7 +115,7 @@ class RayApi:
             return AttemptView(AttemptState.UNKNOWN, problem=f"{error}.")
         return AttemptView(state, outcome=_outcome(text, submission), log_tail=log_tail(text))
 
-    async def submit(self, head: Head, submission: str, config: JobConfig) -> None:
+    async def submit(self, head: HeadAddress, submission: str, config: JobConfig) -> None:
         """Submits an attempt; one that is there already is left alone.
 
         Raises RayUnavailableError (try again) or RayRefusedError (what was sent is wrong for this Ray). Ray answers a
@@ -138,7 +138,7 @@ class RayApi:
             error = RayRefusedError if refused else RayUnavailableError
             raise error(f"{head.jobs} refused attempt {config.attempt}: HTTP {status} {_short(answer)}")
 
-    async def stop(self, head: Head, submission: str) -> None:
+    async def stop(self, head: HeadAddress, submission: str) -> None:
         """Asks Ray to stop an attempt; one that Ray does not know, or that ended, is left alone."""
         status, answer = await self._json(head, "POST", f"{submission}/stop")
         if status not in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
@@ -150,7 +150,7 @@ class RayApi:
         return self._session
 
     async def _json(
-        self, head: Head, method: str, path: str, body: dict[str, Any] | None = None
+        self, head: HeadAddress, method: str, path: str, body: dict[str, Any] | None = None
     ) -> tuple[int, dict[str, Any]]:
         try:
             async with self._open().request(method, head.jobs + path, json=body, headers=_headers(head)) as response:
@@ -165,7 +165,7 @@ class RayApi:
             return response.status, {"text": text}
         return response.status, answer if isinstance(answer, dict) else {"answer": answer}
 
-    async def _log_end(self, head: Head, submission: str) -> str:
+    async def _log_end(self, head: HeadAddress, submission: str) -> str:
         """The end of a log: at most LOG_BYTES of it are ever held."""
         url = f"{head.jobs}{submission}/logs"
         kept, whole = b"", True
@@ -218,7 +218,7 @@ def _outcome(text: str, submission: str) -> Outcome | None:
         return None
 
 
-def _headers(head: Head) -> dict[str, str]:
+def _headers(head: HeadAddress) -> dict[str, str]:
     return {"Authorization": f"Bearer {head.token}"}
 
 

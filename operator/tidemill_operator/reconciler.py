@@ -29,7 +29,7 @@ from tidemill_operator.errors import (
 from tidemill_operator.event_writer import write_event
 from tidemill_operator.heads import Heads
 from tidemill_operator.manifests.names import cluster_name, submission_id
-from tidemill_operator.ray_api import Head
+from tidemill_operator.ray_api import HeadAddress
 from tidemill_operator.views import count_pods, read_circle, read_cluster, read_job, read_source, read_workers
 from tidemill_operator.workqueue import Look
 
@@ -175,8 +175,9 @@ class Reconciler:
         """The open attempt: its live figures alone while it publishes any, else what Ray knows of it."""
         driver = seen.job.status.driver
         number = driver.attempt
-        metrics, problem = await self._ray.metrics(Head(head_ip, ""), f"{seen.job.namespace}/{seen.job.name}", number)
-        if metrics is not None:  # they need no token
+        without_token = HeadAddress(head_ip, "")  # the figures need none
+        metrics, problem = await self._ray.metrics(without_token, f"{seen.job.namespace}/{seen.job.name}", number)
+        if metrics is not None:
             return replace(seen, attempt=AttemptView(AttemptState.ACTIVE), metrics=metrics)
         try:
             head = await self._heads.head(seen.job, head_ip)

@@ -14,7 +14,7 @@ from tidemill_api.job_contract import Outcome
 from tidemill_operator.core.snapshot import AttemptState
 from tidemill_operator.driver_metrics import read_metrics
 from tidemill_operator.errors import RayUnavailableError
-from tidemill_operator.ray_api import TAIL_CHARACTERS, Head, RayApi, decode_log, log_tail
+from tidemill_operator.ray_api import TAIL_CHARACTERS, HeadAddress, RayApi, decode_log, log_tail
 
 OUTCOME = Outcome(reason=Reason.ALL_ROWS_ANSWERED, message="3 rows answered.")
 
@@ -47,7 +47,7 @@ def test_the_tail_for_people_is_short_and_leaves_the_outcome_out():
 
 
 def test_a_head_never_shows_its_token():
-    assert "secret-token" not in repr(Head("10.0.0.1", "secret-token"))
+    assert "secret-token" not in repr(HeadAddress("10.0.0.1", "secret-token"))
 
 
 JOB = "t/j"
@@ -121,7 +121,7 @@ async def test_bytes_that_are_no_text_are_a_problem_and_no_crash():
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", garbage)
     async with TestServer(app) as server, RayApi(5) as ray:
-        head = Head("127.0.0.1", "t", dashboard_port=server.port, metrics_port=server.port)
+        head = HeadAddress("127.0.0.1", "t", dashboard_port=server.port, metrics_port=server.port)
         read, problem = await ray.metrics(head, JOB, 1)
         assert read is None
         assert "published none" in problem or "Prometheus" in problem
@@ -138,5 +138,5 @@ async def test_a_running_attempt_says_when_it_was_submitted(start_time, submitte
     app = web.Application()
     app.router.add_get("/api/jobs/{id}", running)
     async with TestServer(app, host="127.0.0.1") as server, RayApi(2) as ray:
-        attempt = await ray.attempt(Head("127.0.0.1", "t", dashboard_port=server.port), "s")
+        attempt = await ray.attempt(HeadAddress("127.0.0.1", "t", dashboard_port=server.port), "s")
     assert (attempt.state, attempt.submitted) == (AttemptState.ACTIVE, submitted)

@@ -14,7 +14,7 @@ from tidemill_api.v1alpha1.common import ModelSpec
 from tidemill_operator.cache import Key
 from tidemill_operator.core.attempts import refused_backoff
 from tidemill_operator.errors import RayRefusedError, RayUnavailableError
-from tidemill_operator.ray_api import Head, RayApi
+from tidemill_operator.ray_api import HeadAddress, RayApi
 from tidemill_operator.refusals import Refusals
 
 PROGRESSING = ConditionType.PROGRESSING
@@ -125,4 +125,4 @@ async def test_only_an_answer_that_would_be_the_same_again_is_a_refusal(code, er
     app.router.add_post("/api/jobs/", refuse)
     async with TestServer(app, host="127.0.0.1") as server, RayApi(2) as ray:
         with pytest.raises(error, match=f"HTTP {code}"):
-            await ray.submit(Head("127.0.0.1", "t", dashboard_port=server.port), "uid-1", CONFIG)
+            await ray.submit(HeadAddress("127.0.0.1", "t", dashboard_port=server.port), "uid-1", CONFIG)
