@@ -1,6 +1,6 @@
 """One reconcile: observe into a snapshot, plan, apply, write the status once, then the events.
 
-Reads the watch cache, asks Ray where an attempt is open, and hands everything else to pure functions. Remembers
+What is seen comes from `observer.py`, what is decided from a pure function, what is done is `apply.py`'s. Remembers
 nothing between two looks: whatever was interrupted is found again from what stands in the cluster.
 """
 
@@ -12,25 +12,17 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from tidemill_operator.apply import ClusterRefusedError, DriverRefusedError, Executor, ScaleRefusedError
-from tidemill_operator.cache import Key, WatchCache, Watched, key_of
-from tidemill_operator.cluster import JOBS, RAY_CLUSTERS, Cluster
-from tidemill_operator.core.attempts import open_attempt
+from tidemill_operator.cache import Key, WatchCache, Watched
+from tidemill_operator.cluster import JOBS, Cluster
 from tidemill_operator.core.plan import Event
 from tidemill_operator.core.planner import plan
-from tidemill_operator.core.snapshot import AttemptState, AttemptView, JobView, Snapshot, Tuning
+from tidemill_operator.core.snapshot import JobView, Snapshot, Tuning
 from tidemill_operator.core.spec_checks import SpecPolicy
-from tidemill_operator.errors import (
-    ConflictError,
-    KindMissingError,
-    ObjectMissingError,
-    RayUnavailableError,
-    RejectedError,
-)
+from tidemill_operator.errors import ConflictError, KindMissingError, ObjectMissingError, RejectedError
 from tidemill_operator.event_writer import write_event
 from tidemill_operator.heads import Heads
-from tidemill_operator.manifests.names import cluster_name, submission_id
-from tidemill_operator.ray_api import HeadAddress
-from tidemill_operator.views import count_pods, read_circle, read_cluster, read_job, read_source, read_workers
+from tidemill_operator.observer import Observer
+from tidemill_operator.views import read_job
 from tidemill_operator.workqueue import Look
 
 if TYPE_CHECKING:
@@ -38,7 +30,6 @@ if TYPE_CHECKING:
 
     from tidemill_operator.config import Settings
     from tidemill_operator.core.plan import Plan
-    from tidemill_operator.core.snapshot import SourceView
     from tidemill_operator.ray_api import RayApi
 
 log = logging.getLogger(__name__)
@@ -54,19 +45,19 @@ class Reconciler:
 
     def __init__(self, cluster: Cluster, ray: RayApi, cache: WatchCache, settings: Settings) -> None:
         self._cluster = cluster
-        self._ray = ray
         self._cache = cache
-        self._heads = Heads(cluster, cache)
-        self._executor = Executor(cluster, ray, cache, self._heads, settings)
+        heads = Heads(cluster, cache)
+        self._executor = Executor(cluster, ray, cache, heads, settings)
         self._policy = SpecPolicy(
             settings.allow_host_path, settings.allowed_service_accounts, settings.allow_test_engine
         )
-        self._tuning = Tuning(
+        tuning = Tuning(
             backoff_min=timedelta(seconds=settings.backoff_min_seconds),
             backoff_max=timedelta(seconds=settings.backoff_max_seconds),
             poll=timedelta(seconds=settings.poll_seconds),
             start_poll=timedelta(seconds=settings.start_poll_seconds),
         )
+        self._observer = Observer(cluster, ray, cache, heads, tuning)
         self._now: Callable[[], datetime] = lambda: datetime.now(UTC).replace(microsecond=0)
 
     async def reconcile(self, key: Key) -> Look:
@@ -86,7 +77,7 @@ class Reconciler:
             raise
 
     async def _bring_further(self, key: Key, body: dict[str, Any], job: JobView) -> Look:
-        seen = await self._observe(job)
+        seen = await self._observer.observe(job, self._now())
         decided, refused = await self._carry_out(seen)
         wrote = await self._report(key, body, seen, decided)
         if refused:
@@ -133,74 +124,12 @@ class Reconciler:
             await write_event(self._cluster, seen.job, event, seen.now)
         return news
 
-    async def _observe(self, job: JobView) -> Snapshot:
-        """Everything a decision needs, at this moment."""
-        seen = self._from_cache(job)
-        if not open_attempt(job.status.driver) or job.spec is None or job.status.completion_time is not None:
-            return seen
-        if seen.cluster is None:
-            return replace(seen, attempt=AttemptView(AttemptState.LOST))
-        if not seen.cluster.head_ip:
-            return replace(seen, attempt=AttemptView(AttemptState.UNKNOWN, problem="the head pod is not ready."))
-        asked = await self._ask_ray(seen, seen.cluster.head_ip)
-        if asked.attempt.state is AttemptState.UNKNOWN:
-            self._heads.forget(job)
-            await self._refresh(seen.cluster.name, job.namespace)
-        return asked
-
-    def _from_cache(self, job: JobView) -> Snapshot:
-        name = cluster_name(job.name, job.uid)
-        body = self._cache.cluster(job.namespace, name)
-        pods = self._cache.pods(job.namespace, name)
-        return Snapshot(
-            now=self._now(),
-            job=job,
-            tuning=self._tuning,
-            cluster=read_cluster(body, pods) if body is not None else None,
-            workers=read_workers(pods),
-            pods=count_pods(pods),
-            source=self._source(job),
-        )
-
-    def _source(self, job: JobView) -> SourceView | None:
-        """The job that this one continues, and whether they wait for each other."""
-        key = Key(job.namespace, job.name)
-        own, source = self._cache.job(key), self._cache.source_of(key)
-        if job.spec is None or own is None or source is None:
-            return None
-        circle = read_circle(own, lambda body: self._cache.source_of(key_of(body)))
-        return replace(read_source(source), circle=circle)
-
-    async def _ask_ray(self, seen: Snapshot, head_ip: str) -> Snapshot:
-        """The open attempt: its live figures alone while it publishes any, else what Ray knows of it."""
-        driver = seen.job.status.driver
-        number = driver.attempt
-        without_token = HeadAddress(head_ip, "")  # the figures need none
-        metrics, problem = await self._ray.metrics(without_token, f"{seen.job.namespace}/{seen.job.name}", number)
-        if metrics is not None:
-            return replace(seen, attempt=AttemptView(AttemptState.ACTIVE), metrics=metrics)
-        try:
-            head = await self._heads.head(seen.job, head_ip)
-        except RayUnavailableError as error:
-            return replace(seen, attempt=AttemptView(AttemptState.UNKNOWN, problem=f"{error}."))
-        attempt = await self._ray.attempt(head, submission_id(seen.job.uid, number, driver.ending))
-        return replace(seen, attempt=attempt, metrics_problem=problem)
-
     async def _refresh_job(self, key: Key) -> None:
         """Somebody wrote the job first: the next try starts from what stands there, whether or not a watch tells it."""
         try:
             self._cache.put(Watched.JOBS, await self._cluster.get(JOBS, key.namespace, key.name))
         except (ObjectMissingError, KindMissingError):
             self._cache.drop(Watched.JOBS, key)
-
-    async def _refresh(self, name: str, namespace: str) -> None:
-        """Ray is silent: perhaps the cluster is gone and its watch event was missed."""
-        try:
-            body = await self._cluster.get(RAY_CLUSTERS, namespace, name)
-        except (ObjectMissingError, KindMissingError):
-            self._cache.drop(Watched.CLUSTERS, Key(namespace, name))
-            raise ConflictError(f"RayCluster {namespace}/{name} is gone") from None
-        self._cache.put(Watched.CLUSTERS, body)
 
 
 def _not_scaled(decided: Plan) -> Plan:

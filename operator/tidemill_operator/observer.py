@@ -1,0 +1,102 @@
+"""Gathers the snapshot that a plan is made from: from the watch cache, and from Ray where an attempt is open.
+
+Asks only: it writes nothing to the API server and decides nothing. What cannot be seen comes back as such, never as
+zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tidemill_operator.cache import Key, WatchCache, Watched, key_of
+from tidemill_operator.cluster import RAY_CLUSTERS, Cluster
+from tidemill_operator.core.attempts import open_attempt
+from tidemill_operator.core.snapshot import AttemptState, AttemptView, JobView, Snapshot, Tuning
+from tidemill_operator.errors import ConflictError, KindMissingError, ObjectMissingError, RayUnavailableError
+from tidemill_operator.manifests.names import cluster_name, submission_id
+from tidemill_operator.ray_api import HeadAddress
+from tidemill_operator.views import count_pods, read_circle, read_cluster, read_source, read_workers
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from tidemill_operator.core.snapshot import SourceView
+    from tidemill_operator.heads import Heads
+    from tidemill_operator.ray_api import RayApi
+
+
+class Observer:
+    """Observes one job at a time; where Ray is silent, the cache is brought up to date for the next look."""
+
+    def __init__(self, cluster: Cluster, ray: RayApi, cache: WatchCache, heads: Heads, tuning: Tuning) -> None:
+        self._cluster = cluster
+        self._ray = ray
+        self._cache = cache
+        self._heads = heads
+        self._tuning = tuning
+
+    async def observe(self, job: JobView, now: datetime) -> Snapshot:
+        """Everything a decision needs, at this moment.
+
+        Raises ConflictError where the RayCluster turns out to be gone: what the cache held of it is forgotten then.
+        """
+        seen = self._from_cache(job, now)
+        if not open_attempt(job.status.driver) or job.spec is None or job.status.completion_time is not None:
+            return seen
+        if seen.cluster is None:
+            return replace(seen, attempt=AttemptView(AttemptState.LOST))
+        if not seen.cluster.head_ip:
+            return replace(seen, attempt=AttemptView(AttemptState.UNKNOWN, problem="the head pod is not ready."))
+        asked = await self._ask_ray(seen, seen.cluster.head_ip)
+        if asked.attempt.state is AttemptState.UNKNOWN:
+            self._heads.forget(job)
+            await self._refresh(seen.cluster.name, job.namespace)
+        return asked
+
+    def _from_cache(self, job: JobView, now: datetime) -> Snapshot:
+        name = cluster_name(job.name, job.uid)
+        body = self._cache.cluster(job.namespace, name)
+        pods = self._cache.pods(job.namespace, name)
+        return Snapshot(
+            now=now,
+            job=job,
+            tuning=self._tuning,
+            cluster=read_cluster(body, pods) if body is not None else None,
+            workers=read_workers(pods),
+            pods=count_pods(pods),
+            source=self._source(job),
+        )
+
+    def _source(self, job: JobView) -> SourceView | None:
+        """The job that this one continues, and whether they wait for each other."""
+        key = Key(job.namespace, job.name)
+        own, source = self._cache.job(key), self._cache.source_of(key)
+        if job.spec is None or own is None or source is None:
+            return None
+        circle = read_circle(own, lambda body: self._cache.source_of(key_of(body)))
+        return replace(read_source(source), circle=circle)
+
+    async def _ask_ray(self, seen: Snapshot, head_ip: str) -> Snapshot:
+        """The open attempt: its live figures alone while it publishes any, else what Ray knows of it."""
+        driver = seen.job.status.driver
+        number = driver.attempt
+        without_token = HeadAddress(head_ip, "")  # the figures need none
+        metrics, problem = await self._ray.metrics(without_token, f"{seen.job.namespace}/{seen.job.name}", number)
+        if metrics is not None:
+            return replace(seen, attempt=AttemptView(AttemptState.ACTIVE), metrics=metrics)
+        try:
+            head = await self._heads.head(seen.job, head_ip)
+        except RayUnavailableError as error:
+            return replace(seen, attempt=AttemptView(AttemptState.UNKNOWN, problem=f"{error}."))
+        attempt = await self._ray.attempt(head, submission_id(seen.job.uid, number, driver.ending))
+        return replace(seen, attempt=attempt, metrics_problem=problem)
+
+    async def _refresh(self, name: str, namespace: str) -> None:
+        """Ray is silent: perhaps the cluster is gone and its watch event was missed."""
+        try:
+            body = await self._cluster.get(RAY_CLUSTERS, namespace, name)
+        except (ObjectMissingError, KindMissingError):
+            self._cache.drop(Watched.CLUSTERS, Key(namespace, name))
+            raise ConflictError(f"RayCluster {namespace}/{name} is gone") from None
+        self._cache.put(Watched.CLUSTERS, body)
