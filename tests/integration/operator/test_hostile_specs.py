@@ -1,13 +1,15 @@
 """Hostile specs on a real API server, the operator watching: refused there, or explained by a condition."""
 
 import json
+import re
 
 import pytest
 from hostile_specs import hostile_specs
 from hypothesis import HealthCheck, Phase, given, settings
 from integration.operator.conftest import JOBS, OperatorProcess, eventually, job
+from unit.api.test_schema_properties import SCHEMA
 
-from devcluster.client import ApiError
+from devcluster.client import EVENTS, ApiError
 
 
 def collected(count):
@@ -69,12 +71,50 @@ async def test_hostile_specs_crash_nothing_and_each_is_explained(client, namespa
         return not await unexplained()
 
     await eventually(all_explained, seconds=60)
+    await each_refused_job_names_a_field(client, namespace)
     assert operator.running
     assert "Traceback" not in operator.log.read_text()
+
+
+async def each_refused_job_names_a_field(client, namespace):
+    """In its condition and in one event; no other job has such an event."""
+    jobs, _ = await client.list(JOBS, namespace)
+    refused = {one["metadata"]["name"]: outcome_of(one)["message"] for one in jobs if refused_by_operator(one)}
+    assert refused
+    assert [message for message in refused.values() if not names_a_field(message)] == []
+
+    async def warnings():
+        events, _ = await client.list(EVENTS, namespace)
+        return [event for event in events if event["reason"] == "InvalidSpec"]
+
+    async def all_warned():
+        return len(await warnings()) >= len(refused)
+
+    await eventually(all_warned, seconds=20)
+    warned = await warnings()
+    assert sorted(event["involvedObject"]["name"] for event in warned) == sorted(refused)
+    assert {event["type"] for event in warned} == {"Warning"}
+    assert [event["message"] for event in warned if not names_a_field(event["message"])] == []
+
+
+def refused_by_operator(one):
+    """A spec that the API took and the operator did not."""
+    return outcome_of(one)["reason"] == "InvalidSpec"
 
 
 def messages(one):
     """The conditions that tell a user how the job is doing, where each of them has its words."""
     conditions = {c["type"]: c for c in one.get("status", {}).get("conditions", [])}
     told = [conditions[of] for of in ("Progressing", "Succeeded", "Finished") if of in conditions]
-    return len(told) == 3 and all(condition["reason"] for condition in told)
+    return len(told) == 3 and all(condition["reason"] and condition["message"].strip() for condition in told)
+
+
+def outcome_of(one):
+    """The condition that says how the job ended, or that it has not."""
+    return next(c for c in one["status"]["conditions"] if c["type"] == "Succeeded")
+
+
+def names_a_field(message):
+    """Whether the message begins with the path of a field that a spec has, as `template.env: ...`."""
+    first = re.match(r"(spec\.)?(\w+)", message)
+    return first is not None and first[2] in SCHEMA["spec"]["properties"]
