@@ -47,20 +47,22 @@ def _at_it(case: Case) -> bool:
 
 
 def nothing_to_write(case: Case) -> Decision | None:
-    """No line of the input was ever checked, and nothing runs: there is nothing to write and no cluster to start.
+    """No attempt is known to have been submitted and no head is ready: the job ends at once, and no head is started.
 
-    The output folder may hold answers of an earlier object of this job all the same. Only a driver can look, which
-    takes seconds where a head has had an attempt: one more is made then. For that alone no head is started, which is
-    said.
+    Where an attempt was submitted, not even a status without one checked line says that nothing was written: it may
+    have done all of it unseen, before its head died or the operator came back. Only a driver can look, so attempts that
+    end the job are made until one says how it ended or `given_up` applies, with a new head where there is none. A ready
+    head is asked as well where no attempt is known, since a submission may have been made and not written down: that
+    takes seconds. What else may lie in the output folder (an earlier object's lines, or those of such a submission
+    whose head is gone) is not looked for, which is said.
     """
-    if case.ending is None or case.is_true(ConditionType.VALIDATED) or open_attempt(case.driver):
+    if case.ending is None or case.is_true(ConditionType.VALIDATED) or case.driver.attempt > 0:
         return None
     cluster = case.seen.cluster
-    head_ready = cluster is not None and cluster.head_ready and not cluster.deleting
-    if head_ready and case.driver.ending is None and case.driver.attempt > 0:
+    if cluster is not None and cluster.head_ready and not cluster.deleting:
         return None
     message = (
-        f"{_cause(case, case.ending)} before this job ran any row; lines that an earlier one of its name has left in"
+        f"{_cause(case, case.ending)} before this job was seen to run any row; lines that stand in"
         f" {case.spec.output.uri}, if any, are not joined.{awaited(case)}"
     )
     return end(case, Reason(case.ending), message)

@@ -89,11 +89,11 @@ class TestEitherEnd:
         over = at_end(ending, status=look().status)
         assert over.actions == ()
         assert condition(over, FINISHED) == ("True", ending)
-        assert "before this job ran any row" in message(over, SUCCEEDED)
+        assert "before this job was seen to run any row" in message(over, SUCCEEDED)
         assert "in /data/out/, if any, are not joined" in message(over, SUCCEEDED)
         assert over.status.rows.total == 0
 
-    def test_stops_a_driver_that_still_validates_and_looks_once_for_answers_of_an_earlier_life(self, ending):
+    def test_stops_a_driver_that_still_validates_and_looks_for_answers_of_an_earlier_life(self, ending):
         seen = {"cluster": make_cluster()}
         stopping = at_end(ending, status=running_status(), **seen, **active(phase="validating", rows_validated=3))
         assert stopping.actions == (StopDriver("10.0.0.1", 1),)
@@ -104,12 +104,36 @@ class TestEitherEnd:
         assert condition(over, FINISHED) == ("True", ending)
         assert over.status.rows.completed == 6
 
-    @pytest.mark.parametrize("end", [ended(log="Killed"), ended(Reason.STORAGE_UNREACHABLE)])
-    def test_does_not_look_twice_for_answers_of_an_earlier_life(self, ending, end):
+    @pytest.mark.parametrize("end", [ended(log="Killed"), ended(Reason.STORAGE_UNREACHABLE), LOST])
+    def test_looks_again_where_the_attempt_that_looked_did_not_say_what_there_is(self, ending, end):
         looking = at_end(ending, status=running_status(ended_attempt=1), cluster=make_cluster())
         assert looking.actions == (SubmitDriver("10.0.0.1", 2, ending),)
-        over = at_end(ending, status=looking.status, cluster=make_cluster(), **end)
-        assert (over.actions, condition(over, FINISHED)) == ((), ("True", ending))
+        seconds30 = timedelta(seconds=30)
+        failed = at_end(ending, status=looking.status, cluster=make_cluster(), **end)
+        assert (failed.actions, condition(failed, FINISHED)) == ((), ("False", "Running"))
+        again = at_end(ending, status=failed.status, later=seconds30, cluster=make_cluster())
+        assert again.actions == (SubmitDriver("10.0.0.1", 3, ending),)
+        rows = RowCounts(total=1, completed=1)
+        said = ended(Reason.ALL_ROWS_ANSWERED, rows=rows)
+        over = at_end(ending, status=again.status, later=seconds30, cluster=make_cluster(), **said)
+        assert (condition(over, SUCCEEDED), over.status.rows) == (
+            ("True", "AllRowsAnswered"),
+            RowsStatus(total=1, completed=1),
+        )
+
+    def test_gets_a_head_where_an_attempt_was_submitted_that_nobody_saw_validate(self, ending):
+        """It may have written a manifest before its head died."""
+        looking = at_end(ending, status=running_status(ended_attempt=1))
+        assert looking.actions == (CreateCluster(),)
+        later = timedelta(hours=1)
+        over = at_end(ending, status=looking.status, later=later, cluster=make_cluster(head_ready=False, head_ip=""))
+        assert condition(over, FINISHED) == ("True", ending)
+        assert "no row known to be answered" in message(over, SUCCEEDED)
+
+    def test_asks_a_head_that_stands_although_no_attempt_is_written_down(self, ending):
+        """The operator may have been killed between the submission and its status."""
+        looking = at_end(ending, status=look().status, cluster=make_cluster())
+        assert looking.actions == (SubmitDriver("10.0.0.1", 1, ending),)
 
     def test_lets_an_attempt_that_is_at_it_go_on_for_longer_than_an_hour(self, ending):
         seen = {"cluster": make_cluster(), **processing(phase="finalising")}
@@ -300,7 +324,7 @@ def test_a_job_cancelled_before_it_was_seen_gets_no_cluster():
 def test_a_job_that_never_ran_says_at_its_end_what_it_was_waiting_for(before, said):
     waiting = look(**before)
     over = at_end("Expired", status=waiting.status, cluster=before.get("cluster"))
-    assert "before this job ran any row" in message(over, SUCCEEDED)
+    assert "before this job was seen to run any row" in message(over, SUCCEEDED)
     assert message(over, SUCCEEDED).endswith(f" It was waiting: {said}")
 
 
