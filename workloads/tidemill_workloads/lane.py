@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -25,7 +25,7 @@ from tidemill_workloads.suspects import marker_of
 from tidemill_workloads.watchdog import StallClock, stall_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from tidemill_workloads.chunk_run import Desk
     from tidemill_workloads.pump import Pump
@@ -241,25 +241,50 @@ class Lane:
             for run in entry.pieces:
                 if not run.finished.is_set() or not entry.fed:
                     self.pump.drop(run)
-        flush = asyncio.create_task(self._flush_in_time())
-        if self._tasks:
-            await asyncio.wait(self._tasks.values(), timeout=GRACE_SECONDS)
-        await flush
-        for entry in self._works.values():
-            self._leave(entry)
-        if self._tasks:
-            await asyncio.wait(self._tasks.values(), timeout=GRACE_SECONDS)
+        async with self._reporting():
+            flush = asyncio.create_task(self._flush_in_time())
+            if self._tasks:
+                await asyncio.wait(self._tasks.values(), timeout=GRACE_SECONDS)
+            await flush
+            for entry in self._works.values():
+                self._leave(entry)
+            if self._tasks:
+                await asyncio.wait(self._tasks.values(), timeout=GRACE_SECONDS)
         await self.head.exchange(self._message(stopped=True))
 
     async def _salvage(self, error: Exception) -> None:
         """The worker ends: what was answered is made durable, and the head learns which rows an engine died of."""
         with suppress(JobRefused, Superseded, OSError):
-            await self._flush_in_time()
+            async with self._reporting():
+                await self._flush_in_time()
         if isinstance(error, JobRefused):
             await self.head.exchange(self._message(stopped=True))  # else the driver waits for our flush
         if self.pump.dead is not None:
             in_flight = {number: entry.in_flight() for number, entry in self._works.items()}
             await self.head.died(self.desk.writer, in_flight)
+
+    @asynccontextmanager
+    async def _reporting(self) -> AsyncIterator[None]:
+        """Says each second that this lane still writes: a driver does not wait for a writer that is silent for 10 s."""
+        over = asyncio.Event()
+        reports = asyncio.create_task(self._report_until(over))
+        try:
+            yield
+        finally:
+            over.set()
+            await asyncio.wait([reports], timeout=REPORT_SECONDS)
+            reports.cancel()  # a head that does not answer
+
+    async def _report_until(self, over: asyncio.Event) -> None:
+        while not over.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), REPORT_SECONDS)
+                return
+            try:
+                await self.head.exchange(Message(self._report(stopped=False)))
+            except Exception:  # whatever became of the head, what was answered is made durable
+                log.exception("the head did not hear that this worker still writes")
+                return
 
     async def _flush_in_time(self) -> None:
         """One flush, which a store that is down may not hold up: rows without a durable line run again."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tidemill_workloads.coordinator import Coordinator
+    from tidemill_workloads.engine.interface import Answer
     from tidemill_workloads.rows import Row
 
 NAMES = [f"r-{number:03d}" for number in range(200)]
@@ -280,6 +281,40 @@ async def test_a_store_that_is_down_does_not_hold_up_a_stop(tmp_path: Path, monk
         world.coordinator.stopping = True
         await asyncio.wait_for(task, 3)
         assert [report.stopped for _, report in world.coordinator.board.reports.values()] == [True]
+
+
+async def test_a_lane_that_stops_is_waited_for_until_all_it_can_save_is_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row outlasts the grace, and the store is slow: the driver must not take the lane for gone meanwhile."""
+    monkeypatch.setattr("tidemill_workloads.progress.SILENT_SECONDS", 0.2)
+    monkeypatch.setattr("tidemill_workloads.lane.GRACE_SECONDS", 1.0)
+    create = LocalFolder.create
+
+    def slow(folder: LocalFolder, name: str, data: bytes) -> bool:
+        time.sleep(0.4)
+        return create(folder, name, data)
+
+    monkeypatch.setattr(LocalFolder, "create", slow)
+    world = LaneWorld(tmp_path, NAMES[:20], rows_each=5, slots=20)
+    engine = LongRows()
+    task = asyncio.create_task(world.lane(engine).run())
+    await engine.has_asked(20)
+    world.coordinator.stopping = True
+    while world.coordinator.look(frozenset(), frozenset(), time.monotonic()).figures.still_writing:  # noqa: ASYNC110 - as the driver looks
+        await asyncio.sleep(0.02)
+    assert len(world.answers()) == 16, "all but the rows that take too long"
+    assert world.claim.folder.names("started") == []
+    assert await task == 16
+
+
+class LongRows(RecordingEngine):
+    """One row of five takes longer than a stop waits, the others most of that time."""
+
+    async def answer(self, row: Row) -> Answer:
+        """As its parent."""
+        self.seconds = 30.0 if row.line % 5 == 0 else 0.8
+        return await super().answer(row)
 
 
 async def test_a_stop_reads_nothing_more_before_it_writes_what_was_answered(
