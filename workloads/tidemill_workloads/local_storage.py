@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import os
 import re
 import shutil
@@ -23,9 +24,11 @@ from tidemill_workloads.errors import JobRefused
 from tidemill_workloads.storage import TEMPORARY_PREFIX, InputIdentity, Writing, input_changed, output_not_writable
 
 if TYPE_CHECKING:
-    import io
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from _typeshed import WriteableBuffer
 
     from tidemill_workloads.storage import Folder
 
@@ -64,7 +67,7 @@ class LocalInput:
 
     def open(self) -> BinaryIO:
         with self._readable():
-            file = self.path.open("rb", buffering=BUFFER_BYTES)
+            file = io.BufferedReader(_GuardedFile(self.path, self._readable), BUFFER_BYTES)
         try:
             self._check(file)
         except JobRefused:
@@ -105,6 +108,22 @@ class LocalInput:
 
     def _changed(self) -> JobRefused:
         return input_changed(self.identity.uri)
+
+
+class _GuardedFile(io.FileIO):
+    """A file whose every read is within `guard`: a volume can fail long after the opening."""
+
+    def __init__(self, path: Path, guard: Callable[[], AbstractContextManager[None]]) -> None:
+        super().__init__(path, "rb")
+        self._guard = guard
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        with self._guard():
+            return super().readinto(buffer)
+
+    def readall(self) -> bytes:
+        with self._guard():
+            return super().readall()
 
 
 @dataclass(slots=True)

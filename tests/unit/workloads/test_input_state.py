@@ -7,13 +7,16 @@ import json
 from pathlib import Path
 
 import pytest
-from workload_builders import folder_at, job, request, write_lines
+from validation_builders import any_model
+from workload_builders import claim_at, folder_at, job, request, write_lines
 
 from tidemill_api.conditions import AWAITED, Reason
 from tidemill_workloads.errors import JobRefused
 from tidemill_workloads.identity import JOB_FILE, own_folder
 from tidemill_workloads.index import INDEX_FILE, Chunk, Index, read_index, write_index
+from tidemill_workloads.local_storage import LocalInput
 from tidemill_workloads.storage import InputIdentity, public
+from tidemill_workloads.validation import Plan, validate
 
 CHUNKS = (Chunk(0, 0, 10, 1, 3, 3),)
 
@@ -91,3 +94,16 @@ def test_the_job_file_of_a_local_input_reads_as_before_etags(tmp_path: Path) -> 
         "size": 10,
         "mtime_ns": 20,
     }
+
+
+def test_a_volume_that_fails_while_it_is_validated_is_awaited_by_name(tmp_path: Path) -> None:
+    """`/proc/self/mem` opens, and its first read fails with EIO, as a volume's does whose disk is gone."""
+    source = LocalInput.at(Path("/proc/self/mem"), "/data/in.jsonl")
+    plan = Plan(any_model("m"), workers_max=1)
+    with plan.rules, pytest.raises(JobRefused) as caught:
+        validate(source, claim_at(tmp_path), plan, lambda _: None)
+    assert caught.value.reason == Reason.INPUT_NOT_READABLE
+    assert caught.value.reason in AWAITED
+    assert "spec.input.uri: /data/in.jsonl cannot be read any more (Input/output error)" in caught.value.message
+    with source.open() as stream, pytest.raises(JobRefused):
+        stream.read()
