@@ -55,13 +55,13 @@ def _figures(phase: contract.Phase, ours: Mapping[str, list[Sample]]) -> DriverM
         phase=phase,
         rows_total=figure(contract.METRIC_ROWS_TOTAL),
         rows_validated=figure(contract.METRIC_ROWS_VALIDATED) or 0,
-        rows_completed=figure(contract.METRIC_ROWS_COMPLETED) or 0,
+        rows_completed=figure(contract.METRIC_ROWS_COMPLETED),
         rows_failed=figure(contract.METRIC_ROWS_FAILED) or 0,
         rows_per_worker=figure(contract.METRIC_ROWS_PER_WORKER),
         rows_per_second=_rate(ours.get(contract.METRIC_ROWS_PER_SECOND, ())),
         in_flight=dict(in_flight),
-        prompt_tokens=figure(contract.METRIC_PROMPT_TOKENS) or 0,
-        completion_tokens=figure(contract.METRIC_COMPLETION_TOKENS) or 0,
+        prompt_tokens=figure(contract.METRIC_PROMPT_TOKENS),
+        completion_tokens=figure(contract.METRIC_COMPLETION_TOKENS),
     )
 
 

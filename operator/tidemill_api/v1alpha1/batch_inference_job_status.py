@@ -112,6 +112,12 @@ class DriverStatus(ApiModel):
         default=0, ge=0, le=1000, description="poolSize in engines that the newest attempt was given: its workers.max."
     )
     retry_time: AwareDatetime | None = Field(default=None, description="retryTime before which no attempt is made.")
+    finalising_attempt: int = Field(
+        default=0,
+        ge=0,
+        le=2**31 - 1,
+        description="finalisingAttempt: newest attempt seen to join the results.",
+    )
     ending: Ending | None = Field(
         default=None, description="ending that the newest attempt was told to bring about, with error lines; else none."
     )

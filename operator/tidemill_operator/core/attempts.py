@@ -33,8 +33,15 @@ def open_attempt(driver: DriverStatus) -> bool:
 
 
 def book(seen: Snapshot) -> DriverStatus:
-    """The ledger with the end of the open attempt in it, and with what is asked of the job since when."""
-    return mark(_booked(seen), seen)
+    """The ledger with the open attempt's end or join in it, and with what is asked of the job since when."""
+    driver = mark(_booked(seen), seen)
+    joins = open_attempt(driver) and seen.metrics is not None and seen.metrics.phase == "finalising"
+    return driver.model_copy(update={"finalising_attempt": driver.attempt}) if joins else driver
+
+
+def finalising(driver: DriverStatus) -> bool:
+    """Whether the newest attempt was seen to join the results. None goes back: looks without figures change nothing."""
+    return 0 < driver.attempt == driver.finalising_attempt
 
 
 def _booked(seen: Snapshot) -> DriverStatus:

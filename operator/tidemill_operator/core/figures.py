@@ -19,20 +19,23 @@ def figures(case: Case) -> Decision:
     if metrics is None:
         return Decision()
     claims: tuple[Claim, ...] = ()
-    if metrics.phase != "validating" and not case.is_true(ConditionType.VALIDATED):
-        skipping = case.spec.input.on_invalid == "Skip" and metrics.rows_failed > 0
-        claims = (input_read(metrics.rows_total, None if skipping else 0),)
+    may_skip = case.spec.input.on_invalid == "Skip"
+    counted = metrics.rows_completed is not None or not may_skip  # bad lines are told by the rows that failed
+    if metrics.phase != "validating" and counted and not case.is_true(ConditionType.VALIDATED):
+        total = metrics.rows_validated or None if metrics.rows_total is None else metrics.rows_total
+        claims = (input_read(total, None if may_skip and metrics.rows_failed > 0 else 0),)
     return Decision(claims=claims, rows=rows_of(case, metrics), tokens=_tokens(case, metrics))
 
 
 def rows_of(case: Case, metrics: DriverMetrics) -> RowsStatus:
-    """The rows as the driver counts them; before it has counted, what the status knows already."""
-    if metrics.phase == "validating" or metrics.rows_total is None:
+    """The rows as the driver counts them; before it has counted lines and answers, what the status knows already."""
+    if metrics.phase == "validating" or metrics.rows_total is None or metrics.rows_completed is None:
         return case.status.rows
     return RowsStatus.counted(metrics.rows_total, metrics.rows_completed, metrics.rows_failed)
 
 
 def _tokens(case: Case, metrics: DriverMetrics) -> TokensStatus:
-    if metrics.phase == "validating":
+    """The tokens of the answers that the driver counts; before it has counted, what the status knows already."""
+    if metrics.phase == "validating" or metrics.prompt_tokens is None or metrics.completion_tokens is None:
         return case.status.tokens
     return TokensStatus(prompt=metrics.prompt_tokens, completion=metrics.completion_tokens)

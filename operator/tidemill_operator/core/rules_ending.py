@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tidemill_api.conditions import ConditionType, Reason
-from tidemill_operator.core.attempts import open_attempt
+from tidemill_operator.core.attempts import finalising, open_attempt
 from tidemill_operator.core.claims import awaited, log_lines
 from tidemill_operator.core.decision import Case, Claim, Decision
 from tidemill_operator.core.figures import figures
@@ -80,24 +80,20 @@ def nowhere_to_write(case: Case) -> Decision | None:
 
 
 def driver_at_work(case: Case) -> Decision | None:
-    """A driver still runs rows: stop it. One that is already putting the results in order may finish."""
+    """A driver still runs rows: stop it. One that is already putting the results in order may finish.
+
+    Such a one does not hear a stop, and its work would be done again: only Ray's own silence removes its cluster.
+    """
     since = case.driver.ending_time
     if case.ending is None or since is None or not open_attempt(case.driver) or case.driver.ending is not None:
         return None
-    if _finalising(case):
+    if finalising(case.driver):
         return None
     message = (
         f"{_cause(case, case.ending)}; the driver is being stopped, and writes down what is answered.{awaited(case)}"
     )
     claim = Claim(ConditionType.PROGRESSING, "True", Reason(case.ending), message)
     return stop_driver(case, since, claim)
-
-
-def _finalising(case: Case) -> bool:
-    """Whether the driver has every line; for a moment in which its figures are missing, what was seen last counts."""
-    if case.seen.metrics is not None:
-        return case.seen.metrics.phase == "finalising"
-    return case.reason(ConditionType.PROGRESSING) == Reason.FINALISING
 
 
 def lines_being_written(case: Case) -> Decision | None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tidemill_api.conditions import ConditionType, Reason
-from tidemill_operator.core.attempts import failing
+from tidemill_operator.core.attempts import failing, finalising
 from tidemill_operator.core.decision import Case, Claim, Decision
 from tidemill_operator.core.figures import figures, rows_of
 from tidemill_operator.core.graces import START_GRACE
@@ -41,7 +41,7 @@ def working(case: Case) -> Decision:
     decision = replace(
         known,
         actions=actions,
-        claims=(*known.claims, *((_progressing(case, metrics),) if healed else ())),
+        claims=(*known.claims, *((_progressing(case, metrics),) if healed or _was_out_of_reach(case) else ())),
         driver=case.driver.model_copy(update={"waits": 0}) if healed and case.driver.waits else None,
         workers_desired=wanted,
         recheck_after=_pace(case, metrics),
@@ -69,7 +69,7 @@ def _blind(case: Case) -> Decision:
     claims: tuple[Claim, ...] = ()
     if progressing is not None and progressing.status != "False" and case.is_true(ConditionType.VALIDATED):
         message = f"The driver's live figures are missing: {case.seen.metrics_problem} Workers are held as they are."
-        doing = Reason.FINALISING if progressing.reason == Reason.FINALISING else Reason.PROCESSING
+        doing = Reason.FINALISING if finalising(case.driver) else Reason.PROCESSING
         claims = (Claim(ConditionType.PROGRESSING, "True", doing, message),)
     elif progressing is not None and progressing.status != "False" and not starting:
         message = f"The driver runs, but its live figures are missing: {case.seen.metrics_problem} No worker starts."
@@ -85,6 +85,11 @@ def _healed(case: Case, metrics: DriverMetrics) -> bool:
     if failing(case.driver, metrics.rows_answered):
         return False
     return case.driver.waits == 0 or metrics.phase != "validating" or metrics.rows_validated > 0
+
+
+def _was_out_of_reach(case: Case) -> bool:
+    """Whether that is still said, which ends with the first figures: patience with the next silence begins anew."""
+    return case.reason(ConditionType.PROGRESSING) == Reason.RAY_UNREACHABLE
 
 
 def _progressing(case: Case, metrics: DriverMetrics) -> Claim:
@@ -111,12 +116,12 @@ def _about(lines: int) -> str:
 
 
 def _wanted(case: Case, metrics: DriverMetrics) -> int | None:
-    """Workers wanted, or None to hold: a restarted driver that validates again says nothing about the rows yet."""
+    """Workers wanted, or None to hold: a driver that has not counted lines and answers cannot say what is left."""
     if metrics.phase == "finalising":
         return 0
     if metrics.phase == "validating":
         return None if case.is_true(ConditionType.VALIDATED) else 0
-    if metrics.rows_total is None:
+    if metrics.rows_total is None or metrics.rows_completed is None:
         return None
     # Rows that a driver still counts on a node that is gone are rows to run again, and no worker holds them.
     addresses = {worker.ip for worker in case.seen.workers}

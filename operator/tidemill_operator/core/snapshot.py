@@ -92,23 +92,27 @@ class AttemptView:
 
 @dataclass(frozen=True)
 class DriverMetrics:
-    """The live figures of the newest attempt. `rows_total` is None until the input was counted."""
+    """The live figures of the newest attempt. `rows_total` is None until the input was counted.
+
+    Completed rows and tokens are None until the output folder was looked through for answers, and for good in an
+    attempt that only ends the job.
+    """
 
     phase: Phase
     rows_total: int | None = None
     rows_validated: int = 0
-    rows_completed: int = 0
+    rows_completed: int | None = None
     rows_failed: int = 0
     rows_per_worker: int | None = None
     rows_per_second: float | None = None  # over the last minute of work
     in_flight: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))  # rows by node IP
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
 
     @property
     def rows_answered(self) -> int:
-        """Rows that have a line, a result or an error."""
-        return self.rows_completed + self.rows_failed
+        """Rows that are known to have a line, a result or an error."""
+        return (self.rows_completed or 0) + self.rows_failed
 
 
 @dataclass(frozen=True)

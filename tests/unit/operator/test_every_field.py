@@ -13,6 +13,7 @@ from api_specs import SPEC, changed
 from unit.operator.builders import (
     LOST,
     RUNNING,
+    active,
     crew,
     ended,
     look,
@@ -132,6 +133,7 @@ def statuses():
     died = at_work.model_copy(update={"driver": running_status(rows_at_failure=5, failures=1).driver})
     yield look(status=died, **crew(2), **LOST).status
     yield look(job=make_job(spec=make_spec(suspend=True), status=at_work), **crew(2), **working).status
+    yield look(status=at_work, cluster=make_cluster(), **active(phase="finalising")).status
     cancelled = make_job(spec=make_spec(cancel=True), status=waiting)
     yield look(job=cancelled, cluster=make_cluster()).status
     source = SourceView(finished=True, output_uri="/data/before/")

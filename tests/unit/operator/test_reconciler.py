@@ -78,7 +78,7 @@ class BusyRay(RayApi):
     """Stands for Ray: a driver that has nine rows to run."""
 
     async def metrics(self, head, job, attempt):
-        return DriverMetrics(phase="processing", rows_total=9, rows_per_worker=5), ""
+        return DriverMetrics(phase="processing", rows_total=9, rows_completed=0, rows_per_worker=5), ""
 
 
 def reconcile(cluster, cache):

@@ -194,6 +194,33 @@ class TestEitherEnd:
         over = at_end(ending, status=joining.status, **ended(Reason.ALL_ROWS_ANSWERED))
         assert condition(over, SUCCEEDED) == ("True", "AllRowsAnswered")
 
+    @pytest.mark.parametrize("away", [False, True])
+    def test_keeps_the_cluster_of_results_being_put_in_order_through_looks_without_figures(self, ending, away):
+        figures = processing(phase="finalising", rows_completed=10)
+        begun = at_end(ending, status=working_status(), cluster=make_cluster(), **figures)
+        minutes10 = timedelta(minutes=10)
+        since = T0 + ENDINGS[ending][1] + minutes10
+        head = {"head_ready": False, "head_ip": "", "head_away_since": since} if away else {}
+        seen = {"cluster": make_cluster(**head), "attempt": SILENT}
+        status = begun.status
+        for seconds in (0, 2, 3):
+            later = minutes10 + timedelta(seconds=seconds)
+            blind = at_end(ending, status=status, later=later, **seen)
+            assert blind.actions == ()
+            status = blind.status
+        seen = {"cluster": make_cluster(), "attempt": RUNNING, "metrics_problem": "slow."}
+        back = at_end(ending, status=status, later=minutes10 + timedelta(seconds=5), **seen)
+        assert (back.actions, condition(back, PROGRESSING)) == ((), ("True", "Finalising"))
+
+    def test_counts_the_patience_with_a_silent_head_that_joins_from_its_silence(self, ending):
+        figures = processing(phase="finalising", rows_completed=10)
+        begun = at_end(ending, status=working_status(), cluster=make_cluster(), **figures)
+        minutes10, seen = timedelta(minutes=10), {"cluster": make_cluster(), "attempt": SILENT}
+        silent = at_end(ending, status=begun.status, later=minutes10, **seen)
+        for seconds, removed in ((119, ()), (120, (DeleteCluster("tickets-abc", "cluster-1"),))):
+            later = minutes10 + timedelta(seconds=seconds)
+            assert at_end(ending, status=silent.status, later=later, **seen).actions == removed
+
     def test_is_not_held_by_a_head_that_is_silent(self, ending):
         seen = crew(1) | {"attempt": SILENT}
         waiting = at_end(ending, status=working_status(), **seen)
