@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chaos_jobs import durable_rows
 from chaos_notes import Loss, Notes
 
 if TYPE_CHECKING:
@@ -48,9 +49,11 @@ class Faults:
         kill: Callable[[], str | None] = getattr(self, f"_kill_{victim}")
 
         def struck() -> Loss | None:
+            kept = durable_rows(self.jobs.output)
             began = time.time()
             engine = kill()
-            return None if engine is None else Loss(began, time.time() + LINGER_SECONDS[victim], engine)
+            over = time.time()
+            return None if engine is None else Loss(began, over + LINGER_SECONDS[victim], engine, over, kept)
 
         loss = self.jobs.wait_until(struck, what=f"a {victim} to kill")
         if victim != "operator":

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from chaos_notes import Loss, Notes, may_run_again, unexplained
+from chaos_notes import Loss, Notes, begun_although_kept, may_run_again, unexplained
+
+from tidemill_workloads.parts import decode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 ROWS = 2000
 IN_FLIGHT = 32
@@ -67,8 +71,25 @@ def once_each(jobs: Any, ids: Sequence[str]) -> None:
     assert Counter(jobs.answered_ids()) == Counter(ids)
 
 
+def durable_rows(output: Path) -> frozenset[str]:
+    """custom_ids of the rows that have a line in the parts; of a part that is folded or joined meanwhile maybe none."""
+    found = set()
+    for part in output.glob("parts/*/*.jsonl"):
+        try:
+            lines = decode(part.read_bytes())
+        except FileNotFoundError:
+            continue
+        found.update(json.loads(line.payload)["custom_id"] for line in lines)
+    return frozenset(found)
+
+
 def only_what_was_lost_ran_again(notes: Notes, losses: Sequence[Loss], spare: int = 0) -> None:
-    """Run again: rows in flight at a loss, or answered in the last flush period before it; `spare` rows more."""
+    """Run again: rows in flight at a loss, or answered in the last flush period before it; `spare` rows more.
+
+    Whatever had a durable line at a loss is begun by no engine that started after it.
+    """
+    kept = begun_although_kept(notes, losses)
+    assert kept == [], f"{len(kept)} rows ran again although they had their line"
     for_nothing = unexplained(notes, losses)
     assert for_nothing == [], f"{len(for_nothing)} rows ran again although nothing of them was lost"
     again = sum(notes.run_again().values())

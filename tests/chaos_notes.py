@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from math import inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,12 +31,14 @@ class Run:
     engine: str
     began: float
     answered: float | None
+    engine_started: float = -inf
 
     def lost_by(self, loss: Loss) -> bool:
-        """Whether this try may have left no durable line because of the loss."""
+        """Whether this try may have left no durable line because of the loss, which hit the engines of then alone."""
         durable_before = loss.since - FLUSH_SECONDS - SLACK_SECONDS
         held = self.answered is None or self.answered >= durable_before
-        return held and self.began <= loss.until and self.engine.startswith(loss.engine)
+        there = self.engine_started <= loss.over and self.engine.startswith(loss.engine)
+        return held and there and self.began <= loss.until
 
     def in_flight_at(self, moment: float) -> bool:
         """Whether the engine had the row then."""
@@ -46,12 +49,20 @@ class Run:
 class Loss:
     """Something was killed at `since`; what it left behind worked on until `until` at the latest.
 
-    `engine` names the engine that was lost, or its pod; empty where all of them were.
+    `engine` names the engine that was lost, or its pod; empty where all of them were. An engine that started after
+    `struck` (`since` where that is None) was not touched. `kept` are rows that had a durable line before.
     """
 
     since: float
     until: float
     engine: str = ""
+    struck: float | None = None
+    kept: frozenset[str] = frozenset()
+
+    @property
+    def over(self) -> float:
+        """When the last of what was to be lost was lost."""
+        return self.since if self.struck is None else self.struck
 
 
 @dataclass(frozen=True)
@@ -81,17 +92,20 @@ class Notes:
     def _runs_of(self, engine: str) -> list[Run]:
         open_runs: dict[str, list[float]] = defaultdict(list)
         found = []
+        started = -inf
         for line in (self.folder / engine).read_text().splitlines():
             words = line.split(maxsplit=2)
             if len(words) != 3:
                 continue  # being written
             what, when, custom_id = words
-            if what == "begin":
+            if what == "start":
+                started = float(when)
+            elif what == "begin":
                 open_runs[custom_id].append(float(when))
             elif what == "answer":
-                found.append(Run(custom_id, engine, open_runs[custom_id].pop(0), float(when)))
+                found.append(Run(custom_id, engine, open_runs[custom_id].pop(0), float(when), started))
         unanswered = [(custom_id, began) for custom_id, times in open_runs.items() for began in times]
-        return found + [Run(custom_id, engine, began, None) for custom_id, began in unanswered]
+        return found + [Run(custom_id, engine, began, None, started) for custom_id, began in unanswered]
 
     def answered(self) -> int:
         """How many different rows some engine has answered."""
@@ -117,6 +131,15 @@ def unexplained(notes: Notes, losses: Sequence[Loss]) -> list[tuple[Run, Run]]:
         for of_one_row in tries.values()
         for first, second in pairwise(of_one_row)
         if not any(first.lost_by(loss) and second.began >= loss.since for loss in losses)
+    ]
+
+
+def begun_although_kept(notes: Notes, losses: Sequence[Loss]) -> list[Run]:
+    """Tries of rows that had a durable line at a loss, by engines that started after it: no reason allows one."""
+    return [
+        run
+        for run in notes.runs()
+        if any(run.engine_started > loss.since and run.custom_id in loss.kept for loss in losses)
     ]
 
 

@@ -12,7 +12,15 @@ from base64 import b64decode
 
 import pytest
 from chaos_faults import LINGER_SECONDS
-from chaos_jobs import IN_FLIGHT, ROWS, all_answered, manifest, only_what_was_lost_ran_again, start
+from chaos_jobs import (
+    IN_FLIGHT,
+    ROWS,
+    all_answered,
+    durable_rows,
+    manifest,
+    only_what_was_lost_ran_again,
+    start,
+)
 from chaos_notes import Loss, Notes
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(560)]
@@ -34,8 +42,10 @@ def moments(victim, kills, rows=ROWS):
 @pytest.mark.parametrize("victim", list(KILLS))
 def test_a_job_survives_kills_at_random_moments(jobs, faults, victim):
     ids = start(jobs)
-    for moment in moments(victim, KILLS[victim]):
+    for number, moment in enumerate(moments(victim, KILLS[victim]), start=1):
         jobs.wait_until(lambda moment=moment: faults.notes.answered() >= moment, what=f"{moment} answered rows")
+        if number == KILLS[victim]:
+            jobs.wait_until(lambda: durable_rows(jobs.output), what="a row that must not run again")
         faults.lose(victim)
     all_answered(jobs, ids)
     leaves_zombies = victim in ("driver", "head")
@@ -43,6 +53,8 @@ def test_a_job_survives_kills_at_random_moments(jobs, faults, victim):
     if victim == "operator":
         assert faults.notes.run_again() == {}
         assert jobs.get()["status"]["driver"]["attempt"] == 1
+    else:
+        assert faults.losses[-1].kept
 
 
 def test_whatever_is_killed_before_the_first_row_the_job_begins_anew(jobs, faults):
@@ -63,6 +75,7 @@ def test_a_worker_that_was_cut_off_and_comes_back_does_no_harm(jobs, faults):
     jobs.wait_until(lambda: faults.notes.answered() >= ROWS // 8 and len(faults.engine_pids()) == 2, what="two workers")
     pod = jobs.wait_until(faults.busy_pod, what="a worker with rows")
     cable = faults.link(pod)
+    kept = durable_rows(jobs.output)
     cut_at = time.time()
     cable.down()
     back_at = time.monotonic() + CUT_SECONDS
@@ -71,7 +84,7 @@ def test_a_worker_that_was_cut_off_and_comes_back_does_no_harm(jobs, faults):
     finally:
         cable.up()
     assert jobs.condition("Finished")["status"] == "False", "the job was over before its worker came back"
-    faults.losses.append(Loss(cut_at, time.time() + LINGER_SECONDS["driver"], pod))
+    faults.losses.append(Loss(cut_at, time.time() + LINGER_SECONDS["driver"], pod, kept=kept))
     all_answered(jobs, ids)
     only_what_was_lost_ran_again(faults.notes, faults.losses, spare=2 * IN_FLIGHT)
 
@@ -81,16 +94,33 @@ def test_of_two_drivers_at_once_one_gives_way_and_each_row_stands_once(jobs, fau
     ids = start(jobs)
     jobs.wait_until(lambda: faults.notes.answered() >= ROWS // 8, what="rows at work")
     submit_again(jobs)
+    faults.losses += takeovers(jobs)
     all_answered(jobs, ids)
-    faults.losses += taken_over(jobs)
     assert faults.losses, "the second one never owned the folder"
+    assert faults.losses[-1].kept, "nothing was durable when it came"
     only_what_was_lost_ran_again(faults.notes, faults.losses, spare=2 * IN_FLIGHT * len(faults.losses))
 
 
-def taken_over(jobs):
-    """Each time that an attempt took the folder from the one before, which then has a moment to see it and to end."""
-    claimed = sorted(path.stat().st_mtime for path in (jobs.output / "attempts").iterdir())
-    return [Loss(moment, moment + LINGER_SECONDS["driver"]) for moment in claimed[1:]]
+def takeovers(jobs):
+    """Each time that an attempt took the folder from the one before, which then has a moment to see it and to end.
+
+    Watches until the job is over, so that what was durable at each of them is known.
+    """
+    seen = []
+
+    def over():
+        seen.append((time.time(), durable_rows(jobs.output)))
+        claimed[:] = sorted(path.stat().st_mtime for path in (jobs.output / "attempts").iterdir())
+        return (jobs.output / "manifest.json").exists()
+
+    claimed = []
+    jobs.wait_until(over, seconds=300, what="the manifest")
+    lingers = LINGER_SECONDS["driver"]
+    kept = [[rows for at, rows in seen if at < moment] for moment in claimed]
+    return [
+        Loss(moment, moment + lingers, struck=moment + lingers, kept=rows[-1])
+        for moment, rows in zip(claimed[1:], kept[1:], strict=True)
+    ]
 
 
 def submit_again(jobs):

@@ -1,7 +1,8 @@
 """The judge of the chaos tests: which second tries of a row a loss explains."""
 
 import pytest
-from chaos_notes import Loss, Notes, may_run_again, unexplained
+from chaos_jobs import durable_rows
+from chaos_notes import Loss, Notes, begun_although_kept, may_run_again, unexplained
 
 
 @pytest.fixture
@@ -66,3 +67,38 @@ def test_without_a_loss_every_second_try_is_for_nothing(notes):
     write(notes, "pod-b-7-2", ("begin", 103, "r"))
     ((first, second),) = unexplained(notes, [])
     assert (first.custom_id, second.engine) == ("r", "pod-b-7-2.notes")
+
+
+def test_a_loss_explains_nothing_about_engines_that_started_after_it(notes):
+    """However long the lost ones may linger: the next attempt's rows are its own."""
+    write(notes, "pod-a-7-1", ("start", 99, "-"), ("begin", 100, "r"))
+    write(notes, "pod-a-8-2", ("start", 130, "-"), ("begin", 131, "r"), ("answer", 132, "r"))
+    write(notes, "pod-a-9-3", ("start", 160, "-"), ("begin", 161, "r"))
+    lingering = Loss(110, 200, struck=111)
+    ((first, second),) = unexplained(notes, [lingering])
+    assert (first.engine_started, second.engine_started) == (130, 160)
+    assert unexplained(notes, [lingering, Loss(140, 230, struck=141)]) == []
+
+
+def test_an_engine_that_starts_while_the_others_are_killed_is_lost_with_them(notes):
+    write(notes, "pod-a-7-1", ("start", 110.5, "-"), ("begin", 110.7, "r"))
+    write(notes, "pod-a-8-2", ("start", 130, "-"), ("begin", 131, "r"))
+    assert unexplained(notes, [Loss(110, 131, struck=111)]) == []
+    assert len(unexplained(notes, [Loss(110, 131)])) == 1
+
+
+def test_a_row_with_a_durable_line_is_begun_by_no_engine_that_started_after_the_loss(notes):
+    write(notes, "pod-a-7-1", ("start", 99, "-"), ("begin", 105, "r"), ("answer", 106, "r"), ("begin", 112, "s"))
+    write(notes, "pod-a-8-2", ("start", 130, "-"), ("begin", 131, "r"))
+    loss = Loss(110, 200, struck=111, kept=frozenset("rs"))
+    (again,) = begun_although_kept(notes, [loss])
+    assert (again.custom_id, again.began) == ("r", 131)
+    assert unexplained(notes, [loss]) == [], "by the times alone it might have been lost"
+
+
+def test_durable_are_the_rows_with_a_whole_line_in_the_parts(tmp_path):
+    lines = b'[1,"result",3,2,0,{"custom_id":"a"}]\n[2,"error",0,0,0,{"custom_id":"b"}]\n[3,"result",3,2,0,{"cust'
+    (tmp_path / "parts" / "00000000").mkdir(parents=True)
+    (tmp_path / "parts" / "00000000" / "w-1.jsonl").write_bytes(lines)
+    assert durable_rows(tmp_path) == {"a", "b"}
+    assert durable_rows(tmp_path / "nothing") == frozenset()
