@@ -59,6 +59,7 @@ def one_sentence_says_what_to_do(message, first):
     assert "1000" in message.replace(",", "")
     assert "validation.jsonl" in message
     assert f"line {first}:" in message
+    assert "mend the input and create the job again" in message
     assert "\n" not in message
 
 
