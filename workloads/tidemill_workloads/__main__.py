@@ -20,6 +20,7 @@ from tidemill_workloads.duplicates import CustomIds
 from tidemill_workloads.engine.interface import EngineSettings
 from tidemill_workloads.errors import JobRefused, Superseded
 from tidemill_workloads.finishing import end_job
+from tidemill_workloads.http_input import standing_copy
 from tidemill_workloads.identity import Claim, belongs_to, own_folder
 from tidemill_workloads.index import read_index, write_index
 from tidemill_workloads.judge import Judge
@@ -76,20 +77,34 @@ def prepare(config: JobConfig) -> Claim | Outcome:
     if config.attempt > 1 and belongs_to(folder, config) and (outcome := standing_outcome(folder)) is not None:
         log.info("the manifest stands: an earlier attempt of this job has finished it")
         return outcome  # whatever became of the input since
-    source = open_input(config.input_uri, config.mounts, config.allow_loopback_input)
-    refuse_input_in_own_folders(source, folder)
-    own_folder(folder, config, source.identity)
+    source = None if _copy_stands(config, folder) else _own(config, folder)
     if (outcome := standing_outcome(folder)) is not None:
         log.info("the manifest stands: nothing to run")
         return outcome
     check_model(config.model.source, config.mounts)
-    validated = read_index(folder) is not None
+    validated = source is None or read_index(folder) is not None
     earlier = None if validated else open_earlier(config, folder)
     claim = Claim.next(folder)
     log.info("attempt %d of the output folder %s", claim.number, config.output_uri)
-    if not validated:
+    if source is not None and not validated:
         _validate(config, source.settled(folder), claim, earlier)
     return claim
+
+
+def _copy_stands(config: JobConfig, folder: Folder) -> bool:
+    """Whether an earlier attempt has left a copy of the input: its server, which may be gone, is asked no more."""
+    if config.attempt == 1 or not belongs_to(folder, config):
+        return False
+    index = read_index(folder)
+    return index is not None and standing_copy(config.input_uri, index.state, folder) is not None
+
+
+def _own(config: JobConfig, folder: Folder) -> Input:
+    """The input, with the folder made this job's. Raises JobRefused."""
+    source = open_input(config.input_uri, config.mounts, config.allow_loopback_input)
+    refuse_input_in_own_folders(source, folder)
+    own_folder(folder, config, source.identity)
+    return source
 
 
 def _validate(config: JobConfig, source: Input, claim: Claim, earlier: Folder | None) -> None:

@@ -93,6 +93,7 @@ class Attempt:
         log.info("%d of %d rows have a line", found.totals.rows, self.index.rows)
         self.base = found.totals
         self._show(Snapshot())
+        self.metrics.known(self.index.rows, self.setup.rows_in_flight)  # last: what is done is never read as zero
         return found.unfinished
 
     def _process(self, chunks: Sequence[Chunk]) -> View:

@@ -23,13 +23,12 @@ from tidemill_workloads.engine.interface import EngineSettings
 from tidemill_workloads.errors import JobRefused, Superseded
 from tidemill_workloads.identity import Claim
 from tidemill_workloads.index import read_index
-from tidemill_workloads.locations import open_input, open_output
+from tidemill_workloads.locations import open_output, validated_input
 from tidemill_workloads.logs import set_up_logging
 from tidemill_workloads.metrics import LiveMetrics
 from tidemill_workloads.outcomes import refused, say
 from tidemill_workloads.retries import RetryPolicy
 from tidemill_workloads.settings import read_config
-from tidemill_workloads.storage import input_changed
 from tidemill_workloads.worker import WorkerSetup
 
 if TYPE_CHECKING:
@@ -68,20 +67,17 @@ def main() -> int:
 def prepare(config: JobConfig, number: int) -> Attempt:
     """Connects to the cluster that this process runs in. Raises JobRefused."""
     folder = open_output(config.output_uri, config.mounts)
-    source = open_input(config.input_uri, config.mounts, config.allow_loopback_input).settled(folder)
     index = read_index(folder)
     if index is None:
         raise SystemExit("there is no chunk index: start `python -m tidemill_workloads`, which validates first")
+    source = validated_input(config, folder, index)
     settings = EngineSettings(config.model, config.gpus_per_worker)
     retry = RetryPolicy(config.max_attempts, config.retry_backoff_seconds)
     setup = WorkerSetup(settings, source, Claim(folder, number), retry)
     metrics = LiveMetrics(config)
     metrics.phase("processing")
     metrics.validated(index.rows)
-    metrics.known(index.rows, setup.rows_in_flight)
     metrics.serve()
-    if source.identity.state != index.state:
-        raise input_changed(config.input_uri)
     ray.init(address="auto", log_to_driver=False, logging_level=logging.WARNING)
     attempt = Attempt(config, setup, index, metrics, _start_coordinator())
     signal.signal(signal.SIGTERM, lambda *_: attempt.stop_asked.set())  # after ray.init, which sets its own

@@ -22,17 +22,15 @@ from typing import TYPE_CHECKING
 from tidemill_api.conditions import Reason
 from tidemill_api.job_contract import Outcome, OutputURIs
 from tidemill_workloads.errors import JobRefused
-from tidemill_workloads.http_input import standing_copy
 from tidemill_workloads.identity import Claim, belongs_to
 from tidemill_workloads.index import read_index
-from tidemill_workloads.locations import open_input, open_output
+from tidemill_workloads.locations import open_output, validated_input
 from tidemill_workloads.manifest import finalise, standing_outcome
 from tidemill_workloads.metrics import LiveMetrics
 from tidemill_workloads.outcomes import Cut
 from tidemill_workloads.output_lines import error_payload
 from tidemill_workloads.parts import ERROR, PartLine
 from tidemill_workloads.rows import chunk_rows
-from tidemill_workloads.storage import input_changed
 from tidemill_workloads.validation_report import VALIDATION_FILE
 
 if TYPE_CHECKING:
@@ -81,14 +79,17 @@ def _nothing_run(cut: Cut, folder: Folder | None) -> Outcome:
 
 def _source(config: JobConfig, folder: Folder, index: Index) -> Input | JobRefused:
     """The input that the index belongs to, or why it cannot be read any more."""
-    copy = standing_copy(config.input_uri, index.state, folder)
-    if copy is not None:
-        return copy
     try:
-        source = open_input(config.input_uri, config.mounts, config.allow_loopback_input).settled(folder)
+        return validated_input(config, folder, index)
     except JobRefused as refusal:
-        return refusal
-    return source if source.identity.state == index.state else input_changed(config.input_uri)
+        return _of_input(refusal)
+
+
+def _of_input(refusal: JobRefused) -> JobRefused:
+    """The refusal again where it is the input's. Raises any other one: an end waits for its output."""
+    if not refusal.message.startswith("spec.input."):
+        raise refusal
+    return refusal
 
 
 def finish(config: JobConfig, claim: Claim, source: Input | JobRefused, index: Index, cut: Cut) -> Outcome:
@@ -137,8 +138,8 @@ class _Unanswered:
                 data = self.source.read_range(chunk.offset, chunk.length)
                 return [(row.line, row.custom_id) for row in chunk_rows(chunk, data, set(answered))]
         except JobRefused as refusal:
+            self.source = _of_input(refusal)
             log.warning("rows that were not run get lines without their custom_id: %s", refusal.message)
-            self.source = refusal
         self.nameless += (rows := chunk.rows - len(answered))
         free = (line for line in chunk.line_range if line not in answered)
         return [(line, None) for line in islice(free, rows)]

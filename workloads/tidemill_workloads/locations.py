@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 from tidemill_api.conditions import Reason
 from tidemill_workloads.errors import JobRefused
+from tidemill_workloads.http_input import standing_copy
 from tidemill_workloads.identity import ATTEMPTS
 from tidemill_workloads.index import INDEX_FILE
 from tidemill_workloads.local_storage import LocalFolder, LocalInput
@@ -29,11 +30,13 @@ from tidemill_workloads.remote_locations import (
     prove_writable,
     scheme_of,
 )
-from tidemill_workloads.storage import COPIES, TEMPORARY_PREFIX, output_not_writable, public
+from tidemill_workloads.storage import COPIES, TEMPORARY_PREFIX, input_changed, output_not_writable, public
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tidemill_api.job_contract import JobConfig
+    from tidemill_workloads.index import Index
     from tidemill_workloads.storage import Folder, Input
 
 COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".lz4", ".tgz")
@@ -61,6 +64,20 @@ def open_input(uri: str, mounts: Sequence[str], allow_loopback: bool = False) ->
         return _open_local_input(uri, mounts, field)
     if head.startswith(COMPRESSED_MAGIC):
         raise _compressed(field, uri, Reason.INPUT_NOT_READABLE)
+    return source
+
+
+def validated_input(config: JobConfig, folder: Folder, index: Index) -> Input:
+    """The input that the index was made of: its copy beside the output where one stands, whatever became of the server.
+
+    Raises JobRefused as `open_input` does, and with InputChanged.
+    """
+    copy = standing_copy(config.input_uri, index.state, folder)
+    if copy is not None:
+        return copy
+    source = open_input(config.input_uri, config.mounts, config.allow_loopback_input).settled(folder)
+    if source.identity.state != index.state:
+        raise input_changed(config.input_uri)
     return source
 
 

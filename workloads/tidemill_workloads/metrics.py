@@ -54,7 +54,7 @@ class LiveMetrics:
         self._set(contract.METRIC_ROWS_VALIDATED, rows)
 
     def known(self, rows: int, rows_per_worker: int) -> None:
-        """Rows of the input, and rows that one worker holds when it is full."""
+        """Rows of the input, and rows that one worker holds when it is full. Said after `answered`, never before."""
         self._set(contract.METRIC_ROWS_TOTAL, rows)
         self._set(contract.METRIC_ROWS_PER_WORKER, rows_per_worker)
 

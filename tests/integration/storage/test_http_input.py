@@ -25,13 +25,15 @@ from tidemill_workloads.finishing import end_job
 from tidemill_workloads.http_client import HttpClient
 from tidemill_workloads.http_input import open_http
 from tidemill_workloads.identity import Claim
-from tidemill_workloads.locations import open_input
+from tidemill_workloads.index import read_index
+from tidemill_workloads.locations import open_input, validated_input
 from tidemill_workloads.storage import COPIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tidemill_api.job_contract import JobConfig
     from tidemill_workloads.storage import Folder
 
 LINES = b"".join(b"%06d\n" % number for number in range(10_000))
@@ -219,6 +221,33 @@ def test_a_job_ends_with_the_names_of_all_rows_from_its_copy_when_the_server_is_
     errors = (tmp_path / "output" / "errors.jsonl").read_text().splitlines()
     assert [json.loads(line)["custom_id"] for line in errors] == ["a", "b"]
     assert time.monotonic() - begun < 5, "a server that is gone would be waited for"
+
+
+@pytest.mark.parametrize("lost", ["server", "right"])
+def test_a_later_attempt_reads_the_copy_whatever_became_of_the_server(
+    tmp_path: Path, site: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    monkeypatch.setattr(remote_locations, "HttpClient", partial(HttpClient, patience_seconds=0.5))
+    write_lines(site / "in.jsonl", [chat_request("a"), chat_request("b")])
+    with web_server(site, PlainHandler) as server:
+        config = job(tmp_path, input_uri=f"{server.url}in.jsonl?sig=hush", allow_loopback_input=True)
+        assert isinstance(entrypoint.prepare(config), Claim)
+        server.answers["/in.jsonl"] = 403
+        if lost == "right":
+            check_later_attempt(config)
+    if lost == "server":
+        check_later_attempt(config)
+
+
+def check_later_attempt(config: JobConfig) -> None:
+    claim = entrypoint.prepare(config.model_copy(update={"attempt": 2}))
+    assert isinstance(claim, Claim)
+    index = read_index(claim.folder)
+    assert index is not None
+    source = validated_input(config, claim.folder, index)
+    assert source.identity.uri == config.input_uri
+    with source.open() as stream:
+        assert [json.loads(line)["custom_id"] for line in stream] == ["a", "b"]
 
 
 def test_a_job_ends_when_a_server_with_ranges_is_gone_for_longer_than_is_waited(

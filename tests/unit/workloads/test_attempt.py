@@ -166,6 +166,37 @@ def test_progress_is_seen_while_a_loss_is_looked_into(tmp_path: Path, monkeypatc
     assert all(in_time)
 
 
+def test_no_figure_is_shown_before_the_survey_and_none_reads_as_zero_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second attempt over a job that is half done: until its survey it says nothing of rows."""
+    seen: list[tuple[float | None, float | None]] = []
+
+    def figures() -> tuple[float | None, float | None]:
+        value = attempt.metrics.registry.get_sample_value
+        labels = {"job": "shop/tickets", "attempt": "1"}
+        return value("tidemill_batch_rows_total", labels), value("tidemill_batch_rows_completed", labels)
+
+    def play(attempt: Attempt) -> None:
+        seen.append(figures())
+        attempt.stop_asked.set()
+
+    attempt = attempt_of(tmp_path, monkeypatch, play)
+    for chunk in attempt.index.chunks[:4]:
+        ChunkParts(attempt.setup.claim.folder, chunk.number).write(
+            "000001.a-000001.jsonl", [answered(chunk.first_line)]
+        )
+    hooks_of(attempt)["parts"] = lambda: seen.append(figures())
+    known = attempt.metrics.known
+    monkeypatch.setattr(attempt.metrics, "known", lambda *rows: (seen.append(figures()), known(*rows)))
+    with pytest.raises(Stopped):
+        attempt.run()
+    assert seen[0] == (None, None)
+    assert (None, 4) in seen, "what is done is said before the rows in all"
+    assert seen[-1] == (ROWS, 4)
+    assert all(completed == 4 for total, completed in seen if total is not None)
+
+
 def in_flight_at(attempt: Attempt) -> tuple[str, dict[str, str]]:
     labels = {"job": "shop/tickets", "attempt": "1", "node": "10.0.0.1"}
     return "tidemill_batch_rows_in_flight", labels

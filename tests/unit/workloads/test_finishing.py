@@ -245,6 +245,21 @@ def test_an_input_that_goes_while_the_job_ends_costs_the_names_of_the_rows_after
     assert len(reads) == 2, "an input that is gone is not asked again"
 
 
+def test_an_end_waits_for_its_output_even_where_its_input_lies_there(tmp_path: Path) -> None:
+    """As where a copied input is read from an output store that is away for a while."""
+
+    class Away:
+        def read_range(self, offset: int, length: int) -> bytes:
+            raise JobRefused(Reason.STORAGE_UNREACHABLE, "spec.output.uri: s3://out/a/ cannot be reached")
+
+    claim, index = validated(tmp_path, [request("a"), request("b")])
+    with pytest.raises(JobRefused, match=r"spec\.output\.uri"):
+        finish(job(tmp_path), claim, Away(), index, Cut(Reason.CANCELLED, "Why."))  # type: ignore[arg-type]  # read only
+    outcome = finish(job(tmp_path), claim, input_of(tmp_path), index, Cut(Reason.CANCELLED, "Why."))
+    assert (outcome.reason, outcome.rows.failed) == (Reason.CANCELLED, 2)
+    assert [line["custom_id"] for line in files(tmp_path)[ERRORS_FILE]] == ["a", "b"]
+
+
 def test_a_job_with_a_line_for_each_row_ends_without_a_look_at_its_input(tmp_path: Path) -> None:
     claim, index = validated(tmp_path, [request("a"), b"", request("b")])
     answer(claim, index, {1: RESULT, 3: RESULT})
