@@ -83,7 +83,9 @@ class JobConfig(_Frozen):
         default="Fail", description="Bad lines end the job, or become error lines of their own"
     )
     max_attempts: int = Field(default=3, ge=1, description="Times a row is tried where the fault can pass")
-    retry_backoff_seconds: int = Field(default=2, ge=0, description="Wait before a row's second try, doubled after it")
+    retry_backoff_seconds: int = Field(
+        default=2, ge=0, description="Longest wait before a row's second try, doubled after it"
+    )
     max_failed_rows: int | None = Field(default=None, ge=0, description="More failed rows than this end the job")
     allow_loopback_input: bool = Field(
         default=False, description="Whether an http(s) input may lead to the pod itself: only where all is one machine"

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LONGEST_WAIT_SECONDS = 60.0
-"""However often a row was tried; a row must not sleep through the window of its job."""
+LONGEST_WAIT_SECONDS = 300.0
+"""However often a row was tried, and the bound of `backoffSeconds`; a row must not sleep through its job's window."""
 
 PASSING = frozenset({408, 429, *range(500, 600)}) - {501, 505}
 """Statuses of a fault that can pass: a time-out, too many requests, and the server's own, but for "not implemented"

@@ -132,7 +132,8 @@ class RetrySpec(ApiModel):
         default=2,
         ge=0,
         le=300,
-        description="backoffSeconds before the second try of a row, 0 to 300; doubled for each further one.",
+        description="backoffSeconds, 0 to 300: the second try of a row waits up to this, each further one up to twice "
+        "as long, none longer than 300.",
     )
 
 

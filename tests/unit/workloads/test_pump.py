@@ -161,7 +161,7 @@ def test_a_dropped_run_waits_for_no_retry(tmp_path: Path) -> None:
     backoff=st.floats(0, 3600),
     chance=st.floats(0, 1, exclude_max=True),
 )
-def test_no_wait_is_longer_than_a_minute_or_follows_the_last_try(
+def test_no_wait_is_longer_than_five_minutes_or_follows_the_last_try(
     status: int, tries: int, most: int, backoff: float, chance: float
 ) -> None:
     wait = RetryPolicy(most, backoff).wait(status, tries, lambda: chance)
@@ -169,6 +169,14 @@ def test_no_wait_is_longer_than_a_minute_or_follows_the_last_try(
         assert wait is None
     else:
         assert status in (501, 505) or (wait is not None and 0 <= wait <= LONGEST_WAIT_SECONDS)
+
+
+@pytest.mark.parametrize("seconds", [1, 60, 61, 150, 300])
+def test_each_backoff_that_the_field_takes_is_the_bound_of_the_second_try(seconds: int) -> None:
+    policy = RetryPolicy(3, seconds)
+    assert policy.wait(503, 1, lambda: 0.999) == pytest.approx(0.999 * seconds)
+    assert policy.wait(503, 1, lambda: 0.0) == 0
+    assert policy.wait(503, 2, lambda: 0.999) == pytest.approx(0.999 * min(2 * seconds, 300))
 
 
 def test_an_engine_stalls_only_while_it_is_busy_and_shows_no_progress() -> None:
