@@ -115,6 +115,46 @@ def test_a_bad_line_has_its_code_and_says_why(line: Any, code: str, says: str) -
     assert len(found[1]) < 300
 
 
+FAULTS: list[tuple[str, dict[str, Any], str]] = [
+    ("custom_id", {"custom_id": 7}, "custom_id must be"),
+    ("method", {"method": "GET"}, "method must be"),
+    ("url", {"url": "/v1/images"}, "url: '/v1/images'"),
+    ("body", {"body": "hi"}, "body must be an object"),
+    ("model", {"model": "gpt-9"}, "body.model:"),
+    ("stream", {"stream": True}, "body.stream:"),
+    ("parameters", {"messages": []}, "non-empty list"),
+]
+"""A fault of each kind in the order in which they count: the change that makes it, and what its message says."""
+
+
+def faulty(*changes: dict[str, Any]) -> dict[str, Any]:
+    """A request with faults of its own and, where its body is one, of its body."""
+    top: dict[str, Any] = {}
+    of_body: dict[str, Any] = {}
+    for change in changes:
+        for key, value in change.items():
+            (top if key in ("custom_id", "method", "url", "body") else of_body)[key] = value
+    return request("a", **{"body": chat(**of_body)} | top)
+
+
+@pytest.mark.parametrize("first", range(len(FAULTS)), ids=[name for name, *_ in FAULTS])
+def test_of_several_faults_of_a_line_the_first_in_order_is_told(first: int) -> None:
+    """Each beside the next one alone, and beside all that come after it."""
+    _, change, says = FAULTS[first]
+    later = [other for _, other, _ in FAULTS[first + 1 :]]
+    for beside in (later[:1], later):
+        found = problem(faulty(change, *beside))
+        assert found is not None
+        assert says in found[1]
+
+
+def test_a_line_that_is_no_json_is_told_as_that_whatever_else_it_lacks() -> None:
+    assert problem(json.dumps(faulty(*(change for _, change, _ in FAULTS))).encode()[:-1]) == (
+        "invalid_json_line",
+        "This line is not parseable as valid JSON.",
+    )
+
+
 @pytest.mark.parametrize(
     "url", ["https://example.com/a.png", "file:///etc/passwd", "ftp://example.com/a", "/etc/passwd"]
 )
