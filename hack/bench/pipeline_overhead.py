@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
@@ -111,9 +111,7 @@ def measure(scratch: Path, rows: int, steps: Steps) -> Phases:
         with PeakMemory(ours, lambda process: whose(process, driver), SAMPLE_SECONDS) as memory:
             validated = attempt.until((attempt.output / INDEX_FILE).exists)
             ended = attempt.end()
-    manifest = json.loads((attempt.output / "manifest.json").read_text())
-    if manifest["rows"]["completed"] != rows:
-        raise SystemExit(f"not every row was answered: {manifest['rows']}")
+    manifest = attempt.manifest()
     first, last = (datetime.fromisoformat(manifest[name]).timestamp() for name in ("firstAnswerTime", "lastAnswerTime"))
     shutil.rmtree(attempt.output)
     found = Phases(rows, validated - attempt.started, last - first, ended - last, ended - attempt.started, memory.mib)
@@ -129,7 +127,9 @@ def measure_resumed(scratch: Path, rows: int, steps: Steps) -> float:
         attempt.process.kill()
         attempt.process.wait()
         attempt.submit(number=2)
-        return attempt.end() - attempt.started
+        ended = attempt.end()
+        attempt.manifest()
+        return ended - attempt.started
 
 
 @dataclass(slots=True)
@@ -139,6 +139,7 @@ class Attempt:
     scratch: Path
     output: Path
     source: Path
+    rows: int
     address: str
     process: subprocess.Popen[bytes] = field(init=False)
     started: float = 0.0
@@ -151,7 +152,7 @@ class Attempt:
         if not source.exists():
             write_rows(source, rows)
         output = Path(tempfile.mkdtemp(prefix="output-", dir=scratch))
-        attempt = cls(scratch, output, source, "")
+        attempt = cls(scratch, output, source, rows, "")
         attempt._cluster = ray_cluster().__enter__()
         attempt.address = attempt._cluster.address
         attempt.submit(number=1)
@@ -205,6 +206,13 @@ class Attempt:
         if self.process.wait(ROUND_TIMEOUT_SECONDS):
             raise SystemExit(f"the driver failed:\n{self.log.read_text()[-3000:]}")
         return time.time()
+
+    def manifest(self) -> dict[str, Any]:
+        """What the finished folder holds. Ends the benchmark unless every row was answered."""
+        found: dict[str, Any] = json.loads((self.output / "manifest.json").read_text())
+        if found["rows"]["completed"] != self.rows or found["rows"]["total"] != self.rows:
+            raise SystemExit(f"not every one of {self.rows} rows was answered: {found['rows']}")
+        return found
 
     def completed(self) -> float:
         """Rows that the driver counts as answered, 0 while it says nothing."""
