@@ -63,6 +63,15 @@ class RecordingEngine(NoOpEngine):
             self.at_once -= 1
 
 
+class LongRows(RecordingEngine):
+    """One row of five takes longer than a stop waits, the others most of that time."""
+
+    async def answer(self, row: Row) -> Answer:
+        """As its parent."""
+        self.seconds = 30.0 if row.line % 5 == 0 else 0.8
+        return await super().answer(row)
+
+
 @dataclass
 class PoisonedEngine(NoOpEngine):
     """Dies of the rows on certain lines, after the others in flight were begun."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lane_world import LaneWorld, PoisonedEngine, RecordingEngine
+from lane_world import LaneWorld, LongRows, PoisonedEngine, RecordingEngine
 from workload_builders import claim_at
 
 from tidemill_workloads.chunk_run import DEADLY_CODE, PieceRun
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tidemill_workloads.coordinator import Coordinator
-    from tidemill_workloads.engine.interface import Answer
     from tidemill_workloads.rows import Row
 
 NAMES = [f"r-{number:03d}" for number in range(200)]
@@ -306,15 +305,6 @@ async def test_a_lane_that_stops_is_waited_for_until_all_it_can_save_is_durable(
     assert len(world.answers()) == 16, "all but the rows that take too long"
     assert world.claim.folder.names("started") == []
     assert await task == 16
-
-
-class LongRows(RecordingEngine):
-    """One row of five takes longer than a stop waits, the others most of that time."""
-
-    async def answer(self, row: Row) -> Answer:
-        """As its parent."""
-        self.seconds = 30.0 if row.line % 5 == 0 else 0.8
-        return await super().answer(row)
 
 
 async def test_a_stop_reads_nothing_more_before_it_writes_what_was_answered(
