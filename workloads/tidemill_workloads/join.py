@@ -7,8 +7,10 @@ memory does not grow with the input, which is not read: the index tells how many
 
 from __future__ import annotations
 
+import gc
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -53,14 +55,19 @@ class Totals:
 
     def add(self, lines: Collection[PartLine]) -> None:
         """Counts answered rows; a time of 0 is unknown."""
-        completed = sum(line.kind == RESULT for line in lines)
+        if not lines:
+            return
+        _, kinds, prompt_tokens, completion_tokens, times, _ = zip(
+            *lines, strict=True
+        )  # by column: a third of the time
+        completed = kinds.count(RESULT)
         self.completed += completed
         self.failed += len(lines) - completed
-        self.prompt_tokens += sum(line.prompt_tokens for line in lines)
-        self.completion_tokens += sum(line.completion_tokens for line in lines)
-        if times := [line.answered_ms for line in lines if line.answered_ms]:
-            self.first_answer_ms = min(self.first_answer_ms or times[0], *times)
-            self.last_answer_ms = max(self.last_answer_ms, *times)
+        self.prompt_tokens += sum(prompt_tokens)
+        self.completion_tokens += sum(completion_tokens)
+        if known := tuple(filter(None, times)):
+            self.first_answer_ms = min(self.first_answer_ms or known[0], *known)
+            self.last_answer_ms = max(self.last_answer_ms, *known)
 
     def add_unanswered(self, rows: int) -> None:
         """Counts rows that were never run."""
@@ -79,10 +86,11 @@ class Survey:
 def survey(folder: Folder, index: Index) -> Survey:
     """Counts the rows that have a line and names the chunks that have rows without one."""
     found = Survey()
-    for chunk, answered in _answered(folder, index.chunks):
-        found.totals.add(answered.values())
-        if len(answered) < chunk.rows:
-            found.unfinished.append(chunk)
+    with _no_cycles_to_collect():
+        for chunk, answered in _answered(folder, index.chunks):
+            found.totals.add(answered.values())
+            if len(answered) < chunk.rows:
+                found.unfinished.append(chunk)
     return found
 
 
@@ -93,20 +101,33 @@ def join(folder: Folder, index: Index, results: Writing, errors: Writing, fill: 
     """
     totals = Totals()
     lacking: list[int] = []
-    for chunk, answered in _answered(folder, index.chunks):
-        totals.add(answered.values())
-        lines = answered
-        if fill is not None and len(answered) < chunk.rows:
-            lines = answered | {line.line: line for line in fill(chunk, answered.keys())}
-            totals.add_unanswered(len(lines) - len(answered))
-        if len(lines) < chunk.rows:
-            lacking.append(chunk.number)
-        in_order = [lines[number] for number in sorted(lines)]
-        results.write(b"".join(line.payload + b"\n" for line in in_order if line.kind == RESULT))
-        errors.write(b"".join(line.payload + b"\n" for line in in_order if line.kind != RESULT))
+    with _no_cycles_to_collect():
+        for chunk, answered in _answered(folder, index.chunks):
+            totals.add(answered.values())
+            lines = answered
+            if fill is not None and len(answered) < chunk.rows:
+                lines = answered | {line.line: line for line in fill(chunk, answered.keys())}
+                totals.add_unanswered(len(lines) - len(answered))
+            if len(lines) < chunk.rows:
+                lacking.append(chunk.number)
+            in_order = [lines[number] for number in sorted(lines)]
+            results.write(b"".join([line.payload + b"\n" for line in in_order if line.kind == RESULT]))
+            errors.write(b"".join([line.payload + b"\n" for line in in_order if line.kind != RESULT]))
     if totals.rows != index.rows:
         raise RowsMissing(lacking, index.rows - totals.rows)
     return totals
+
+
+@contextmanager
+def _no_cycles_to_collect() -> Iterator[None]:
+    """Spares a fifth of the time: the garbage collector would look at millions of tuples, which hold no cycles."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _answered(folder: Folder, chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, dict[int, PartLine]]]:

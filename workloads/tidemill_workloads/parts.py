@@ -84,10 +84,12 @@ class ChunkParts:
         while True:
             found: dict[int, PartLine] = {}
             for name in reversed(names):  # the first line in order is set last, and stands
-                found.update((line.line, line) for line in reversed(self._read(name)))
+                found |= {line.line: line for line in reversed(self._read(name))}
             standing = self.names()
             if set(names) <= set(standing):
-                return {number: line for number, line in found.items() if number in expected}
+                for foreign in found.keys() - set(expected):
+                    del found[foreign]
+                return found
             names = standing
 
     def write(self, name: str, lines: Iterable[PartLine]) -> None:
