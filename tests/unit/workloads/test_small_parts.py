@@ -87,6 +87,8 @@ def test_the_engines_environment_leaves_the_pods_own_alone() -> None:
     assert engine_environment(settings(), {})["VLLM_CPU_KVCACHE_SPACE"] == "1"
     assert "VLLM_CPU_KVCACHE_SPACE" not in engine_environment(settings(), {"VLLM_CPU_KVCACHE_SPACE": "8"})
     assert "VLLM_CPU_KVCACHE_SPACE" not in engine_environment(settings(gpus=1), {})
+    assert engine_environment(settings(), {})["TORCHDYNAMO_DISABLE"] == "1"
+    assert "TORCHDYNAMO_DISABLE" not in engine_environment(settings(gpus=1), {})
     assert engine_environment(settings(), {})["HF_HUB_OFFLINE"] == "1"
     assert "HF_HUB_OFFLINE" not in engine_environment(settings(source="org/model"), {})
 

@@ -20,6 +20,11 @@ CPU_KV_CACHE_VARIABLE = "VLLM_CPU_KVCACHE_SPACE"
 CPU_KV_CACHE_GIB = "1"
 """vLLM's own default on the CPU claims a large share of the machine; pods set the variable for larger models."""
 
+NO_COMPILER_VARIABLE = "TORCHDYNAMO_DISABLE"
+"""Set on the CPU. vLLM compiles a few of its sampler's functions when a request first needs them, logprobs say, even
+where it runs eagerly: that takes a C++ compiler, which the CPU image lacks, so that the request would kill the engine;
+and with one it holds up every other request for half a minute."""
+
 
 def engine_arguments(settings: EngineSettings) -> list[str]:
     """The arguments as on vLLM's command line."""
@@ -51,6 +56,7 @@ def engine_environment(settings: EngineSettings, environment: dict[str, str]) ->
     wanted = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
     if not settings.gpus:
         wanted[CPU_KV_CACHE_VARIABLE] = CPU_KV_CACHE_GIB
+        wanted[NO_COMPILER_VARIABLE] = "1"
     if is_local(settings.model.source):
         wanted["HF_HUB_OFFLINE"] = "1"
     return {name: value for name, value in wanted.items() if name not in environment}
