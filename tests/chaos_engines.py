@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 SLOW_ROW_SECONDS = 20.0
 STRIKE_SECONDS = 0.25
-"""A deadly row strikes where so long no more rows came."""
+"""After the first process, a deadly row strikes where so long no more rows came."""
+
+DEADLY_COMPANY = 64
 
 
 class NotingEngine(NoOpEngine):
@@ -61,11 +63,15 @@ class NotingEngine(NoOpEngine):
 
 
 class PoisonedEngine(NotingEngine):
-    """A row named `kill-...` ends the process without a word, one named `dead-...` ends the engine alone."""
+    """A row named `kill-...` ends the process without a word, one named `dead-...` ends the engine alone.
+
+    In the first process no row ends before the deadly one has struck, which waits until DEADLY_COMPANY rows are held.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._held = 0
+        self._is_first = not list(Path(os.environ["TIDEMILL_TEST_FOLDER"]).glob("*.notes"))
 
     async def answer(self, row: Row) -> Answer:
         """The deadly rows strike while all others are in flight."""
@@ -73,15 +79,17 @@ class PoisonedEngine(NotingEngine):
         try:
             if row.custom_id.startswith(("kill-", "dead-")):
                 await self._strike(row)
+            if self._is_first:
+                self.note("begin", row.custom_id)
+                await asyncio.Event().wait()
             return await super().answer(row)
         finally:
             self._held -= 1
 
     async def _strike(self, row: Row) -> None:
-        """As soon as no more rows come."""
         self.note("begin", row.custom_id)
         seen = 0
-        while seen < self._held:
+        while self._held < DEADLY_COMPANY if self._is_first else seen < self._held:
             seen = self._held
             await asyncio.sleep(STRIKE_SECONDS)
         if row.custom_id.startswith("kill-"):

@@ -12,6 +12,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tidemill_api.job_contract import METRIC_ROWS_PER_SECOND, METRICS_PORT
 
 pytestmark = pytest.mark.cluster
 
@@ -37,7 +40,8 @@ def test_every_row_is_answered_in_input_order_and_nothing_is_left_running(jobs):
     status = jobs.get()["status"]
     assert status["rows"] == {"total": 120, "completed": 120, "failed": 0, "remaining": 0}
     assert status["tokens"] == {"prompt": 360, "completion": 240}
-    assert json.loads((jobs.output / "manifest.json").read_text())
+    manifest = json.loads((jobs.output / "manifest.json").read_text())
+    assert manifest["attempt"] == status["driver"]["attempt"] == 1
     jobs.wait_until(lambda: not jobs.children(), what="an empty namespace")
 
 
@@ -205,10 +209,16 @@ def said(jobs, name="rows"):
     return messages + [event["message"] for event in jobs.events()]
 
 
-def driver_logs(jobs):
-    """The log of every attempt, from Ray's Jobs API on the head, as the operator reads it."""
+def head_address(jobs):
+    """The IP of the job's head pod."""
     pods = jobs.kubectl.json("get", "pods", "-n", jobs.namespace, "-l", "ray.io/node-type=head")["items"]
     (head,) = [pod["status"]["podIP"] for pod in pods]
+    return head
+
+
+def driver_logs(jobs):
+    """The log of every attempt, from Ray's Jobs API on the head, as the operator reads it."""
+    head = head_address(jobs)
     (secret,) = [name for name in jobs.children() if name.startswith("secret/")]
     token = jobs.kubectl.json("get", secret, "-n", jobs.namespace)["data"]["auth_token"]
 
@@ -266,17 +276,38 @@ def once_each(jobs, ids):
 
 
 def test_a_running_job_tells_how_far_it_is_and_a_deleted_one_stops_and_leaves_nothing(jobs):
-    slow_job(jobs)
+    slow_job(jobs, rows=1600)
     jobs.wait_rows(10)
     row = table_row(*jobs.kubectl("get", "bij", "-n", jobs.namespace).splitlines())
     assert row["NAME"] == "rows"
     assert row["STATUS"] == "Processing"
-    assert (row["TOTAL"], row["SUCCEEDED"]) == ("800", "Unknown")
-    assert 10 <= int(row["COMPLETED"]) <= 800
+    assert (row["TOTAL"], row["SUCCEEDED"]) == ("1600", "Unknown")
+    assert 10 <= int(row["COMPLETED"]) <= 1600
+    tells_when_it_is_done(jobs)
 
     assert processes_with(jobs.namespace)
     jobs.kubectl("delete", "bij", "rows", "-n", jobs.namespace)
     jobs.wait_until(lambda: not jobs.children() and not processes_with(jobs.namespace), what="an empty namespace")
+
+
+def tells_when_it_is_done(jobs):
+    """The rate that the driver measures, a time that fits it, and how old the rows are."""
+    status = jobs.wait_until(lambda: (s := jobs.get()["status"]).get("forecast") and s, what="a forecast")
+    (rate,) = driver_figures(jobs, METRIC_ROWS_PER_SECOND, attempt="1")
+    assert 0 < rate < 64, "16 rows in flight, half a second each"
+    left = datetime.fromisoformat(status["forecast"]["finishTime"]) - datetime.now(UTC)
+    assert left < timedelta(seconds=2 * 1600 / rate + 20)
+    assert status["forecast"]["meetsWindow"] is True
+    assert status["queue"]["depth"] == status["rows"]["remaining"] > 0
+    assert 0 <= float(status["queue"]["ageRatio"]) < 0.5
+
+
+def driver_figures(jobs, name, **labels):
+    """The values of one gauge of the driver with these labels, as they are served on the head."""
+    with urllib.request.urlopen(f"http://{head_address(jobs)}:{METRICS_PORT}/metrics", timeout=10) as response:
+        families = text_string_to_metric_families(response.read().decode())
+        samples = [sample for family in families for sample in family.samples if sample.name == name]
+    return [sample.value for sample in samples if labels.items() <= sample.labels.items()]
 
 
 def table_row(heading, line):
@@ -315,6 +346,7 @@ def test_a_killed_driver_is_started_again_and_each_row_stands_once(jobs):
     assert jobs.wait_finished()["reason"] == "AllRowsAnswered"
     once_each(jobs, ids)
     assert jobs.get()["status"]["driver"]["attempt"] == 2
+    assert json.loads((jobs.output / "manifest.json").read_text())["attempt"] == 2
 
 
 def environ(pid):

@@ -7,13 +7,17 @@ import urllib.request
 from contextlib import contextmanager
 
 import pytest
-from chaos_jobs import ROWS, all_answered, manifest, once_each, only_what_was_lost_ran_again, start
-from chaos_notes import Loss, Notes
+from chaos_jobs import ROWS, all_answered, durable_rows, manifest, once_each, only_what_was_lost_ran_again, start
+from chaos_notes import FLUSH_SECONDS, SLACK_SECONDS, Loss, Notes
 from object_stores import S3Server
 
 pytestmark = [pytest.mark.cluster, pytest.mark.all, pytest.mark.timeout(480)]
 
 DISK_BYTES = 16 << 20
+SLOW_ROWS = 1.6
+"""Seconds a row, so that what two workers answer between two flushes is a small part of the job."""
+NOTICED_SECONDS = FLUSH_SECONDS + SLACK_SECONDS
+"""The first flush to a full disk is the last, and no row is begun after it."""
 OUTAGE_SECONDS = 60
 BUCKET = "rows"
 
@@ -51,9 +55,10 @@ def fill(folder):
 
 
 def test_a_full_disk_is_waited_for_and_costs_no_row(small_disk, jobs):
-    ids = start(jobs)
+    """Run again: what no flush made durable before, and what was begun until the next flush failed; nothing else."""
+    ids = start(jobs, seconds=SLOW_ROWS)
     notes = Notes(jobs.notes)
-    jobs.wait_until(lambda: notes.answered() >= ROWS // 4, what="rows at work")
+    jobs.wait_until(lambda: notes.answered() >= ROWS // 2, what="rows at work")
     full_since = time.time()
     fill(small_disk)
     condition = jobs.wait_until(
@@ -64,10 +69,15 @@ def test_a_full_disk_is_waited_for_and_costs_no_row(small_disk, jobs):
     assert "space" in condition["message"].lower()
     assert jobs.condition("Finished")["status"] == "False"
     jobs.wait_until(lambda: not [name for name in jobs.children() if "worker" in name], what="no worker that waits")
+    kept = durable_rows(jobs.output)
+    begun = [run for run in notes.runs() if run.began > full_since]
     (small_disk / "filler").unlink()
-    room_since = time.time()
     all_answered(jobs, ids)
-    only_what_was_lost_ran_again(notes, [Loss(full_since, room_since)], spare=ROWS * 2 // 5)
+    assert len(kept) >= ROWS // 4
+    assert max(run.began for run in begun) <= full_since + NOTICED_SECONDS
+    loss = Loss(full_since, full_since + NOTICED_SECONDS, kept=kept)
+    only_what_was_lost_ran_again(notes, [loss], spare=len(begun))
+    assert sum(notes.run_again().values()) <= ROWS // 3
 
 
 @pytest.fixture
