@@ -21,6 +21,7 @@ from workload_builders import MODEL, job, model_at, request
 from tidemill_api import job_contract as contract
 from tidemill_api.conditions import Reason
 from tidemill_api.v1alpha1.common import ModelSpec
+from tidemill_workloads.parts import decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,6 +75,16 @@ class Stage:
         """The first part of every name below the job's folder."""
         found = obstore.list(self.store, f"out/{name}")
         return {item["path"].split("/")[2] for batch in found for item in batch}
+
+    def durable(self, name: str) -> set[int]:
+        """The lines of the input whose rows have a line in a part now."""
+        paths = [item["path"] for batch in obstore.list(self.store, f"out/{name}/parts") for item in batch]
+        return {
+            line.line
+            for path in paths
+            if path.endswith(".jsonl")
+            for line in decode(bytes(obstore.get(self.store, path).bytes()))
+        }
 
     def finished(self, name: str) -> Counter[str]:
         """How often each row stands in the final files."""
@@ -164,13 +175,18 @@ def test_a_store_that_takes_seconds_for_each_request_costs_time_only(stage: Stag
 
 def test_a_driver_killed_midway_leaves_its_rows_in_the_bucket(stage: Stage, tmp_path: Path) -> None:
     wanted = stage.upload("in/killed.jsonl")
+    before = stage.run()
     first = stage.start(tmp_path, "killed")
     wait_for_rows(first, ROWS // 4)
     first.kill()
+    kept = {wanted[line - 1] for line in stage.durable("killed")}
     second = stage.start(tmp_path, "killed", attempt=2)
     code, outcome = second.end()
     assert (code, outcome and outcome.reason) == (contract.EXIT_OK, Reason.ALL_ROWS_ANSWERED), second.log
     assert stage.finished("killed") == Counter(wanted)
+    run = stage.run() - before
+    assert len(kept) > ROWS // 4
+    assert {name: run[name] for name in kept} == dict.fromkeys(kept, 1), "no row that has a line is run again"
 
 
 def test_an_input_that_changes_while_the_job_runs_ends_it(stage: Stage, tmp_path: Path) -> None:
