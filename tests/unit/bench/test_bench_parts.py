@@ -17,9 +17,10 @@ def bench_path(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCH))
 
 
-def forks_for_a_moment(times):
-    """As many children that end at once, each a copy of this process for some milliseconds."""
-    for _ in range(times):
+def forks_for(seconds):
+    """One child after another that ends at once, each a copy of this process for some milliseconds."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
         child = os.fork()
         if child == 0:
             time.sleep(0.03)
@@ -34,8 +35,9 @@ def test_a_copy_between_fork_and_exec_does_not_count_the_memory_twice():
 
     piece = bytearray(PIECE_MIB * 2**20)
     this = psutil.Process()
-    with PeakMemory(lambda: trees([this]), lambda process: ("all",), 0.05) as memory:
-        forks_for_a_moment(20)
+    samples = 0.5  # seconds, far more than the fork of a large process takes
+    with PeakMemory(lambda: trees([this]), lambda process: ("all",), samples) as memory:
+        forks_for(4 * samples)
     resident = this.memory_info().rss / 2**20
     assert len(piece) == PIECE_MIB * 2**20
     assert PIECE_MIB < memory.mib["all"] < resident + PIECE_MIB / 2

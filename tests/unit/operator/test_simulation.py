@@ -172,6 +172,9 @@ def test_whenever_the_end_comes_each_row_gets_its_line_and_the_job_ends(before, 
 
 @settings(max_examples=20, deadline=None)
 @given(moves_of(*USER, *FULL), st.sampled_from(sorted(ENDS)), st.booleans(), st.booleans())
+@example(
+    before=[("head_comes_up", "", 0), ("head_comes_up", "after", 0)], end="user_cancels", heeds=False, silent=False
+)
 def test_even_an_end_that_nothing_helps_comes(before, end, heeds, silent):
     """The output never takes a file again, no driver ever stops, or Ray is never heard of again."""
     world = SimWorld()
