@@ -57,9 +57,8 @@ class Totals:
         """Counts answered rows; a time of 0 is unknown."""
         if not lines:
             return
-        _, kinds, prompt_tokens, completion_tokens, times, _ = zip(
-            *lines, strict=True
-        )  # by column: a third of the time
+        # Column by column: half the time of a generator over the lines for each sum.
+        _, kinds, prompt_tokens, completion_tokens, times, _ = zip(*lines, strict=True)
         completed = kinds.count(RESULT)
         self.completed += completed
         self.failed += len(lines) - completed
@@ -120,14 +119,12 @@ def join(folder: Folder, index: Index, results: Writing, errors: Writing, fill: 
 
 @contextmanager
 def _no_cycles_to_collect() -> Iterator[None]:
-    """Spares a fifth of the time: the garbage collector would look at millions of tuples, which hold no cycles."""
-    was_enabled = gc.isenabled()
+    """Without the garbage collector, which would look at millions of tuples again and again: they hold no cycles."""
     gc.disable()
     try:
         yield
     finally:
-        if was_enabled:
-            gc.enable()
+        gc.enable()
 
 
 def _answered(folder: Folder, chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, dict[int, PartLine]]]:
