@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import socket
+import subprocess
+import sys
 import urllib.request
 from typing import TYPE_CHECKING
 
@@ -91,6 +94,21 @@ def test_the_engines_environment_leaves_the_pods_own_alone() -> None:
     assert "TORCHDYNAMO_DISABLE" not in engine_environment(settings(gpus=1), {})
     assert engine_environment(settings(), {})["HF_HUB_OFFLINE"] == "1"
     assert "HF_HUB_OFFLINE" not in engine_environment(settings(source="org/model"), {})
+
+
+def test_logprobs_need_no_compiler_on_the_cpu() -> None:
+    """vLLM's own function, which it compiles when a row first asks for logprobs; the CPU image has no compiler."""
+    counts = """
+import torch
+from vllm.v1.sample.ops.logprobs import batched_count_greater_than
+print(batched_count_greater_than(torch.tensor([[1.0, 3.0, 2.0]]), torch.tensor([[1.5]])).tolist())
+"""
+    bare = {name: value for name, value in os.environ.items() if name != "TORCHDYNAMO_DISABLE"}
+    environment = bare | {"CXX": "/nonexistent"} | engine_environment(settings(), bare)
+    done = subprocess.run(
+        [sys.executable, "-c", counts], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout.strip().endswith("[2]"), done.stderr[-2000:]
 
 
 def test_the_board_sums_writers_and_keeps_the_rows_in_flight_of_silent_ones() -> None:
