@@ -86,6 +86,7 @@ class World:
         self.client, self.namespace, self.head, self.operator = client, namespace, head, operator
         self.workers_start = True
         self.heads_start = True
+        self.addresses: dict[str, str] = {}
         self.statuses: list[dict] = []
 
     async def apply(self, manifest):
@@ -152,7 +153,7 @@ class World:
         head = labels["ray.io/node-type"] == "head"
         if not (self.heads_start if head else self.workers_start):
             return
-        ip = self.head.ip if head else f"10.99.0.{random.Random(name).randrange(1, 250)}"
+        ip = self.head.ip if head else self.addresses.setdefault(name, f"10.99.0.{len(self.addresses) + 1}")
         if (pod.get("status") or {}).get("podIP") == ip:
             return
         status = {"phase": "Running", "podIP": ip, "conditions": [{"type": "Ready", "status": "True"}]}

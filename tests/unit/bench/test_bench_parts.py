@@ -1,15 +1,15 @@
 """The benches' own arithmetic: whose memory counts when, and which of many latencies is told."""
 
-import os
+import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
 BENCH = Path(__file__).parents[3] / "hack" / "bench"
-PIECE_MIB = 100
 
 
 @pytest.fixture(autouse=True)
@@ -17,30 +17,48 @@ def bench_path(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCH))
 
 
-def forks_for(seconds):
-    """One child after another that ends at once, each a copy of this process for some milliseconds."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        child = os.fork()
-        if child == 0:
-            time.sleep(0.03)
-            os._exit(0)
-        os.waitpid(child, 0)
+@contextmanager
+def sleeper():
+    """A child that does nothing until this ends."""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="forks")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_copy_between_fork_and_exec_does_not_count_the_memory_twice():
-    from memory import PeakMemory, trees
+def eventually(check, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < deadline, f"not true within {seconds} s"
+        time.sleep(0.01)
 
-    piece = bytearray(PIECE_MIB * 2**20)
-    this = psutil.Process()
-    samples = 0.5  # seconds, far more than the fork of a large process takes
-    with PeakMemory(lambda: trees([this]), lambda process: ("all",), samples) as memory:
-        forks_for(4 * samples)
-    resident = this.memory_info().rss / 2**20
-    assert len(piece) == PIECE_MIB * 2**20
-    assert PIECE_MIB < memory.mib["all"] < resident + PIECE_MIB / 2
+
+def test_a_process_counts_from_its_second_sample_on_for_between_fork_and_exec_it_is_a_copy():
+    from memory import PeakMemory
+
+    this, looks = psutil.Process(), 0
+    with sleeper() as child:
+        copy = psutil.Process(child.pid)
+
+        def seen_by_every_other_look():
+            nonlocal looks
+            looks += 1
+            return [this, copy] if looks % 2 else [this]
+
+        def seen_by_every_look():
+            return [this, copy]
+
+        def groups(process):
+            return ("this",) if process == this else ("copy",)
+
+        with PeakMemory(seen_by_every_other_look, groups, 0.01) as memory:
+            eventually(lambda: looks > 8)
+        assert set(memory.mib) == {"this"}
+        with PeakMemory(seen_by_every_look, groups, 0.01) as memory:
+            eventually(lambda: "copy" in memory.mib)
+        assert memory.mib["copy"] > 0
 
 
 def test_a_process_counts_for_each_of_its_groups_and_one_without_for_none():
