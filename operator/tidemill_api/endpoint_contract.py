@@ -1,8 +1,8 @@
 """What the operator tells the Serve application of a RealtimeEndpoint and what the application tells the operator.
 
 The operator PUTs one Serve application per revision's RayCluster: `IMPORT_PATH` builds it from `EndpointConfig` (the
-application's `args`: a change is a new revision, never a redeploy in place), and `IngressSettings` is the `user_config`
-of the ingress (a change is a `reconfigure`, without a restart). The application answers with Prometheus text on ports
+application's `args`: a change is a new revision, never a redeploy in place). `IngressSettings` and `EngineSettings` are
+the `user_config` of the two deployments: a change calls `reconfigure`, without a restart. The application answers with Prometheus text on ports
 of its own, one per process, read by the operator from every pod: a figure is as old as the answer, and a process that
 is gone has no figures. Neither side imports the other.
 
@@ -16,8 +16,9 @@ Who counts what, so that sums count nothing twice:
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tidemill_api.endpoint_conditions import EndpointReason  # noqa: TC001 - pydantic reads it
 from tidemill_api.v1alpha1.common import ModelSpec  # noqa: TC001 - pydantic reads it when EndpointConfig is first used
 
 IMPORT_PATH = "tidemill_workloads.serving.application:build"
@@ -140,3 +141,44 @@ class IngressSettings(_Frozen):
     request_timeout_seconds: int = Field(
         ge=1, description="From arrival to the last byte; waiting for a cold start counts. Over it: 408 or a cut stream"
     )
+
+
+class EngineSettings(_Frozen):
+    """`user_config` of the engine deployment: nothing that an engine has to act on.
+
+    Serve gives up on a deployment of which no replica ever started, after three tries for each replica it is to have,
+    and only a changed configuration makes it try again (`DeploymentState.deploy` in Ray 2.60). The operator counts up
+    when it tries again. `reconfigure` has to be there and does nothing.
+    """
+
+    attempt: int = Field(default=1, ge=1)
+
+
+PROBLEM_PREFIX = "TIDEMILL_PROBLEM "
+"""An engine that cannot start raises an error whose text holds this, followed by the JSON of an `EngineProblem`.
+
+Serve puts the text of the error, a traceback around it, into the `message` of the deployment.
+"""
+
+
+class EngineProblem(_Frozen):
+    """Why an engine does not start, for the user who can mend it. Any other error is shown by its last line."""
+
+    reason: EndpointReason = Field(description="ModelNotFound, ModelNotLoadable or EngineArgumentsRefused")
+    message: str = Field(description="One sentence: what is wrong, and what to do")
+
+    def to_text(self) -> str:
+        """The text of the error to raise: one line."""
+        return PROBLEM_PREFIX + self.model_dump_json()
+
+    @classmethod
+    def from_text(cls, text: str) -> EngineProblem | None:
+        """The last problem in the message of a deployment, or None where there is none that can be read."""
+        for line in reversed(text.split("\n")):
+            _, marked, rest = line.partition(PROBLEM_PREFIX)
+            if marked:
+                try:
+                    return cls.model_validate_json(rest[: rest.rfind("}") + 1])
+                except ValidationError:
+                    return None
+        return None
