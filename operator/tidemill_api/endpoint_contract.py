@@ -2,9 +2,9 @@
 
 The operator PUTs one Serve application per revision's RayCluster: `IMPORT_PATH` builds it from `EndpointConfig` (the
 application's `args`: a change is a new revision, never a redeploy in place). `IngressSettings` and `EngineSettings` are
-the `user_config` of the two deployments: a change calls `reconfigure`, without a restart. The application answers with Prometheus text on ports
-of its own, one per process, read by the operator from every pod: a figure is as old as the answer, and a process that
-is gone has no figures. Neither side imports the other.
+the `user_config` of the two deployments: a change calls `reconfigure`, without a restart. The application answers with
+Prometheus text on ports of its own, one per process, read by the operator from every pod: a figure is as old as the
+answer, and a process that is gone has no figures. Neither side imports the other.
 
 Who counts what, so that sums count nothing twice:
 - A request belongs to the one ingress replica that stamped it on arrival, until its last byte is written or its client
