@@ -1,0 +1,111 @@
+"""Lets a request in while fewer wait in the whole endpoint than its bound allows; else it is refused at once.
+
+The count of all ingress replicas lies in one small actor, the ledger. A replica asks it, many requests in one
+exchange, as soon as its own requests and those of the others come near their fair share of the bound; below that it
+lets in without asking and tells afterwards, so that an endpoint at ease pays nothing. Where the ledger does not answer
+each replica keeps to its fair share.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from tidemill_workloads.serving.desk import Desk, Ticket
+    from tidemill_workloads.serving.ledger import Share
+
+log = logging.getLogger(__name__)
+
+REPORT_SECONDS = 0.02
+"""A change of what waits is told after so long, where nobody asks for a place meanwhile."""
+
+HEARTBEAT_SECONDS = 1.0
+"""A replica tells at least so often."""
+
+
+class LedgerUnreachable(Exception):  # noqa: N818 - named for what happened
+    """The ledger does not answer now."""
+
+
+class RemoteLedger(Protocol):
+    """The ledger, wherever it is."""
+
+    async def exchange(self, waiting: int, asked: int, bound: int) -> Share:
+        """See Ledger.exchange. Raises LedgerUnreachable."""
+
+
+@dataclass(slots=True, eq=False)
+class _Asking:
+    ticket: Ticket
+    answer: asyncio.Future[bool]
+
+
+class Admission:
+    """The door of one ingress replica; used from one event loop."""
+
+    def __init__(self, ledger: RemoteLedger, desk: Desk) -> None:
+        self.bound = 1
+        self._ledger = ledger
+        self._desk = desk
+        self._asking: list[_Asking] = []
+        self._asked = asyncio.Event()
+        self._changed = True
+        self._others = 0
+        self._replicas = 1
+        desk.changed = self._note
+
+    async def admit(self, ticket: Ticket) -> bool:
+        """Lets a request in, then it stands at the desk as held, or says no."""
+        if self._desk.waiting >= self.bound:
+            return False
+        if self._desk.waiting + self._others < self._fair_share:
+            self._desk.admit(ticket)
+            return True
+        asking = _Asking(ticket, asyncio.get_running_loop().create_future())
+        self._asking.append(asking)
+        self._asked.set()
+        return await asking.answer
+
+    async def run(self) -> None:
+        """Speaks with the ledger, for as long as the replica lives."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._asked.wait(), REPORT_SECONDS if self._changed else HEARTBEAT_SECONDS)
+            await self._exchange()
+
+    @property
+    def _fair_share(self) -> int:
+        return self.bound // self._replicas
+
+    def _note(self) -> None:
+        self._changed = True
+
+    async def _exchange(self) -> None:
+        asking, self._asking = self._asking, []
+        self._asked.clear()
+        self._changed = False
+        waiting = self._desk.waiting
+        try:
+            share = await self._ledger.exchange(waiting, len(asking), self.bound)
+        except LedgerUnreachable as error:
+            log.warning("the ledger of waiting requests does not answer (%s): keeping to this replica's share", error)
+            granted = max(0, self._fair_share - self._desk.waiting)
+            self._changed = True
+        else:
+            granted, self._others, self._replicas = share.granted, share.others, share.replicas
+        self._answer(asking, granted)
+
+    def _answer(self, asking: list[_Asking], granted: int) -> None:
+        """Gives the places that were granted to those that still want one, the first first."""
+        for one in asking:
+            if one.answer.done():  # its client left meanwhile: its place is given back with the next exchange
+                continue
+            if granted:
+                granted -= 1
+                self._desk.admit(one.ticket)
+            one.answer.set_result(one.ticket.admitted)
+        self._changed |= granted > 0
