@@ -28,11 +28,13 @@ class EndpointReason(StrEnum):
     DRAINING_OLD_REVISION = "DrainingOldRevision"
     # Progressing=False: nothing to do
     SETTLED = "Settled"
+    REVISION_LATE = "RevisionLate"
     # Progressing=False: what is awaited; heals by itself when the cause is mended
     INVALID_SPEC = "InvalidSpec"
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a reason, not a secret
     CLUSTER_REJECTED = "ClusterRejected"
     KUBERAY_MISSING = "KubeRayMissing"
+    SERVICE_NAME_TAKEN = "ServiceNameTaken"
     MODEL_NOT_FOUND = "ModelNotFound"
     MODEL_NOT_LOADABLE = "ModelNotLoadable"
     ENGINE_ARGUMENTS_REFUSED = "EngineArgumentsRefused"

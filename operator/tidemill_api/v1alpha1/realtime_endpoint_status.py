@@ -41,6 +41,7 @@ class RevisionStatus(ApiModel):
     """Which revisions there are: one serves; while the spec's is another, that one is being brought up."""
 
     serving: str = Field(default="", max_length=32, description="serving revision, that the Service leads to.")
+    serving_time: AwareDatetime | None = Field(default=None, description="servingTime since when it serves.")
     wanted: str = Field(default="", max_length=32, description="wanted revision, of the spec as it is now.")
     wanted_time: AwareDatetime | None = Field(default=None, description="wantedTime since when it is wanted.")
 
@@ -66,7 +67,8 @@ class ScalingStatus(ApiModel):
 class StartupStatus(ApiModel):
     """Tries of the wanted revision to start its first replica."""
 
-    attempt: int = Field(default=1, ge=1, le=2**31 - 1, description="attempt that Serve was told to make.")
+    attempt: int = Field(default=1, ge=1, le=2**31 - 1, description="attempt that Serve is told to make.")
+    waits: int = Field(default=0, ge=0, le=2**31 - 1, description="waits in a row after tries that failed.")
     retry_time: AwareDatetime | None = Field(default=None, description="retryTime before which no try is made.")
 
 
