@@ -139,8 +139,8 @@ def test_a_revision_that_cannot_start_is_reported_and_the_old_one_serves_on():
     assert not any(getattr(action, "name", "") == "chat-r1" for action in failed.actions)
 
 
-def late(now, status, *, running=0):
-    serve = make_serve(running, engine=engines([STARTING], target=1))
+def late(now, status, *, attempt=1):
+    serve = make_serve(0, engine=engines([STARTING], target=1), attempt=attempt)
     return rolling(make_revision("r2", running=0, serve=serve, now=now), now=now, status=status)
 
 
@@ -158,8 +158,10 @@ def test_a_revision_that_is_late_gives_its_workers_back_and_is_tried_again():
     assert rolling(waiting, now=retry - SECOND, status=given_up.status).actions == ()
     again = rolling(waiting, now=retry, status=given_up.status)
     assert Deploy("r2", "10.0.0.1", 1, 2, SETTINGS, 2) in again.actions
-    second = late(retry + timedelta(seconds=1799), again.status)
+    second = late(retry + timedelta(seconds=1799), again.status, attempt=2)
     assert condition(second, "Progressing")[0] == "True", "each try has the whole time"
+    third = late(retry + timedelta(seconds=1800), again.status, attempt=2)
+    assert condition(third, "Progressing") == ("False", "RevisionLate")
 
 
 def test_a_third_revision_replaces_the_second_that_never_served():

@@ -261,6 +261,20 @@ def test_figures_from_before_the_change_are_not_looked_at_again():
     assert not any(isinstance(action, ScaleCluster) for action in again.actions)
 
 
+def test_a_replica_that_begins_to_answer_is_remembered_so_that_what_waited_for_it_does_not_count():
+    grown = served_status(last_scale_time=LATER - 60 * SECOND).model_copy(update={"ready_replicas": 1, "replicas": 2})
+    began = look(
+        make_revision(replicas=2, ingress_samples=samples(2, waiting=5, oldest=50.0)), serving="r1", status=grown
+    )
+    assert began.status.scaling.last_start_time == LATER
+    assert not any(isinstance(action, ScaleCluster) for action in began.actions), "it came before the replica did"
+    still_late = make_revision(
+        replicas=2, ingress_samples=samples(2, now=LATER + 9 * SECOND, waiting=5, oldest=5.0), now=LATER + 9 * SECOND
+    )
+    corrected = look(still_late, serving="r1", status=began.status, now=LATER + 9 * SECOND)
+    assert ScaleCluster("chat-r1", 4, 4) in corrected.actions
+
+
 def shrinking(**fields):
     calm = served_status(lower_since=LATER - timedelta(hours=1), lower_peak=1)
     revision = make_revision(replicas=3, engine_samples=engine_samples([4, 0, 2]), **fields)
