@@ -40,11 +40,15 @@ def bind(cluster: Cluster, target: Target, binding: JsonObject, options: WriteOp
 
 
 def evict(cluster: Cluster, target: Target, eviction: JsonObject) -> None:
-    """Delete a Pod unless a disruption budget holds it. Raises `StatusError` 404 or 429."""
+    """Delete a Pod unless a disruption budget holds it. Raises `StatusError` 404 or 429.
+
+    As in k8s.io/kubernetes/pkg/registry/core/pod/storage/eviction.go: a Pod that does not serve yet or any more
+    is no disruption, nor is one that is not ready while the others suffice.
+    """
     pod = writes.existing(cluster, target)
-    for budget in _budgets_of(cluster, pod):
-        allowed = _disruptions_allowed(cluster, budget)
-        if allowed <= 0:
+    needed = 1 if _is_ready(pod.document) else 0
+    for budget in _budgets_of(cluster, pod) if _counts(pod.document) else ():
+        if _disruptions_allowed(cluster, budget) < needed:
             name = budget.key.name
             message = f"The disruption budget {name} does not allow evicting pods currently."
             raise too_many_requests(
@@ -94,6 +98,12 @@ def _share(value: int | str, total: int) -> int:
     if isinstance(value, int):
         return value
     return -(-int(value.rstrip("%")) * total // 100)
+
+
+def _counts(pod: JsonObject) -> bool:
+    """Tell whether a Pod's end could be a disruption."""
+    phase = pod.get("status", {}).get("phase", "Pending")
+    return phase == "Running" and not is_terminating(pod)
 
 
 def _is_ready(pod: JsonObject) -> bool:
