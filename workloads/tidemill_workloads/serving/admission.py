@@ -1,9 +1,9 @@
 """Lets a request in while fewer wait in the whole endpoint than its bound allows; else it is refused at once.
 
-The count of all ingress replicas lies in one small actor, the ledger. A replica asks it, many requests in one
-exchange, as soon as its own requests and those of the others come near their fair share of the bound; below that it
-lets in without asking and tells afterwards, so that an endpoint at ease pays nothing. Where the ledger does not answer
-each replica keeps to its fair share.
+The count of all ingress replicas lies in one small actor, the ledger. A replica lets in a few without asking and tells
+afterwards, so that an endpoint at ease pays nothing; beyond those it asks, many requests in one exchange. So the bound
+is never exceeded, but for the second in which a new replica is not known to all. Where the ledger does not answer each
+replica keeps to its fair share.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import contextlib
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from tidemill_workloads.serving.ledger import own_places
 
 if TYPE_CHECKING:
     from tidemill_workloads.serving.desk import Desk, Ticket
@@ -54,7 +56,6 @@ class Admission:
         self._asking: list[_Asking] = []
         self._asked = asyncio.Event()
         self._changed = True
-        self._others = 0
         self._replicas = 1
         desk.changed = self._note
 
@@ -62,7 +63,7 @@ class Admission:
         """Lets a request in, then it stands at the desk as held, or says no."""
         if self._desk.waiting >= self.bound:
             return False
-        if self._desk.waiting + self._others < self._fair_share:
+        if self._desk.waiting < own_places(self.bound, self._replicas):
             self._desk.admit(ticket)
             return True
         asking = _Asking(ticket, asyncio.get_running_loop().create_future())
@@ -77,10 +78,6 @@ class Admission:
                 await asyncio.wait_for(self._asked.wait(), REPORT_SECONDS if self._changed else HEARTBEAT_SECONDS)
             await self._exchange()
 
-    @property
-    def _fair_share(self) -> int:
-        return self.bound // self._replicas
-
     def _note(self) -> None:
         self._changed = True
 
@@ -93,10 +90,10 @@ class Admission:
             share = await self._ledger.exchange(waiting, len(asking), self.bound)
         except LedgerUnreachable as error:
             log.warning("the ledger of waiting requests does not answer (%s): keeping to this replica's share", error)
-            granted = max(0, self._fair_share - self._desk.waiting)
+            granted = max(0, self.bound // self._replicas - self._desk.waiting)
             self._changed = True
         else:
-            granted, self._others, self._replicas = share.granted, share.others, share.replicas
+            granted, self._replicas = share.granted, share.replicas
         self._answer(asking, granted)
 
     def _answer(self, asking: list[_Asking], granted: int) -> None:

@@ -12,7 +12,7 @@ from ray.serve.config import RequestRouterConfig
 
 from tidemill_api import endpoint_contract as contract
 from tidemill_api.endpoint_contract import EndpointConfig
-from tidemill_workloads.serving.engine_replica import EngineReplica
+from tidemill_workloads.serving.engine_replica import EngineDeployment
 from tidemill_workloads.serving.ingress_replica import IngressReplica
 
 INGRESS_ONGOING = 100_000
@@ -55,7 +55,7 @@ def _engine_deployment(config: EndpointConfig) -> Any:
         "request_router_config": RequestRouterConfig(**backoff),
         "user_config": contract.EngineSettings().model_dump(),
     }
-    return serve.deployment(EngineReplica, **options)
+    return serve.deployment(EngineDeployment, **options)
 
 
 def _ingress_deployment(config: EndpointConfig) -> Any:

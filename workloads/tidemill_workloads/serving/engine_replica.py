@@ -15,7 +15,6 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tidemill_api.endpoint_contract import EngineProblem
 from tidemill_api.endpoint_contract import EngineSettings as UserConfig
 from tidemill_workloads.logs import set_up_logging
 from tidemill_workloads.serving.call import Answering, Call
@@ -59,23 +58,35 @@ class _InHand:
 class EngineReplica:
     """One engine. Serve calls `run` for each request, many at once on one event loop."""
 
-    async def __init__(self, config: EndpointConfig) -> None:  # type: ignore[misc] # Serve awaits it
-        set_up_logging()
+    def __init__(self, config: EndpointConfig, labels: Labels) -> None:
+        self._model = config.model.name
         self._desk = Desk()
         self._in_hand: dict[str, _InHand] = {}
         self._links = Links()
-        self._figures = EngineFigures(Labels.of_this_replica(config), self._desk)
-        self._figures.serve()
+        self._figures = EngineFigures(labels, self._desk)
         self._engine = create_engine(ServerSettings(config))
+        self._watching: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Loads the model. Raises RuntimeError with an EngineProblem in its text where that does not work."""
+        self._figures.serve()
         try:
             await self._engine.start(self)
-            await warm_up(self._engine.app, config.model.name)
+            await warm_up(self._engine.app, self._model)
         except Exception as error:  # whatever keeps an engine from starting is told to the user, see problem_of
             log.exception("the engine does not start")
-            await self._close()
-            raise RuntimeError(_problem(error)) from error
+            await self.close()
+            raise RuntimeError(problem_of(error).to_text()) from error
         self._figures.ready = True
         self._watching = asyncio.create_task(self._look_after())
+
+    async def close(self) -> None:
+        """Ends engine and connections; no request is here any more."""
+        if self._watching is not None:
+            self._watching.cancel()
+        self._figures.close()
+        self._links.close()
+        await self._engine.close()
 
     def reconfigure(self, settings: dict[str, Any]) -> None:
         """Serve's user_config: nothing that an engine has to act on (see the contract)."""
@@ -119,17 +130,6 @@ class EngineReplica:
         if self._engine.dead:
             raise RuntimeError("the engine is dead")
 
-    async def __del__(self) -> None:
-        """Serve calls this after the last request, when the replica has to go."""
-        await self._close()
-
-    async def _close(self) -> None:
-        watching = getattr(self, "_watching", None)
-        if watching is not None:
-            watching.cancel()
-        self._figures.close()
-        await self._engine.close()
-
     async def _look_after(self) -> None:
         clock = StallClock(stall_seconds())
         while True:
@@ -149,6 +149,14 @@ class EngineReplica:
         asyncio.get_running_loop().call_later(FLUSH_SECONDS, os.kill, os.getpid(), signal.SIGKILL)
 
 
-def _problem(error: Exception) -> str:
-    found: EngineProblem = problem_of(error)
-    return found.to_text()
+class EngineDeployment(EngineReplica):
+    """The same as Serve wants it: a constructor and a destructor that it awaits."""
+
+    async def __init__(self, config: EndpointConfig) -> None:  # type: ignore[misc] # Serve awaits it
+        set_up_logging()
+        super().__init__(config, Labels.of_this_replica(config))
+        await self.start()
+
+    async def __del__(self) -> None:
+        """Serve calls this after the last request, when the replica has to go."""
+        await self.close()

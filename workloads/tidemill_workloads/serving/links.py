@@ -59,6 +59,12 @@ class Link(asyncio.Protocol):
         if unsent and self._transport is not None:
             self._transport.write(b"".join(unsent))
 
+    def close(self) -> None:
+        """Ends the connection, once what was sent is written."""
+        self.flush()
+        if self._transport is not None:
+            self._transport.close()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
         self._transport = cast("asyncio.Transport", transport)
@@ -100,6 +106,11 @@ class Links:
         """Writes what all connections have to send, now."""
         for link in self._links.values():
             link.flush()
+
+    def close(self) -> None:
+        """Ends all connections, once what was sent is written."""
+        for link in self._links.values():
+            link.close()
 
     async def _connect(self, address: ReplyAddress) -> Link:
         self._links = {other: link for other, link in self._links.items() if link.open}
