@@ -84,11 +84,13 @@ class ServeCluster:
     answers: Any = field(init=False)
 
     def __enter__(self) -> Self:
-        self.http_port = free_port()
+        self.http_port, self.ingress_port = free_port(), free_port()
         ports = self.folder / "ports"
         ports.mkdir()
         settings = environment(self.engine, self.folder) | THROUGHPUT | self.variables
         settings |= {"TIDEMILL_TEST_PORTS_FOLDER": str(ports), "TIDEMILL_TEST_HTTP_PORT": str(self.http_port)}
+        settings["RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT"] = str(self.ingress_port)
+        settings["RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT"] = str(self.ingress_port + 50)
         ours, theirs = os.pipe()
         command = ["bash", "-c", f'exec "$0" -m serve_cluster 7>&{theirs} >&2', sys.executable]
         self.log = self.folder / "serve.log"

@@ -24,9 +24,9 @@ HEALTH_CHECK_SECONDS = 2.0
 HEALTH_ANSWER_SECONDS = 30.0
 """An engine that renders a long prompt may keep its event loop busy for a while."""
 
-FREED_SLOT_SECONDS = 0.02
-"""A request that waits for a free place of a full engine looks for it so often. Serve's own half a second would let an
-engine run dry between two looks."""
+FREED_PLACE_SECONDS = (0.02, 0.1)
+"""A request that waits for a place of a full engine looks for it so soon, later so often. Each look is a call to the
+engine's process; Serve's own half a second would let the reserve of an engine run out between two looks."""
 
 
 def build(config: EndpointConfig) -> Application:
@@ -38,9 +38,9 @@ def build(config: EndpointConfig) -> Application:
 
 def _engine_deployment(config: EndpointConfig) -> Any:
     backoff: dict[str, Any] = {
-        "initial_backoff_s": FREED_SLOT_SECONDS,
-        "backoff_multiplier": 1.0,
-        "max_backoff_s": FREED_SLOT_SECONDS,
+        "initial_backoff_s": FREED_PLACE_SECONDS[0],
+        "backoff_multiplier": 1.5,
+        "max_backoff_s": FREED_PLACE_SECONDS[1],
     }
     options: dict[str, Any] = {
         "name": contract.ENGINE_DEPLOYMENT,

@@ -88,7 +88,7 @@ class EngineReplica:
         self._links.close()
         await self._engine.close()
 
-    def reconfigure(self, settings: dict[str, Any]) -> None:
+    async def reconfigure(self, settings: dict[str, Any]) -> None:
         """Serve's user_config: nothing that an engine has to act on (see the contract)."""
         UserConfig.model_validate(settings)
 

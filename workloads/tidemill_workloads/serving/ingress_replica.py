@@ -52,7 +52,7 @@ class IngressReplica:
             self._tasks.append(asyncio.create_task(keys.follow()))
         self._figures.serve()
 
-    def reconfigure(self, settings: dict[str, Any]) -> None:
+    async def reconfigure(self, settings: dict[str, Any]) -> None:
         """Serve's user_config: bound and timeout change while requests run."""
         wanted = IngressSettings.model_validate(settings)
         self._admission.bound = wanted.queue_bound
