@@ -30,6 +30,32 @@ async def test_a_services_address_is_spread_over_its_ready_pods_whatever_their_p
     assert sorted(port["port"] for one in slices for port in one["ports"]) == [8000, 9000]
 
 
+async def test_what_stands_as_it_should_is_not_written_again_and_what_was_changed_is_mended(web):
+    address = await web.service("web", selector={"app": "web"})
+    await web.pod("a", labels={"app": "web"})
+    await answers_by(address, ["a"])
+    kinds = ENDPOINT_SLICES, ENDPOINTS
+
+    async def stored():
+        return [(await web.client.list(kind, web.namespace))[0] for kind in kinds]
+
+    before = await stored()
+    await web.tell("a", message="an update that changes nothing of this")
+    await asyncio.sleep(0.3)
+    assert await stored() == before
+    await web.client.patch(ENDPOINTS, web.namespace, "web", {"subsets": None})
+    for one in before[0]:
+        await web.client.delete(ENDPOINT_SLICES, web.namespace, one["metadata"]["name"])
+
+    async def mended():
+        slices, (endpoints,) = await stored()
+        found = [one["endpoints"] for one in slices], endpoints["subsets"]
+        return found == ([one["endpoints"] for one in before[0]], before[1][0]["subsets"])
+
+    await eventually(mended, 5)
+    await answers_by(address, ["a"])
+
+
 async def test_a_pod_that_is_not_ready_gets_no_connections(web):
     address = await web.service("web", selector={"app": "web"})
     for name in "ab":
