@@ -43,7 +43,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("0.0.0.0", int(os.environ["PORT"])), Handler).serve_forever()
 """
 
-READINESS = {"httpGet": {"path": "/ready", "port": "http"}, "periodSeconds": 1, "failureThreshold": 1}
+READINESS = {
+    "httpGet": {"path": "/ready", "port": "http"},
+    "periodSeconds": 1,
+    "timeoutSeconds": 10,  # a busy machine is no failure
+    "failureThreshold": 1,
+}
 
 
 def pod_body(name, labels, port, container=None, **spec):

@@ -48,7 +48,7 @@ async def test_no_request_fails_while_a_node_is_drained(team, web, drain):
     pods = {"goes": {}, "stays": ELSEWHERE}
     for name, place in pods.items():
         await web.pod(
-            name, labels={"app": "web"}, container={"lifecycle": LEAVE}, terminationGracePeriodSeconds=10, **place
+            name, labels={"app": "web"}, container={"lifecycle": LEAVE}, terminationGracePeriodSeconds=4, **place
         )
     await answers_by(address, list(pods))
     asked, over = [], asyncio.Event()

@@ -52,7 +52,7 @@ async def test_a_deleted_pod_finishes_its_connections_and_gets_no_more(team, web
     address = await web.service("web", selector={"app": "web"})
     await web.pod("stays", labels={"app": "web"})
     stop = {"preStop": {"exec": {"command": ["sleep", "3"]}}}
-    await web.pod("goes", labels={"app": "web"}, container={"lifecycle": stop}, terminationGracePeriodSeconds=10)
+    await web.pod("goes", labels={"app": "web"}, container={"lifecycle": stop}, terminationGracePeriodSeconds=5)
     await answers_by(address, ["stays", "goes"])
     busy = [asyncio.create_task(ask(address, "/slow")) for _ in range(2)]
     await asyncio.sleep(0.3)

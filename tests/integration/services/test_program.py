@@ -106,6 +106,27 @@ async def test_a_changed_selector_counts_at_once_and_open_connections_finish(web
     assert await slow == "." * 20
 
 
+async def test_no_request_fails_while_the_selector_moves_to_and_fro(web):
+    address = await web.service("web", selector={"version": "old"})
+    await web.pod("old", labels={"version": "old"}, port=8000)
+    await web.pod("new", labels={"version": "new"}, port=9000)
+    await answers_by(address, ["old"])
+    asked, over = [], asyncio.Event()
+
+    async def keep_asking():
+        while not over.is_set():
+            asked.append(await ask(address))
+
+    asking = [asyncio.create_task(keep_asking()) for _ in range(4)]
+    for version in ("new", "old") * 5:
+        patch = {"spec": {"selector": {"version": version}}}
+        await web.client.patch(SERVICES, web.namespace, "web", patch)
+        await asyncio.sleep(0.1)
+    over.set()
+    await asyncio.gather(*asking)
+    assert set(asked) == {"old", "new"}
+
+
 async def test_without_endpoints_a_connection_is_refused_and_a_deleted_service_is_gone(web):
     address = await web.service("web", selector={"app": "web"})
     with pytest.raises(aiohttp.ClientConnectorError):
