@@ -14,6 +14,7 @@ from serving_world import config
 from tidemill_api.conditions import Reason
 from tidemill_api.endpoint_conditions import EndpointReason
 from tidemill_workloads.errors import JobRefused
+from tidemill_workloads.model_check import check_model_of_engine
 from tidemill_workloads.serving import openai_errors
 from tidemill_workloads.serving.api_keys import ApiKeys, bearer, client_of, read_keys
 from tidemill_workloads.serving.desk import Desk
@@ -237,3 +238,10 @@ def test_the_engine_is_told_the_endpoints_batching() -> None:
     assert (told["--max-num-seqs"], told["--max-num-batched-tokens"]) == ("24", "512")
     assert told["--scheduling-policy"] == "priority"
     assert ServerSettings(config(priority_scheduling=False)).arguments()[-1] == "fcfs"
+
+
+def test_a_model_that_is_not_there_is_named_before_anything_is_loaded(tmp_path: Path) -> None:
+    with pytest.raises(JobRefused) as refused:
+        check_model_of_engine(str(tmp_path / "none"))
+    assert problem_of(refused.value).reason == EndpointReason.MODEL_NOT_FOUND
+    assert "worker pod" in refused.value.message

@@ -7,6 +7,7 @@ handler hands each step's outputs over.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import os
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from tidemill_workloads.engine.arguments import engine_environment
 from tidemill_workloads.engine.vllm_engine import parse_arguments, require_fit
+from tidemill_workloads.model_check import check_model_of_engine
 from tidemill_workloads.serving.frames import Usage
 
 if TYPE_CHECKING:
@@ -46,8 +48,12 @@ class VllmServer:
         self._steps = 0
 
     async def start(self, watcher: Watcher) -> None:
-        """Loads the model, which takes a minute or more. Raises JobRefused(InvalidSpec) for unfit engine arguments."""
+        """Loads the model, which takes a minute or more.
+
+        Raises JobRefused: InvalidSpec for unfit engine arguments, ModelNotFound where there is no model.
+        """
         os.environ.update(engine_environment(self._settings.engine, dict(os.environ)))
+        await asyncio.to_thread(check_model_of_engine, self._settings.config.model.source)
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.entrypoints.launchers.api_server.app_state import init_app_state
         from vllm.entrypoints.launchers.api_server.entry import build_async_engine_client_from_engine_args
