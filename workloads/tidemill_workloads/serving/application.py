@@ -51,7 +51,11 @@ def _engine_deployment(config: EndpointConfig) -> Any:
         "graceful_shutdown_wait_loop_s": 0.5,
         "health_check_period_s": HEALTH_CHECK_SECONDS,
         "health_check_timeout_s": HEALTH_ANSWER_SECONDS,
-        "ray_actor_options": {"num_cpus": 0, "resources": {contract.ENGINE_RESOURCE: 1}},
+        "ray_actor_options": {
+            "num_cpus": 0,
+            "num_gpus": config.gpus_per_replica,
+            "resources": {contract.ENGINE_RESOURCE: 1},
+        },
         "request_router_config": RequestRouterConfig(**backoff),
         "user_config": contract.EngineSettings().model_dump(),
     }

@@ -79,7 +79,9 @@ class Front:
             await self._within_the_time(scope, receive, out, ticket)
         except Refusal as refusal:
             await out.refuse(refusal)
-        except (asyncio.CancelledError, ClientGone):
+        except ClientGone:
+            out.status = CLIENT_GONE
+        except asyncio.CancelledError:
             out.status = CLIENT_GONE
             raise
         except Exception:  # a bug of ours: loud in the log, and an answer in the shape that clients read

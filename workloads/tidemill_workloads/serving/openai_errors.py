@@ -14,7 +14,7 @@ SERVER_ERROR = "server_error"
 _LONGEST_RETRY_SECONDS = 30
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)  # not frozen: context managers set __traceback__ on what passes them
 class Refusal(Exception):  # noqa: N818 - an answer as much as an error
     """An answer of the ingress's own: an HTTP status and OpenAI's error object."""
 
