@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -126,7 +127,8 @@ class ServeCluster:
         self._answer()
 
     def deploy(self, config: contract.EndpointConfig, settings: contract.IngressSettings, **replicas: int) -> None:
-        """As the operator does: one PUT. `ingress` and `engines` replicas."""
+        """As the operator does: one PUT, and for no engine, which a PUT cannot say, a POST after it."""
+        engines = replicas.get("engines", 0)
         application = {
             "name": contract.APPLICATION,
             "route_prefix": contract.ROUTE_PREFIX,
@@ -141,17 +143,28 @@ class ServeCluster:
                 },
                 {
                     "name": contract.ENGINE_DEPLOYMENT,
-                    "num_replicas": replicas.get("engines", 0),
+                    "num_replicas": max(engines, 1),
                     "user_config": contract.EngineSettings().model_dump(),
                 },
             ],
         }
         self.rest("PUT", "/api/serve/applications/", {"applications": [application]})
+        if not engines:
+            self._scale_when_there(0)
 
     def scale(self, engines: int) -> None:
         """As the operator does: the external scaler's POST."""
         path = f"/api/v1/applications/{contract.APPLICATION}/deployments/{contract.ENGINE_DEPLOYMENT}/scale"
         self.rest("POST", path, {"target_num_replicas": engines})
+
+    def _scale_when_there(self, engines: int, seconds: float = 60) -> None:
+        """Serve builds an application in its own time: until then nothing can be scaled."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            with suppress(urllib.error.HTTPError):
+                return self.scale(engines)
+            time.sleep(0.2)
+        return self.scale(engines)
 
     def rest(self, method: str, path: str, value: Any = None) -> Any:
         """One call of Ray's REST API; its answer as JSON, or None."""

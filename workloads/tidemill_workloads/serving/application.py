@@ -44,7 +44,7 @@ def _engine_deployment(config: EndpointConfig) -> Any:
     }
     options: dict[str, Any] = {
         "name": contract.ENGINE_DEPLOYMENT,
-        "num_replicas": 0,
+        "num_replicas": 1,  # the PUT says how many, from 0 on
         "max_ongoing_requests": config.max_ongoing_requests,
         "max_queued_requests": -1,
         "graceful_shutdown_timeout_s": config.drain_seconds,
