@@ -71,6 +71,21 @@ def test_serve_is_told_what_to_run_as_soon_as_it_answers():
     assert told.recheck_after < SECOND
 
 
+def test_nothing_is_scaled_while_serve_builds_the_application():
+    building = look(fresh(serve=ServeView(deployed=True, built=False)))
+    assert building.actions == ()
+    assert condition(building, "Progressing") == ("True", "Deploying")
+
+
+def test_an_application_that_cannot_be_built_is_tried_again_later():
+    broken = look(fresh(serve=ServeView(deployed=True, built=False, failed="ImportError: no module", attempt=1)))
+    assert condition(broken, "Progressing") == ("False", "ReplicasFailing")
+    assert "ImportError: no module" in message(broken, "Progressing")
+    later = broken.status.startup.retry_time
+    due = look(fresh(serve=ServeView(True, False, "ImportError", attempt=1)), status=broken.status, now=later)
+    assert due.actions == (Deploy("r1", "10.0.0.1", 1, 2, SETTINGS, 2),)
+
+
 def test_an_endpoint_that_may_sleep_starts_one_replica_all_the_same():
     """A model that cannot load is found out before anyone asks."""
     endpoint = make_endpoint(spec=make_spec(replicas={"min": 0, "max": 4}))

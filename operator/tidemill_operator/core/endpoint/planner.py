@@ -34,8 +34,9 @@ RULES: tuple[Rule, ...] = (
     rules_cluster.head_starting,
     rules_cluster.ray_silent,  # what is unknown is held
     rules_serve.engine_failing,
-    rules_serve.try_again,
     rules_serve.not_deployed,
+    rules_serve.building,
+    rules_serve.try_again,
     rules_serve.settings_outdated,
     rules_serve.late,
     rules_serve.warming,

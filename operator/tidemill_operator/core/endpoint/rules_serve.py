@@ -101,6 +101,14 @@ def try_again(case: RevisionCase) -> Step | None:
     return _deploy(case, f"Attempt {case.startup.attempt} to start a replica.")
 
 
+def building(case: RevisionCase) -> Step | None:
+    """Serve makes the application: there is nothing yet that could be scaled."""
+    serve = case.view.serve
+    if serve is None or serve.built or not serve.deployed or serve.failed:
+        return None
+    return Step(EndpointReason.DEPLOYING, "Serve builds the application.", recheck_after=case.seen.tuning.start_poll)
+
+
 def settings_outdated(case: RevisionCase) -> Step | None:
     """The spec says something else about what the ingress may be told without a restart."""
     serve, settings, cluster = case.view.serve, case.seen.settings, case.view.cluster

@@ -76,9 +76,10 @@ class DeploymentView:
 
 @dataclass(frozen=True)
 class ServeView:
-    """What Serve says of our application. `deployed` False: it knows none."""
+    """What Serve says of our application. `deployed` False: it knows none; `built` False: it has no deployments yet."""
 
     deployed: bool
+    built: bool = True
     failed: str = ""  # why the application could not be built
     ingress: DeploymentView = DeploymentView()
     engine: DeploymentView = DeploymentView()
