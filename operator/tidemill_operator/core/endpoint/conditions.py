@@ -116,7 +116,7 @@ def _condition(before: Condition | None, claim: EndpointClaim, now: datetime, ge
         type=claim.type,
         status=claim.status,
         observed_generation=generation,
-        last_transition_time=now if before is None or flipped else before.last_transition_time,
+        last_transition_time=now.replace(microsecond=0) if before is None or flipped else before.last_transition_time,
         reason=claim.reason,
         message=claim.message[:MAX_MESSAGE],
     )
