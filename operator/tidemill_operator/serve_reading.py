@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -43,7 +44,7 @@ def read_serve(details: Json) -> ServeView:
         built=INGRESS_DEPLOYMENT in deployments and ENGINE_DEPLOYMENT in deployments,
         failed=failed,
         ingress=_deployment(deployments.get(INGRESS_DEPLOYMENT) or {}),
-        engine=_deployment(deployments.get(ENGINE_DEPLOYMENT) or {}),
+        engine=_engine(deployments.get(ENGINE_DEPLOYMENT) or {}, status),
         settings=settings if isinstance(settings, IngressSettings) else None,
         attempt=attempt.attempt if isinstance(attempt, EngineSettings) else 0,
     )
@@ -73,6 +74,16 @@ def _parsed(model: type[BaseModel], value: Any) -> BaseModel | None:
         return model.model_validate(value)
     except ValidationError:
         return None
+
+
+def _engine(details: Json, status: str) -> DeploymentView:
+    """The engine deployment. For a moment after a PUT it still says what came of the configuration before.
+
+    Only the application's own state, which the PUT sets at once, tells the two apart.
+    """
+    view = _deployment(details)
+    stale = view.status == DEPLOY_FAILED and status != DEPLOY_FAILED
+    return replace(view, status="", message="") if stale else view
 
 
 def _deployment(details: Json) -> DeploymentView:

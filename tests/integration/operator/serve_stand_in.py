@@ -104,7 +104,7 @@ class ServeStandIn:
         return {
             "applications": {
                 contract.APPLICATION: {
-                    "status": "RUNNING",
+                    "status": "DEPLOY_FAILED" if self.given_up else "RUNNING",
                     "message": "",
                     "deployed_app_config": application,
                     "deployments": deployments,

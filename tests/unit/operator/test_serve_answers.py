@@ -135,6 +135,13 @@ def test_an_engine_that_fails_is_not_a_failed_application():
     assert (serve.failed, serve.engine.status) == ("", DEPLOY_FAILED)
 
 
+def test_a_failure_of_the_configuration_before_is_none_of_this_one():
+    """Seen with Ray 2.60: for 0.3 s after the PUT of a new attempt the deployment still says DEPLOY_FAILED."""
+    answer = details("DEPLOYING")
+    answer["applications"]["endpoint"]["deployments"]["Engine"] |= {"status": DEPLOY_FAILED, "message": "no"}
+    assert (read_serve(answer).engine.status, read_serve(answer).engine.message) == ("", "")
+
+
 def test_what_another_version_told_counts_as_not_told():
     answer = details()
     answer["applications"]["endpoint"]["deployed_app_config"]["deployments"][1]["user_config"] = {"queue": 1}
