@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tidemill_api.v1alpha1.realtime_endpoint import KIND
 from tidemill_operator.cache import Key, WatchCache, Watched
-from tidemill_operator.cluster import ENDPOINTS, SECRETS, Cluster
+from tidemill_operator.cluster import ENDPOINTS, SECRETS, SERVICES, Cluster
 from tidemill_operator.core.endpoint.planner import plan
 from tidemill_operator.core.endpoint.snapshot import EndpointSnapshot, RevisionView, ServeView
 from tidemill_operator.core.endpoint.spec_checks import secrets_of
@@ -147,7 +147,9 @@ class EndpointReconciler:
         wanted = revision_of(spec) if spec is not None and not endpoint.spec_problem else ""
         views = await asyncio.gather(*(self._revision(endpoint, body) for body in self._cache.clusters_of(key)))
         known = {view.revision for view in views}
-        missing = await self._missing_secrets(endpoint) if wanted and wanted not in known else ()
+        first = bool(wanted) and wanted not in known
+        missing = await self._missing_secrets(endpoint) if first else ()
+        service = await self._service(key, ask=first)
         return EndpointSnapshot(
             now=self._now(),
             endpoint=endpoint,
@@ -155,7 +157,7 @@ class EndpointReconciler:
             settings=ingress_settings(spec) if spec is not None else None,
             tuning=self._tuning,
             revisions=tuple(views),
-            service=read_service(self._cache.get(Watched.SERVICES, key), endpoint.uid),
+            service=read_service(service, endpoint.uid),
             missing_secrets=missing,
         )
 
@@ -182,6 +184,16 @@ class EndpointReconciler:
         )
         figures = await self._serve.figures(asked)
         return replace(view, ingress_samples=figures.ingress, engine_samples=figures.engines)
+
+    async def _service(self, key: Key, *, ask: bool) -> Json | None:
+        """The Service of the endpoint's name. Only ours are watched, so before anything is made it is asked for."""
+        known = self._cache.get(Watched.SERVICES, key)
+        if known is not None or not ask:
+            return known
+        try:
+            return await self._cluster.get(SERVICES, key.namespace, key.name)
+        except ObjectMissingError:
+            return None
 
     async def _missing_secrets(self, endpoint: EndpointView) -> tuple[str, ...]:
         """Secrets that the spec refers to and that are not there. One that may not be read is left to the pods."""

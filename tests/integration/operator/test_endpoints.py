@@ -281,3 +281,30 @@ async def test_what_an_api_server_takes_and_the_operator_does_not_is_said(world)
     assert "model.source: /models/m lies under no mount" in await world.message("Progressing")
     await world.edit(model={"name": "m", "source": "a/b"})
     await world.until("Ready", ("True", "Serving"))
+
+
+async def test_a_service_of_somebody_else_is_left_alone_and_nothing_is_made(world):
+    foreign = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "chat"},
+        "spec": {"selector": {"app": "other"}, "ports": [{"port": 80}]},
+    }
+    await world.client.create(SERVICES, world.namespace, foreign)
+    await applied(world)
+    await world.until("Progressing", ("False", "ServiceNameTaken"))
+    assert await world.clusters() == []
+    await world.client.delete(SERVICES, world.namespace, "chat")
+    await world.until("Ready", ("True", "Serving"), seconds=60)
+
+
+async def test_a_service_that_is_deleted_is_made_again(world):
+    await up(world)
+    serving = await world.serving()
+    await world.client.delete(SERVICES, world.namespace, "chat")
+
+    async def stands_again():
+        return await world.serving() == serving
+
+    await eventually(stands_again)
+    assert len(await world.clusters()) == 1

@@ -215,3 +215,13 @@ def test_the_serving_revision_is_never_scaled_to_nothing_by_the_failures_of_the_
         assert kept.actions == ()
         assert kept.status.replicas == 1
         assert ENGINE_DEPLOYMENT not in [getattr(action, "deployment", "") for action in kept.actions]
+
+
+def test_a_service_that_somebody_deleted_is_made_again_and_the_revision_it_led_to_stays():
+    gone = look(
+        make_revision("r1"), make_revision("r2", running=0), wanted="r2", status=served_status(), serving="", now=LATER
+    )
+    assert PointService("r1") in gone.actions
+    assert not any(isinstance(action, DeleteCluster) for action in gone.actions)
+    assert gone.status.revision.serving == "r1"
+    assert condition(gone, "Progressing") == ("True", "RollingOut")

@@ -13,7 +13,7 @@ from tidemill_api.v1alpha1.realtime_endpoint_status import StartupStatus
 from tidemill_operator.core.endpoint import rollout, rules_cluster, rules_serve
 from tidemill_operator.core.endpoint.case import SAFETY_NET, Decided, RevisionCase, Step
 from tidemill_operator.core.endpoint.conditions import events_of
-from tidemill_operator.core.endpoint.plan import EndpointAction, EndpointPlan
+from tidemill_operator.core.endpoint.plan import EndpointAction, EndpointPlan, PointService
 from tidemill_operator.core.endpoint.status import compose
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ def plan(seen: EndpointSnapshot) -> EndpointPlan:
         action, event = rollout.move(seen)
         actions.append(action)
         told.append(event)
+    elif seen.serving and seen.service is None:
+        actions.append(PointService(seen.serving))
     actions += [gone for view in old if (gone := rollout.retire(seen, view)) is not None]
     after = wanted.startup if wanted is not None and wanted.startup is not None else startup
     new = compose(Decided(seen, serving, wanted, after, since, moving=moving, draining=bool(old)))

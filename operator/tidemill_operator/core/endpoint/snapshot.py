@@ -136,8 +136,14 @@ class EndpointSnapshot:
 
     @property
     def serving(self) -> str:
-        """The revision that our Service leads to, empty where there is none."""
-        return self.service.revision if self.service is not None and not self.service.foreign else ""
+        """The revision that our Service leads to, empty where there is none.
+
+        A Service that somebody deleted led to the revision that the status names, and is to lead there again.
+        """
+        if self.service is not None:
+            return "" if self.service.foreign else self.service.revision
+        led_to = self.endpoint.status.revision.serving
+        return led_to if led_to and self.revision(led_to).cluster is not None else ""
 
     def revision(self, name: str) -> RevisionView:
         """The revision of this name, without anything where nothing of it stands."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tidemill_api.v1alpha1.realtime_endpoint_status import QueueHealth, RealtimeEndpointStatus
     from tidemill_operator.core.endpoint.case import Decided
     from tidemill_operator.core.endpoint.load import Load
-    from tidemill_operator.core.endpoint.snapshot import EndpointView
+    from tidemill_operator.core.endpoint.snapshot import EndpointView, RevisionView
 
 QUEUE_REFRESH = timedelta(seconds=5)
 """How old the figures of the queue may become before they are written although nothing else changed."""
@@ -42,7 +42,7 @@ def compose(decided: Decided) -> RealtimeEndpointStatus:
     doing = progressing(decided)
     is_available = available(seen.revision(leads_to), size)
     claims = (doing, is_available, ready(decided, is_available, doing))
-    answering = len(view.serve.engine.running) if view.serve is not None else 0
+    answering = len(view.serve.engine.running) if view.serve is not None else _unseen(view, old)
     scaling = decided.serving.scaling if decided.serving is not None else None
     new = old.model_copy(
         update={
@@ -59,6 +59,11 @@ def compose(decided: Decided) -> RealtimeEndpointStatus:
         }
     )
     return settled(new, old)
+
+
+def _unseen(view: RevisionView, old: RealtimeEndpointStatus) -> int:
+    """Replicas that answer while Ray does not say so: as many as it said last, while there is a cluster."""
+    return old.ready_replicas if view.cluster is not None else 0
 
 
 def _size(decided: Decided) -> int:
