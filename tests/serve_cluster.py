@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 THROUGHPUT = {
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     "RAY_SERVE_LOG_TO_STDERR": "1",
+    "RAY_SERVE_PORT_QUARANTINE_S": "0",
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",  # no balancer has to learn of anything here
 }
 
 
