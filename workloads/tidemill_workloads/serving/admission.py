@@ -57,6 +57,7 @@ class Admission:
         self._asked = asyncio.Event()
         self._changed = True
         self._replicas = 1
+        self._reached = False
         desk.changed = self._note
 
     async def admit(self, ticket: Ticket) -> bool:
@@ -89,12 +90,21 @@ class Admission:
         try:
             share = await self._ledger.exchange(waiting, len(asking), self.bound)
         except LedgerUnreachable as error:
-            log.warning("the ledger of waiting requests does not answer (%s): keeping to this replica's share", error)
+            self._tell(reached=False, why=str(error))
             granted = max(0, self.bound // self._replicas - self._desk.waiting)
             self._changed = True
         else:
+            self._tell(reached=True)
             granted, self._replicas = share.granted, share.replicas
         self._answer(asking, granted)
+
+    def _tell(self, *, reached: bool, why: str = "") -> None:
+        """One line in the log when it turns; a ledger that was never reached is one that is just being made."""
+        if self._reached and not reached:
+            log.warning("the ledger of waiting requests does not answer (%s): keeping to this replica's share", why)
+        elif reached and not self._reached:
+            log.info("the ledger of waiting requests answers")
+        self._reached = reached
 
     def _answer(self, asking: list[_Asking], granted: int) -> None:
         """Gives the places that were granted to those that still want one, the first first."""
