@@ -44,7 +44,10 @@ ENGINE_RESOURCE = "tidemill_engine"
 """Custom Ray resource: each worker pod offers 1, an engine replica takes 1. The same as batch's (`job_contract`)."""
 
 HTTP_PORT = 8000
-"""Serve's HTTP proxy on every pod that has a replica; `/-/healthz` there is the readiness of a worker pod."""
+"""Where an ingress replica listens on its pod (Serve's direct ingress); `/-/healthz` there is a worker's readiness."""
+
+PROXY_PORT = 8001
+"""Where Serve's own proxy listens on the head, beside the ingress replica. Nobody asks there."""
 
 INGRESS_METRICS_PORT = 8090
 """TCP port where an ingress replica serves Prometheus text at /metrics, on its pod's address."""

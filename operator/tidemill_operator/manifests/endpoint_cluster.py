@@ -1,7 +1,7 @@
 """The children of an endpoint: a RayCluster and token Secret per revision, and one Service. Pure builders.
 
 Follows what was measured of KubeRay 1.7 and Ray 2.60: our own Service over head and workers, a worker being ready when
-its Serve proxy is; a drain that a pod's grace outlasts; authentication always said.
+its ingress replica is; a drain that a pod's grace outlasts; authentication always said.
 """
 
 from __future__ import annotations
@@ -47,8 +47,14 @@ HEAD_DRAIN_SECONDS = 30
 
 ENDPOINT_ENV = {
     "RAY_metrics_report_interval_ms": "1000",
-    "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": "10",  # Ray waits 30 s for load balancers; a Service knows in seconds
+    # Direct ingress, gRPC between replicas, user code on the main loop: 0007-serve-application.md has the figures.
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(HTTP_PORT),
+    "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(HTTP_PORT + 1),  # not itself a port to take: it is one port
+    "RAY_SERVE_PORT_QUARANTINE_S": "0",  # and it is free again for the next ingress replica of the pod
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "10",  # Serve waits 30 s for balancers; a Service needs seconds
 }
+"""What Ray on head and workers reads when its processes start."""
 
 PORTS = {"metrics": 8080, "serve": HTTP_PORT, "ingress-figures": INGRESS_METRICS_PORT}
 HEAD_PORTS = {"gcs": 6379, "dashboard": 8265, "client": 10001} | PORTS
@@ -61,7 +67,7 @@ WORKER_READINESS = {
     "timeoutSeconds": 5,
     "failureThreshold": 3,
 }
-"""A worker gets requests while its own Serve proxy takes them; not before, and not while it drains."""
+"""A worker gets requests while its own ingress replica takes them; not before, and not while it drains."""
 
 KEYS_VOLUME = "tidemill-api-keys"
 SERVICE_PORT = 80

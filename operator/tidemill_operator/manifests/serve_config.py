@@ -12,9 +12,9 @@ from tidemill_api.endpoint_contract import (
     API_KEYS_FOLDER,
     APPLICATION,
     ENGINE_DEPLOYMENT,
-    HTTP_PORT,
     IMPORT_PATH,
     INGRESS_DEPLOYMENT,
+    PROXY_PORT,
     ROUTE_PREFIX,
     EndpointConfig,
     EngineSettings,
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from tidemill_api.v1alpha1.realtime_endpoint import RealtimeEndpointSpec
     from tidemill_operator.core.endpoint.plan import Deploy
     from tidemill_operator.manifests.endpoint_cluster import RevisionOrder
+
+
+KEEP_ALIVE_SECONDS = 75
+"""How long an idle connection stays: longer than clients keep theirs (httpx 5 s, most others up to 60 s), or a request
+that is sent just then meets a closing socket."""
 
 
 def endpoint_config(order: RevisionOrder) -> EndpointConfig:
@@ -62,7 +67,11 @@ def serve_config(arguments: dict[str, Any], deploy: Deploy) -> dict[str, Any]:
     )
     return {
         "proxy_location": "EveryNode",
-        "http_options": {"host": "0.0.0.0", "port": HTTP_PORT},  # noqa: S104 - inside the pod's own network
+        "http_options": {
+            "host": "0.0.0.0",  # noqa: S104 - inside the pod's own network
+            "port": PROXY_PORT,
+            "keep_alive_timeout_s": KEEP_ALIVE_SECONDS,
+        },
         "applications": [
             {
                 "name": APPLICATION,
