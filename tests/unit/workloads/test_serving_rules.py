@@ -237,7 +237,7 @@ def test_the_engine_is_told_the_endpoints_batching() -> None:
     told = dict(itertools.pairwise(words))
     assert (told["--max-num-seqs"], told["--max-num-batched-tokens"]) == ("24", "512")
     assert told["--scheduling-policy"] == "priority"
-    assert ServerSettings(config(priority_scheduling=False)).arguments()[-1] == "fcfs"
+    assert "fcfs" in ServerSettings(config(priority_scheduling=False)).arguments()
 
 
 def test_a_model_that_is_not_there_is_named_before_anything_is_loaded(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ class ServerSettings:
     def arguments(self) -> list[str]:
         """The arguments as on vLLM's command line."""
         policy = "priority" if self.config.priority_scheduling else "fcfs"
-        return [*engine_arguments(self.engine), "--scheduling-policy", policy]
+        return [*engine_arguments(self.engine), "--scheduling-policy", policy, "--disable-fastapi-docs"]
 
 
 class ServingEngine(Protocol):

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from tidemill_workloads.engine.arguments import engine_environment
-from tidemill_workloads.engine.vllm_engine import parse_arguments, require_fit
+from tidemill_workloads.engine.vllm_engine import require_fit
 from tidemill_workloads.model_check import check_model_of_engine
 from tidemill_workloads.serving.frames import Usage
 
@@ -53,13 +53,14 @@ class VllmServer:
         Raises JobRefused: InvalidSpec for unfit engine arguments, ModelNotFound where there is no model.
         """
         os.environ.update(engine_environment(self._settings.engine, dict(os.environ)))
+        os.environ.pop("VLLM_API_KEY", None)  # keys are the ingress's affair: an engine asks for none
         await asyncio.to_thread(check_model_of_engine, self._settings.config.model.source)
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.entrypoints.launchers.api_server.app_state import init_app_state
         from vllm.entrypoints.launchers.api_server.entry import build_async_engine_client_from_engine_args
         from vllm.entrypoints.launchers.app import build_app
 
-        arguments = parse_arguments(self._settings.arguments())
+        arguments = parse_server_arguments(self._settings.arguments())
         engine_args = AsyncEngineArgs.from_cli_args(arguments)
         require_fit(engine_args)
         client = await self._open.enter_async_context(build_async_engine_client_from_engine_args(engine_args))
@@ -111,6 +112,15 @@ class VllmServer:
             return result
 
         processor.process_outputs = watched
+
+
+def parse_server_arguments(words: list[str]) -> Any:
+    """Every argument of vLLM's server. Raises SystemExit on one that vLLM does not know."""
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    parser = FlexibleArgumentParser(prog="tidemill engine")  # type: ignore[no-untyped-call] # vLLM leaves it so
+    return make_arg_parser(parser).parse_args(words)
 
 
 def _turning_points(states: Any, outputs: Any) -> tuple[list[Any], list[Any]]:
