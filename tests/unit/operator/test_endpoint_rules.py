@@ -26,6 +26,7 @@ from tidemill_api.endpoint_contract import ENGINE_DEPLOYMENT, INGRESS_DEPLOYMENT
 from tidemill_operator.core.endpoint.plan import CreateRevision, Deploy, PointService, ScaleServe
 from tidemill_operator.core.endpoint.snapshot import (
     DEPLOY_FAILED,
+    RUNNING,
     EndpointRejection,
     RevisionView,
     ServeView,
@@ -207,6 +208,14 @@ def test_an_engine_that_cannot_start_says_why_and_its_workers_are_given_back():
         ScaleServe("r1", "10.0.0.1", ENGINE_DEPLOYMENT, 0),
     )
     assert (failed.status.startup.attempt, failed.status.startup.waits) == (2, 1)
+
+
+def test_replicas_that_answer_are_never_given_back_whatever_serve_says_of_the_application():
+    for fault in ({"failed": "ValueError: user_config"}, {"engine": engines([RUNNING], status=DEPLOY_FAILED)}):
+        serve = make_serve(1, **fault)
+        kept = look(make_revision(serve=serve), serving="r1", status=served_status())
+        assert kept.actions == ()
+        assert condition(kept, "Available") == ("True", "ReplicasRunning")
 
 
 def test_an_engine_that_fails_in_other_words_is_shown_by_its_last_line():

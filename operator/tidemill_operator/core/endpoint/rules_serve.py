@@ -54,12 +54,14 @@ def warm_size(case: RevisionCase) -> int:
 
 
 def engine_failing(case: RevisionCase) -> Step | None:
-    """Serve gave up: no replica of this revision ever started. Its workers go, and it is tried again later."""
+    """Serve gave up: no replica of this revision ever started. Its workers go, and it is tried again later.
+
+    While any replica answers nothing is given back, whatever else is said.
+    """
     serve = case.view.serve
-    if serve is None or not case.wanted:
+    if serve is None or not case.wanted or serve.engine.running or serve.attempt < case.startup.attempt:
         return None
-    given_up = serve.engine.status == DEPLOY_FAILED and not serve.engine.running
-    if not (given_up or serve.failed) or serve.attempt < case.startup.attempt:
+    if serve.engine.status != DEPLOY_FAILED and not serve.failed:
         return None
     reason, message = _problem(serve.failed or serve.engine.message)
     return _give_back(case, reason, message)
