@@ -48,12 +48,12 @@ def evict(cluster: Cluster, target: Target, eviction: JsonObject) -> None:
     pod = writes.existing(cluster, target)
     needed = 1 if _is_ready(pod.document) else 0
     for budget in _budgets_of(cluster, pod) if _counts(pod.document) else ():
-        if _disruptions_allowed(cluster, budget) < needed:
+        healthy, desired = _health(cluster, budget)
+        if healthy - desired < needed:
             name = budget.key.name
-            message = f"The disruption budget {name} does not allow evicting pods currently."
+            message = f"The disruption budget {name} needs {desired} healthy pods and has {healthy} currently"
             raise too_many_requests(
                 "Cannot evict pod as it would violate the pod's disruption budget.",
-                10,
                 [Cause("DisruptionBudget", "", message)],
             )
     options = eviction.get("deleteOptions") or {}
@@ -79,8 +79,8 @@ def _selects(selector: JsonObject | None, labels: JsonObject) -> bool:
     )
 
 
-def _disruptions_allowed(cluster: Cluster, budget: Entry) -> int:
-    """Return how many more pods of a budget may go: counted here, since no controller keeps its status."""
+def _health(cluster: Cluster, budget: Entry) -> tuple[int, int]:
+    """Return how many pods of a budget are healthy and how many must be: no controller keeps its status."""
     spec = budget.document.get("spec", {})
     pods = [
         pod
@@ -89,8 +89,8 @@ def _disruptions_allowed(cluster: Cluster, budget: Entry) -> int:
     ]
     healthy = sum(_is_ready(pod.document) and not is_terminating(pod.document) for pod in pods)
     if spec.get("maxUnavailable") is not None:
-        return healthy - (len(pods) - _share(spec["maxUnavailable"], len(pods)))
-    return healthy - _share(spec.get("minAvailable", 1), len(pods))
+        return healthy, len(pods) - _share(spec["maxUnavailable"], len(pods))
+    return healthy, _share(spec.get("minAvailable", 1), len(pods))
 
 
 def _share(value: int | str, total: int) -> int:

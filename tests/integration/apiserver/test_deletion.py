@@ -47,7 +47,10 @@ async def test_a_disruption_budget_holds_an_eviction_back(http, pods, namespace)
     await http("POST", budgets, budget, code=201)
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}}
     refused = await http("POST", f"{pods}/p/eviction", eviction, code=429)
-    assert refused["details"]["causes"][0]["reason"] == "DisruptionBudget"
+    (cause,) = refused["details"]["causes"]
+    told = "The disruption budget b needs 1 healthy pods and has 1 currently"
+    assert (cause["reason"], cause["message"]) == ("DisruptionBudget", told)
+    assert "retryAfterSeconds" not in refused["details"]  # kubectl would retry inside of one request
     await http("DELETE", f"{budgets}/b", code=200)
     await http("POST", f"{pods}/p/eviction", eviction, code=201)
     await http("GET", f"{pods}/p", code=404)

@@ -70,7 +70,7 @@ async def test_no_request_fails_while_a_node_is_drained(team, web, drain):
 
 async def test_a_budget_holds_a_drain_up_until_another_pod_is_ready(team, web, drain):
     spec = {"minAvailable": 1, "selector": {"matchLabels": {"app": "held"}}}
-    await team.create(BUDGETS, "PodDisruptionBudget", "held", spec=spec)
+    await team.create(BUDGETS, "PodDisruptionBudget", "held", apiVersion="policy/v1", spec=spec)
     await team.run("held", "sleep", "1000")
     await team.until("held", ready)
     refused = await asyncio.to_thread(drain, timeout=3)
