@@ -6,8 +6,11 @@ One table for the test that reads the rendered roles and for the one that reads 
 GRANTED = {
     "batchinferencejobs": {"get", "list", "watch", "delete"},
     "batchinferencejobs/status": {"patch"},
+    "realtimeendpoints": {"get", "list", "watch"},
+    "realtimeendpoints/status": {"patch"},
     "rayclusters": {"get", "list", "watch", "create", "patch", "delete"},
     "pods": {"get", "list", "watch"},
     "secrets": {"get", "create", "delete"},
+    "services": {"get", "list", "watch", "create", "patch"},
     "events": {"get", "create", "patch"},
 }

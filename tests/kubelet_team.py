@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,6 +47,38 @@ class KubeletProcess:
         done = self._command("cleanup", stderr=subprocess.PIPE)
         _, complaint = done.communicate(timeout=60)
         assert done.returncode == 0, complaint.decode()
+
+
+@dataclass
+class ServicesProcess:
+    """The program that serves the addresses of Services, to be killed and started again."""
+
+    kubeconfig: Path
+    state: Path
+    process: subprocess.Popen = None
+
+    @property
+    def log(self):
+        return self.state.parent / f"{self.state.name}.services.log"
+
+    def start(self):
+        words = ("--kubeconfig", str(self.kubeconfig), "--state", str(self.state))
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "devcluster.services", *words],
+                env={**os.environ, "PYTHONPATH": str(CHECKOUT / "hack")},
+                stderr=log,
+            )
+        deadline = time.monotonic() + 30
+        ready = self.state / "services.ready"
+        while not (ready.exists() and ready.read_text() == str(self.process.pid)):
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def kill(self, number=signal.SIGKILL):
+        self.process.send_signal(number)
+        self.process.wait(10)
 
 
 def traces(state):
@@ -202,3 +235,10 @@ def ready(status):
 
 def waits_for(reason):
     return lambda status: (main(status).get("state") or {}).get("waiting", {}).get("reason") == reason
+
+
+def unschedulable(status):
+    """Why no node takes a Pod; None for one that has a node or has not been looked at."""
+    return next(
+        (one.get("message") for one in status.get("conditions") or [] if one.get("reason") == "Unschedulable"), None
+    )

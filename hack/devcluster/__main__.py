@@ -16,15 +16,16 @@ _DESCRIPTION = """\
 A Kubernetes cluster on this machine, for developing and testing Tidemill: no Docker, no GPU.
 
 It consists of an API server that kubectl, helm and Kopf talk to, a stand-in for KubeRay, and a kubelet that
-runs each pod as processes with a network address of its own. It is a development tool: it checks no
-password, pulls no image (pods run from this checkout) and must not be reachable from elsewhere.
+runs each pod as processes with a network address of its own. Services have addresses that pods and this
+machine reach, and names that pods know. It is a development tool: it checks no password, pulls no image (pods
+run from this checkout) and must not be reachable from elsewhere.
 """
 
 _EXAMPLES = f"""\
 commands
   up      start what does not run, and wait until it is ready; a second `up` takes a moment
   down    stop everything and remove the pods' namespaces; stored objects stay (--purge removes them too)
-  status  show processes, nodes and pods; exit code 1 when something is down
+  status  show processes, nodes, pods and Services; exit code 1 when something is down
 
 examples
   ./hack/devcluster.sh up

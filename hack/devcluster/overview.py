@@ -1,4 +1,4 @@
-"""What `devcluster.sh status` shows: processes, nodes and pods in one short table each."""
+"""What `devcluster.sh status` shows: processes, nodes, pods and Services in one short table each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import aiohttp
 from rich.console import Console
 from rich.table import Table
 
-from devcluster.client import NODES, PODS, ApiError, Client
+from devcluster.client import NODES, PODS, SERVICES, ApiError, Client
 
 if TYPE_CHECKING:
     from devcluster.client import Object
@@ -32,7 +32,7 @@ def show(supervisor: Supervisor) -> int:
     if alive["apiserver"] is None:
         return 1
     try:
-        nodes, pods = asyncio.run(_objects(supervisor))
+        nodes, pods, services = asyncio.run(_objects(supervisor))
     except (ApiError, aiohttp.ClientError, TimeoutError) as error:
         console.print(f"the API server does not answer: {error}")
         return 1
@@ -40,12 +40,16 @@ def show(supervisor: Supervisor) -> int:
     console.print(_nodes(nodes))
     console.print()
     console.print(_pods(pods) if pods else "no pods")
+    if services:
+        console.print()
+        console.print(_services(services))
     return 0 if all(alive.values()) and nodes and all(_is_ready(node) for node in nodes) else 1
 
 
-async def _objects(supervisor: Supervisor) -> tuple[list[Object], list[Object]]:
+async def _objects(supervisor: Supervisor) -> tuple[list[Object], list[Object], list[Object]]:
     async with Client.from_kubeconfig(supervisor.settings.kubeconfig) as client:
-        return (await client.list(NODES))[0], (await client.list(PODS))[0]
+        nodes, pods, services = [(await client.list(kind))[0] for kind in (NODES, PODS, SERVICES)]
+        return nodes, pods, services
 
 
 def _nodes(nodes: list[Object]) -> Table:
@@ -71,6 +75,15 @@ def _pods(pods: list[Object]) -> Table:
             pod["spec"].get("nodeName", ""),
             status.get("podIP", ""),
         )
+    return table
+
+
+def _services(services: list[Object]) -> Table:
+    table = _table("NAMESPACE", "SERVICE", "ADDRESS", "PORTS")
+    for service in services:
+        metadata, spec = service["metadata"], service["spec"]
+        ports = ", ".join(str(port["port"]) for port in spec.get("ports") or [])
+        table.add_row(metadata["namespace"], metadata["name"], spec.get("clusterIP") or "", ports)
     return table
 
 

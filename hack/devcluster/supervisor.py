@@ -1,4 +1,4 @@
-"""Starts and stops the three programs of a dev cluster, and waits until they can be used.
+"""Starts and stops the four programs of a dev cluster, and waits until they can be used.
 
 Everything it knows lies in the state folder, so any later command finds what an earlier one started. It
 starts what is missing and leaves alone what runs; it holds a lock, so two commands cannot interfere.
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 API_SERVER = "apiserver"
 KUBERAY = "kuberay"
 KUBELET = "kubelet"
-NAMES = (API_SERVER, KUBERAY, KUBELET)
+SERVICES = "services"
+NAMES = (API_SERVER, KUBERAY, KUBELET, SERVICES)
 """In starting order: each needs those before it."""
 
 DEFAULT_NODES = ("name=node-a,cpu=4,memory=12Gi", "name=node-b,cpu=4,memory=12Gi")
@@ -58,7 +59,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Program:
-    """One of the three programs: how it is started, and what must be true before it can be used."""
+    """One of the programs: how it is started, and what must be true before it can be used."""
 
     name: str
     command: tuple[str, ...]
@@ -93,8 +94,12 @@ class Supervisor:
             run = (*_python("devcluster.kubelet"), "run", *kubeconfig, "--state", str(self._pods_state))
             kuberay = Program(KUBERAY, (*_python("devcluster.kuberay"), *kubeconfig), "it runs", lambda: True)
             kubelet = Program(KUBELET, (*run, *nodes), "the nodes are ready", self._nodes_ready)
+            serve = (*_python("devcluster.services"), *kubeconfig, "--state", str(self._pods_state))
+            services = Program(SERVICES, serve, "the addresses of Services are served", self._services_ready)
             self._ensure(kuberay)
+            self._ensure(services)
             self._bring_up(kubelet)
+            self._bring_up(services)
             self._bring_up(kuberay)
 
     def up_api_server(self) -> None:
@@ -183,7 +188,7 @@ class Supervisor:
         command = (*_python("devcluster.apiserver"), *options)
         self._bring_up(Program(API_SERVER, command, "it answers", self._answers))
         if before is not None and before != self._address():
-            for name in (KUBELET, KUBERAY):
+            for name in (SERVICES, KUBELET, KUBERAY):
                 self.processes.stop(name)  # they would talk to the old port for ever
 
     def _address(self) -> str | None:
@@ -205,6 +210,12 @@ class Supervisor:
         nodes = json.loads(self._get("/api/v1/nodes") or b'{"items": []}')["items"]
         ready = {node["metadata"]["name"] for node in nodes if _said_ready_by(node, kubelet.pid)}
         return {_node_name(node) for node in self.settings.nodes} <= ready
+
+    def _services_ready(self) -> bool:
+        """Whether the running program itself said so."""
+        services = self.processes.running(SERVICES)
+        ready = self._pods_state / "services.ready"
+        return services is not None and ready.exists() and ready.read_text() == str(services.pid)
 
     def _get(self, path: str) -> bytes | None:
         """A plain GET from our own server on loopback; None while it does not answer with 200."""

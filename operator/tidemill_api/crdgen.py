@@ -18,13 +18,14 @@ from tidemill_api import GROUP, VERSION
 from tidemill_api.markers import VALIDATIONS
 from tidemill_api.structural import structural_schema
 from tidemill_api.v1alpha1.batch_inference_job import BATCH_INFERENCE_JOB
+from tidemill_api.v1alpha1.realtime_endpoint import REALTIME_ENDPOINT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tidemill_api.custom_resource import CustomResource, PrinterColumn
+    from tidemill_api.custom_resource import CustomResource, PrinterColumn, ScaleSubresource
 
-RESOURCES: tuple[CustomResource, ...] = (BATCH_INFERENCE_JOB,)
+RESOURCES: tuple[CustomResource, ...] = (BATCH_INFERENCE_JOB, REALTIME_ENDPOINT)
 OUTPUT_FOLDERS = ("crds", "charts/tidemill/crds")
 _HEADER = "# Generated from operator/tidemill_api by `python -m tidemill_api.crdgen`; do not edit.\n"
 
@@ -58,7 +59,15 @@ def _version(resource: CustomResource) -> dict[str, Any]:
         "storage": True,
         "additionalPrinterColumns": [_column(column) for column in resource.columns],
         "schema": {"openAPIV3Schema": _root_schema(resource)},
-        "subresources": {"status": {}},
+        "subresources": {"status": {}} | ({"scale": _scale(resource.scale)} if resource.scale else {}),
+    }
+
+
+def _scale(scale: ScaleSubresource) -> dict[str, Any]:
+    return {
+        "specReplicasPath": scale.spec_replicas_path,
+        "statusReplicasPath": scale.status_replicas_path,
+        "labelSelectorPath": scale.label_selector_path,
     }
 
 

@@ -33,8 +33,17 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class ScaleSubresource:
+    """Where `kubectl scale` and a HorizontalPodAutoscaler write and read (JSON paths without array notation)."""
+
+    spec_replicas_path: str
+    status_replicas_path: str
+    label_selector_path: str
+
+
+@dataclass(frozen=True)
 class CustomResource:
-    """One namespaced kind with a status subresource."""
+    """One namespaced kind with a status subresource, and a scale subresource where `scale` is set."""
 
     kind: str
     plural: str
@@ -44,6 +53,7 @@ class CustomResource:
     status: type[BaseModel]
     columns: tuple[PrinterColumn, ...]
     rules: tuple[Rule, ...] = ()
+    scale: ScaleSubresource | None = None
 
     @property
     def singular(self) -> str:

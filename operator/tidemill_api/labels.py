@@ -7,6 +7,13 @@ JOB_NAME = "tidemill.dev/batch-inference-job"
 """Written on the children of a job and on their pods; read by the operator's watches to find the owner's key.
 The value is the owner's name, cut to 63 characters; the owner reference, not the label, is the truth."""
 
+ENDPOINT_NAME = "tidemill.dev/realtime-endpoint"
+"""Written on the children of an endpoint and on their pods; read by its Service, by the operator's watches and by the
+scale API (status.selector). An endpoint's name is at most 63 characters, so the value is the whole name."""
+
+REVISION = "tidemill.dev/revision"
+"""Written on an endpoint's RayClusters and their pods; read by its Service, which leads to one revision at a time."""
+
 ROLE = "tidemill.dev/role"
 """Written on head and worker pods (`head`, `worker`); read by network policies and by people."""
 

@@ -36,17 +36,20 @@ class Key:
 class Watched(StrEnum):
     """The kinds that are watched."""
 
-    JOBS = "jobs"
+    JOBS = "jobs"  # the owners: jobs, or endpoints in the cache of endpoints
     CLUSTERS = "clusters"
     PODS = "pods"
+    SERVICES = "services"
 
 
 class WatchCache:
-    """The newest version of each watched object."""
+    """The newest version of each watched object. One cache for the owners of each kind, and for their children."""
 
-    def __init__(self) -> None:
+    def __init__(self, owner_kind: str = KIND) -> None:
+        self._owner_kind = owner_kind
         self._objects: dict[Watched, dict[Key, Json]] = {kind: {} for kind in Watched}
         self._pods_of: dict[Key, set[Key]] = {}
+        self._clusters_of: dict[Key, set[Key]] = {}
         self._resubmits_of: dict[Key, set[Key]] = {}
 
     def put(self, kind: Watched, body: Json) -> bool:
@@ -58,6 +61,9 @@ class WatchCache:
         self._objects[kind][key] = body
         if kind is Watched.PODS:
             self._pods_of.setdefault(_cluster_key(body), set()).add(key)
+        elif kind is Watched.CLUSTERS:
+            for owner in _owners(body, self._owner_kind):
+                self._clusters_of.setdefault(owner, set()).add(key)
         elif kind is Watched.JOBS and (source := source_key(body)) is not None:
             self._resubmits_of.setdefault(source, set()).add(key)
         return True
@@ -67,6 +73,9 @@ class WatchCache:
         body = self._objects[kind].pop(key, None)
         if kind is Watched.PODS and body is not None:
             _discard(self._pods_of, _cluster_key(body), key)
+        elif kind is Watched.CLUSTERS and body is not None:
+            for owner in _owners(body, self._owner_kind):
+                _discard(self._clusters_of, owner, key)
         elif kind is Watched.JOBS and body is not None and (source := source_key(body)) is not None:
             _discard(self._resubmits_of, source, key)
 
@@ -88,6 +97,10 @@ class WatchCache:
         """The RayCluster of this name."""
         return self._objects[Watched.CLUSTERS].get(Key(namespace, name))
 
+    def clusters_of(self, owner: Key) -> tuple[Json, ...]:
+        """The RayClusters of this owner, by name."""
+        return tuple(self._objects[Watched.CLUSTERS][key] for key in sorted(self._clusters_of.get(owner, ())))
+
     def pods(self, namespace: str, cluster: str) -> tuple[Json, ...]:
         """The pods of this RayCluster, by name."""
         keys = sorted(self._pods_of.get(Key(namespace, cluster), ()))
@@ -105,10 +118,10 @@ class WatchCache:
         """The keys of the jobs that a change of this object concerns: none for an object of somebody else."""
         if kind is Watched.JOBS:
             return (key_of(body), *self.dependents(key_of(body)))
-        if kind is Watched.CLUSTERS:
-            return _owning_jobs(body)
+        if kind is not Watched.PODS:
+            return _owners(body, self._owner_kind)
         cluster = self._objects[Watched.CLUSTERS].get(_cluster_key(body))
-        return _owning_jobs(cluster) if cluster else ()
+        return _owners(cluster, self._owner_kind) if cluster else ()
 
 
 def key_of(body: Json) -> Key:
@@ -128,12 +141,12 @@ def _discard(index: dict[Key, set[Key]], of: Key, key: Key) -> None:
         index.pop(of, None)
 
 
-def _owning_jobs(body: Json) -> tuple[Key, ...]:
+def _owners(body: Json, kind: str) -> tuple[Key, ...]:
     namespace = body["metadata"].get("namespace", "")
     return tuple(
         Key(namespace, owner["name"])
         for owner in body["metadata"].get("ownerReferences") or ()
-        if owner.get("kind") == KIND and str(owner.get("apiVersion", "")).startswith(f"{GROUP}/")
+        if owner.get("kind") == kind and str(owner.get("apiVersion", "")).startswith(f"{GROUP}/")
     )
 
 

@@ -16,6 +16,7 @@ import aiohttp
 from kubernetes.aio.client import ApiClient
 
 from tidemill_api import GROUP, VERSION
+from tidemill_api.v1alpha1 import realtime_endpoint
 from tidemill_api.v1alpha1.batch_inference_job import PLURAL
 from tidemill_operator.errors import (
     ApiUnavailableError,
@@ -54,9 +55,11 @@ class Resource:
 
 
 JOBS = Resource(f"/apis/{GROUP}/{VERSION}", PLURAL)
+ENDPOINTS = Resource(f"/apis/{GROUP}/{VERSION}", realtime_endpoint.PLURAL)
 RAY_CLUSTERS = Resource("/apis/ray.io/v1", "rayclusters")
 PODS = Resource("/api/v1", "pods")
 SECRETS = Resource("/api/v1", "secrets")
+SERVICES = Resource("/api/v1", "services")
 EVENTS = Resource("/api/v1", "events")
 
 
@@ -103,11 +106,11 @@ class Cluster:
         except (ObjectMissingError, KindMissingError):
             return
 
-    async def patch_status(self, job: Json, status: Json) -> Json:
-        """Writes the whole status of a job as it was read: ConflictError where anybody wrote it since."""
+    async def patch_status(self, job: Json, status: Json, resource: Resource = JOBS) -> Json:
+        """Writes the whole status of an object as it was read: ConflictError where anybody wrote it since."""
         metadata = job["metadata"]
         body = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": status}
-        path = JOBS.path(metadata["namespace"], metadata["name"], "status")
+        path = resource.path(metadata["namespace"], metadata["name"], "status")
         return await self._call("PATCH", path, body=body, content_type=MERGE_PATCH)
 
     async def merge(self, resource: Resource, namespace: str, name: str, body: Json) -> Json:

@@ -1,10 +1,10 @@
-"""Writes Events about jobs: the same words again raise the count of the Event that stands, they make no second one."""
+"""Writes Events: the same words again raise the count of the Event that stands, they make no second one."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tidemill_api import GROUP, VERSION
 from tidemill_api.v1alpha1.batch_inference_job import KIND
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tidemill_operator.core.plan import Event
-    from tidemill_operator.core.snapshot import JobView
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +23,30 @@ MAX_NOTE = 1024
 """Characters of an Event's message that the API server takes."""
 
 
-async def write_event(cluster: Cluster, job: JobView, event: Event, now: datetime, *, once: bool = False) -> None:
+class Told(Protocol):
+    """What an Event is about."""
+
+    @property
+    def namespace(self) -> str:
+        """Its namespace."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def uid(self) -> str:
+        """Its uid."""
+
+
+async def write_event(
+    cluster: Cluster, job: Told, event: Event, now: datetime, *, once: bool = False, kind: str = KIND
+) -> None:
     """Writes one Event. Events are for people: one that cannot be written is logged and never stops a reconcile.
 
     `once` is for what is found again at every look: the Event that stands is left as it is.
     """
-    manifest = event_manifest(job, event, now)
+    manifest = event_manifest(job, event, now, kind)
     metadata = manifest["metadata"]
     try:
         try:
@@ -44,8 +61,8 @@ async def write_event(cluster: Cluster, job: JobView, event: Event, now: datetim
         log.warning("event %s was not written: %s", event.reason, error, extra={"key": f"{job.namespace}/{job.name}"})
 
 
-def event_manifest(job: JobView, event: Event, now: datetime) -> dict[str, Any]:
-    """The Event as an object. Its name says what is the same: the job, the type, the reason and the words."""
+def event_manifest(job: Told, event: Event, now: datetime, kind: str = KIND) -> dict[str, Any]:
+    """The Event as an object. Its name says what is the same: the object, the type, the reason and the words."""
     words = "\n".join((job.uid, event.type, event.reason, event.message))
     moment = f"{now:%Y-%m-%dT%H:%M:%SZ}"
     return {
@@ -57,7 +74,7 @@ def event_manifest(job: JobView, event: Event, now: datetime) -> dict[str, Any]:
         },
         "involvedObject": {
             "apiVersion": f"{GROUP}/{VERSION}",
-            "kind": KIND,
+            "kind": kind,
             "namespace": job.namespace,
             "name": job.name,
             "uid": job.uid,

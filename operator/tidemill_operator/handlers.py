@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import kopf
 
 from tidemill_api import GROUP, VERSION, labels
+from tidemill_api.v1alpha1 import realtime_endpoint
 from tidemill_api.v1alpha1.batch_inference_job import PLURAL
 from tidemill_operator.cache import Key, WatchCache, Watched, key_of, uid_of
 from tidemill_operator.credentials import connection_info
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
     from tidemill_operator.workqueue import WorkQueue
 
 OURS = f"{labels.MANAGED_BY}={labels.MANAGED_BY_VALUE}"
-"""Selector of our children; the API server sends us no other RayCluster or pod."""
-
+"""Selector of our children; the API server sends us no other RayCluster, pod or Service."""
 
 PATIENCE = (1, 1, 2, 3, 5, 8, *[15] * 5760)
 """Seconds between Kopf's tries of one request: an API server may be away for a day before the operator gives up."""
@@ -81,6 +81,19 @@ class Feed:
 
 
 @dataclass(frozen=True)
+class Feeds:
+    """One feed for jobs and theirs, one for endpoints and theirs: a child says by its label whose it is."""
+
+    jobs: Feed
+    endpoints: Feed
+
+    def of_child(self, body: dict[str, Any]) -> Feed:
+        """The feed of this RayCluster, pod or Service."""
+        child_labels = body["metadata"].get("labels") or {}
+        return self.endpoints if labels.ENDPOINT_NAME in child_labels else self.jobs
+
+
+@dataclass(frozen=True)
 class Hooks:
     """Called when Kopf has started, and when it was told to end.
 
@@ -91,7 +104,18 @@ class Hooks:
     stopping: Callable[[], object]
 
 
-def registry(feed: Feed, configuration: Configuration, hooks: Hooks) -> kopf.OperatorRegistry:
+def _watched(feeds: Feeds) -> tuple[tuple[tuple[str, str, str], Watched, Feed | None], ...]:
+    """Group, version and plural of each watched kind, what it is in a cache, and whose feed it has where it has one."""
+    return (
+        ((GROUP, VERSION, PLURAL), Watched.JOBS, feeds.jobs),
+        ((GROUP, VERSION, realtime_endpoint.PLURAL), Watched.JOBS, feeds.endpoints),
+        (("ray.io", "v1", "rayclusters"), Watched.CLUSTERS, None),
+        (("", "v1", "pods"), Watched.PODS, None),
+        (("", "v1", "services"), Watched.SERVICES, None),
+    )
+
+
+def registry(feeds: Feeds, configuration: Configuration, hooks: Hooks) -> kopf.OperatorRegistry:
     """Kopf's registry with one watch per kind, the login and the hooks."""
     handlers = kopf.OperatorRegistry()
 
@@ -104,9 +128,10 @@ def registry(feed: Feed, configuration: Configuration, hooks: Hooks) -> kopf.Ope
     async def cleanup(**_: object) -> None:
         hooks.stopping()
 
-    def watch(kind: Watched) -> Any:
+    def watch(kind: Watched, owner: Feed | None = None) -> Any:
         # Asynchronous on purpose: Kopf runs plain functions in threads, and cache and queue belong to the loop.
         async def on_event(event: dict[str, Any], **_: object) -> None:
+            feed = owner or feeds.of_child(event["object"])
             (feed.gone if event["type"] == "DELETED" else feed.seen)(kind, event["object"])
 
         return on_event
@@ -114,9 +139,8 @@ def registry(feed: Feed, configuration: Configuration, hooks: Hooks) -> kopf.Ope
     kopf.on.login(registry=handlers)(login)
     kopf.on.startup(registry=handlers)(startup)
     kopf.on.cleanup(registry=handlers)(cleanup)
-    kopf.on.event(GROUP, VERSION, PLURAL, id="jobs", registry=handlers)(watch(Watched.JOBS))
-    kopf.on.event("ray.io", "v1", "rayclusters", id="clusters", registry=handlers)(watch(Watched.CLUSTERS))
-    kopf.on.event("", "v1", "pods", id="pods", registry=handlers)(watch(Watched.PODS))
+    for (group, version, plural), kind, owner in _watched(feeds):
+        kopf.on.event(group, version, plural, id=plural, registry=handlers)(watch(kind, owner))
     return handlers
 
 
@@ -128,6 +152,7 @@ def settings() -> kopf.OperatorSettings:
     ours.persistence.progress_storage = NoProgress()
     ours.watching.label_selectors["ray.io", "v1", "rayclusters"] = OURS
     ours.watching.label_selectors["", "v1", "pods"] = OURS
+    ours.watching.label_selectors["", "v1", "services"] = OURS
     ours.watching.chunk_size = 500
     ours.queueing.idle_timeout = WORKER_IDLE_SECONDS
     ours.networking.request_timeout = 30

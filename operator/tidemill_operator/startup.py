@@ -6,19 +6,25 @@ import asyncio
 import gc
 import logging
 import signal
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import kopf
 
+from tidemill_api import labels
+from tidemill_api.v1alpha1 import realtime_endpoint
 from tidemill_operator import handlers
 from tidemill_operator.cache import WatchCache, Watched, key_of
-from tidemill_operator.cluster import JOBS, PODS, RAY_CLUSTERS, Cluster, Resource
+from tidemill_operator.cluster import ENDPOINTS, JOBS, PODS, RAY_CLUSTERS, SERVICES, Cluster, Resource
 from tidemill_operator.credentials import load_configuration
+from tidemill_operator.endpoint_reconciler import EndpointReconciler
 from tidemill_operator.errors import ApiUnavailableError, KindMissingError, RejectedError
 from tidemill_operator.metrics import QUEUE_LENGTH
 from tidemill_operator.ray_api import RayApi
 from tidemill_operator.reconciler import Reconciler
+from tidemill_operator.serve_api import ServeApi
 from tidemill_operator.workqueue import WorkQueue
 
 if TYPE_CHECKING:
@@ -34,12 +40,23 @@ LAST_RETRY_SECONDS = 15.0
 COLLECTOR_THRESHOLD = 20_000
 """New objects before Python's collector looks at the young ones (700 by default): a few answers of the API server."""
 
-WATCHES: tuple[tuple[Watched, Resource, str], ...] = (
-    (Watched.CLUSTERS, RAY_CLUSTERS, handlers.OURS),
-    (Watched.PODS, PODS, handlers.OURS),
+Watches = tuple[tuple[Watched, Resource, str], ...]
+
+_OF_ENDPOINTS = f"{handlers.OURS},{labels.ENDPOINT_NAME}"
+_OF_JOBS = f"{handlers.OURS},!{labels.ENDPOINT_NAME}"
+
+JOB_WATCHES: Watches = (
+    (Watched.CLUSTERS, RAY_CLUSTERS, _OF_JOBS),
+    (Watched.PODS, PODS, _OF_JOBS),
     (Watched.JOBS, JOBS, ""),
 )
-"""What is watched, children first: a job that is looked at finds its cluster known."""
+ENDPOINT_WATCHES: Watches = (
+    (Watched.CLUSTERS, RAY_CLUSTERS, _OF_ENDPOINTS),
+    (Watched.PODS, PODS, _OF_ENDPOINTS),
+    (Watched.SERVICES, SERVICES, _OF_ENDPOINTS),
+    (Watched.JOBS, ENDPOINTS, ""),
+)
+"""What is watched, children first: an owner that is looked at finds its children known."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +68,29 @@ class Options:
     health_port: int
 
 
+@dataclass(frozen=True)
+class Side:
+    """One kind of owner: its cache, its queue, and what feeds them."""
+
+    cache: WatchCache
+    queue: WorkQueue
+    feed: handlers.Feed
+    watches: Watches
+
+    @classmethod
+    def of(cls, cache: WatchCache, queue: WorkQueue, watches: Watches) -> Side:
+        """The side with its feed."""
+        return cls(cache, queue, handlers.Feed(cache, queue), watches)
+
+
 class Comparison:
     """Compares the cache with the API server in full: at start, and now and then for events that a watch missed."""
 
-    def __init__(self, cluster: Cluster, cache: WatchCache, feed: handlers.Feed, namespaces: tuple[str, ...]) -> None:
+    def __init__(self, cluster: Cluster, side: Side, namespaces: tuple[str, ...]) -> None:
         self._cluster = cluster
-        self._cache = cache
-        self._feed = feed
+        self._cache = side.cache
+        self._feed = side.feed
+        self._watches = side.watches
         self._namespaces: tuple[str | None, ...] = namespaces or (None,)
 
     async def first(self) -> None:
@@ -84,7 +117,7 @@ class Comparison:
 
     async def once(self) -> None:
         """One comparison. Raises KindMissingError where our own CRD is missing; KubeRay's may be."""
-        for kind, resource, selector in WATCHES:
+        for kind, resource, selector in self._watches:
             before, found = self._cache.keys(kind), set()
             try:
                 for namespace in self._namespaces:
@@ -93,7 +126,7 @@ class Comparison:
                         found.add(key_of(body))
             except KindMissingError:
                 if kind is Watched.JOBS:
-                    raise KindMissingError("the CRD of BatchInferenceJob is not installed: apply crds/") from None
+                    raise KindMissingError(f"the CRD of {resource.plural} is not installed: apply crds/") from None
                 log.warning("KubeRay is not installed: the API server does not know RayCluster (ray.io/v1)")
             for key in before - found:
                 self._feed.vanished(kind, key)
@@ -103,30 +136,48 @@ async def serve(options: Options, settings: Settings) -> None:
     """Runs until SIGTERM or SIGINT. Raises ConfigError where there is no cluster to work on."""
     configuration = await load_configuration(options.kubeconfig)
     cluster = Cluster(configuration)
+    async with AsyncExitStack() as clients:
+        clients.push_async_callback(cluster.close)
+        ray = await clients.enter_async_context(RayApi(settings.request_timeout_seconds))
+        serve_api = ServeApi(settings.request_timeout_seconds, clock=lambda: datetime.now(UTC))
+        await clients.enter_async_context(serve_api)
+        jobs = _jobs(cluster, ray, settings)
+        endpoints = _endpoints(cluster, serve_api, settings)
+        QUEUE_LENGTH.set_function(lambda: jobs.queue.length + endpoints.queue.length)
+        sides = [(side, Comparison(cluster, side, options.namespaces)) for side in (jobs, endpoints)]
+        decisions = asyncio.create_task(_decide(sides, settings.resync_seconds), name="decisions")
+        stop = asyncio.Event()
+        hooks = handlers.Hooks(started=lambda: _stop_on_signals(stop), stopping=decisions.cancel)
+        watches = handlers.registry(handlers.Feeds(jobs.feed, endpoints.feed), configuration, hooks)
+        await _run_together(decisions, asyncio.create_task(_kopf(options, watches, stop), name="kopf"))
+
+
+def _jobs(cluster: Cluster, ray: RayApi, settings: Settings) -> Side:
     cache = WatchCache()
-    async with RayApi(settings.request_timeout_seconds) as ray:
-        reconciler = Reconciler(cluster, ray, cache, settings)
-        queue = WorkQueue(reconciler.reconcile, settings.concurrency)
-        QUEUE_LENGTH.set_function(lambda: queue.length)
-        feed = handlers.Feed(cache, queue)
-        comparison = Comparison(cluster, cache, feed, options.namespaces)
-        try:
-            decisions = asyncio.create_task(_decide(comparison, queue, settings.resync_seconds), name="decisions")
-            stop = asyncio.Event()
-            hooks = handlers.Hooks(started=lambda: _stop_on_signals(stop), stopping=decisions.cancel)
-            watches = handlers.registry(feed, configuration, hooks)
-            await _run_together(decisions, asyncio.create_task(_kopf(options, watches, stop), name="kopf"))
-        finally:
-            await cluster.close()
+    queue = WorkQueue(Reconciler(cluster, ray, cache, settings).reconcile, settings.concurrency)
+    return Side.of(cache, queue, JOB_WATCHES)
 
 
-async def _decide(comparison: Comparison, queue: WorkQueue, resync_seconds: float) -> None:
+def _endpoints(cluster: Cluster, serve_api: ServeApi, settings: Settings) -> Side:
+    cache = WatchCache(realtime_endpoint.KIND)
+    queue = WorkQueue(EndpointReconciler(cluster, serve_api, cache, settings).reconcile, settings.concurrency)
+    return Side.of(cache, queue, ENDPOINT_WATCHES)
+
+
+async def _decide(sides: list[tuple[Side, Comparison]], resync_seconds: float) -> None:
+    """Serves both kinds of owners. One whose CRD is missing, or may not be read, does not keep the other waiting."""
+    async with asyncio.TaskGroup() as tasks:
+        for side, comparison in sides:
+            tasks.create_task(_serve_side(side, comparison, resync_seconds))
+
+
+async def _serve_side(side: Side, comparison: Comparison, resync_seconds: float) -> None:
     """Decides nothing before the cache is full: a cluster that is not known yet would look like one that is lost."""
     await comparison.first()
     _spare_the_collector()
-    log.info("the cache is full, jobs are served from now on")
+    log.info("the cache is full, %s are served from now on", side.watches[-1][1].plural)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(queue.run())
+        tasks.create_task(side.queue.run())
         tasks.create_task(comparison.forever(resync_seconds))
 
 

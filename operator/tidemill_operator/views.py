@@ -58,11 +58,16 @@ def _read_spec(raw: Json, policy: SpecPolicy, name: str) -> tuple[BatchInference
     try:
         spec = BatchInferenceJobSpec.model_validate(raw)
     except ValidationError as error:
-        return None, _listed(_fault(fault["loc"], fault["msg"]) for fault in error.errors())
+        return None, explained(error)
     found = problems(spec, policy)
     if spec.resubmit_of == name:
         found += ("resubmitOf must name another job than this one",)
-    return (None, _listed(found)) if found else (spec, "")
+    return (None, listed(found)) if found else (spec, "")
+
+
+def explained(error: ValidationError) -> str:
+    """What is wrong with a spec that cannot be read, field by field."""
+    return listed(_fault(fault["loc"], fault["msg"]) for fault in error.errors())
 
 
 def _fault(location: tuple[int | str, ...], message: str) -> str:
@@ -71,7 +76,8 @@ def _fault(location: tuple[int | str, ...], message: str) -> str:
     return f"{field}: {text}" if field else text
 
 
-def _listed(found: Iterable[str]) -> str:
+def listed(found: Iterable[str]) -> str:
+    """Problems as one message of bounded length."""
     return f"{'; '.join(found)[:MAX_PROBLEMS]}."
 
 

@@ -7,6 +7,7 @@ fetched by the hub's own client, which honours HF_HUB_OFFLINE and its cache.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tidemill_api.conditions import Reason
@@ -15,7 +16,6 @@ from tidemill_workloads.locations import is_local, model_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 CONFIG = "config.json"
 WEIGHT_PATTERNS = ("*.safetensors", "*.bin", "*.pt", "*.gguf")
@@ -30,9 +30,17 @@ def check_model(source: str, mounts: Sequence[str]) -> None:
         _check_hub(source)
 
 
-def _check_folder(folder: Path) -> None:
+def check_model_of_engine(source: str) -> None:
+    """The same for the engine of an endpoint, on its worker pod. Raises JobRefused(ModelNotFound) with the cause."""
+    if is_local(source):
+        _check_folder(Path(source), "worker")
+    else:
+        _check_hub(source)
+
+
+def _check_folder(folder: Path, pod: str = "head") -> None:
     if not folder.is_dir():
-        raise _not_found(f"there is no folder {folder} on the head pod; put the model there or mend the mount")
+        raise _not_found(f"there is no folder {folder} on the {pod} pod; put the model there or mend the mount")
     try:
         config = json.loads((folder / CONFIG).read_bytes())
     except FileNotFoundError:

@@ -50,6 +50,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [tidemill.dev]
   resources: [batchinferencejobs/status]
   verbs: [patch]
+- apiGroups: [tidemill.dev]
+  resources: [realtimeendpoints]
+  verbs: [get, list, watch]
+- apiGroups: [tidemill.dev]
+  resources: [realtimeendpoints/status]
+  verbs: [patch]
 - apiGroups: [ray.io]
   resources: [rayclusters]
   verbs: [get, list, watch, create, patch, delete]
@@ -59,6 +65,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, create, delete]  # each cluster's own token; no list, so that no other Secret can be looked for
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list, watch, create, patch]  # one for each endpoint; it goes with its owner
 - apiGroups: [""]
   resources: [events]
   verbs: [get, create, patch]

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from devcluster.apiserver import custom_resources, definition_rules
 from devcluster.apiserver.cluster import Cluster
 from devcluster.apiserver.errors import Cause, invalid
-from devcluster.apiserver.objects import JsonObject, clone
+from devcluster.apiserver.objects import JsonObject, clone, metadata
 from devcluster.apiserver.pod_defaults import default_pod_spec, quality_of_service
 from devcluster.apiserver.requests import Target
-from devcluster.apiserver.service_addresses import assign_address
+from devcluster.apiserver.service_addresses import address_causes, address_changes, assign_address
+from devcluster.apiserver.store import Key
 
 Rule = Callable[[JsonObject, JsonObject | None], None]
 
@@ -31,7 +32,7 @@ def complete(cluster: Cluster, target: Target, new: JsonObject) -> None:
     A CustomResourceDefinition gets its status at once: its resources are served as soon as it is stored.
     """
     if target.resource.storage == "/services":
-        assign_address(new, cluster.store.list("/services"))
+        _give_address(cluster, target, new)
     if target.resource.storage != custom_resources.STORAGE:
         return
     causes = definition_rules.definition_causes(new)
@@ -41,6 +42,17 @@ def complete(cluster: Cluster, target: Target, new: JsonObject) -> None:
     taken = custom_resources.names_taken(others, new["spec"]["group"])
     new["spec"].setdefault("conversion", {"strategy": "None"})
     new.update(custom_resources.with_status(new, taken))
+
+
+def _give_address(cluster: Cluster, target: Target, service: JsonObject) -> None:
+    own = target.resource.key(target.namespace, service["metadata"]["name"])
+    others = [entry.document.get("spec", {}) for entry in cluster.store.list("/services") if entry.key != own]
+    used = {spec["clusterIP"] for spec in others if spec.get("clusterIP")}
+    causes = address_causes(service, used)
+    if causes:
+        raise invalid(target.resource.subject(service["metadata"]["name"]), causes)
+    first = cluster.store.get(Key("/namespaces", "", "kube-system"))
+    assign_address(service, used, metadata(first.document)["uid"] if first else "")
 
 
 def immutable_causes(target: Target, new: JsonObject, old: JsonObject) -> list[Cause]:
@@ -163,6 +175,7 @@ def _selector_changes(new: JsonObject, old: JsonObject) -> list[Cause]:
 
 _IMMUTABLE: dict[str, Callable[[JsonObject, JsonObject], list[Cause]]] = {
     "/pods": _pod_changes,
+    "/services": address_changes,
     "/secrets": _data_changes,
     "/configmaps": _data_changes,
     "apps/deployments": _selector_changes,

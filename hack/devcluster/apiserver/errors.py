@@ -184,9 +184,9 @@ def too_large_resource_version(asked: int, current: int) -> StatusError:
     )
 
 
-def too_many_requests(message: str, retry_after_seconds: int, causes: Sequence[Cause] = ()) -> StatusError:
-    """429: try again later."""
-    details = _details(Subject(), kind="", causes=causes) | {"retryAfterSeconds": retry_after_seconds}
+def too_many_requests(message: str, causes: Sequence[Cause] = ()) -> StatusError:
+    """429: try again later, without a word of when: a client told that would wait and retry by itself."""
+    details = _details(Subject(), kind="", causes=causes)
     details.pop("kind")
     return StatusError(429, "TooManyRequests", message, details)
 

@@ -40,16 +40,20 @@ def bind(cluster: Cluster, target: Target, binding: JsonObject, options: WriteOp
 
 
 def evict(cluster: Cluster, target: Target, eviction: JsonObject) -> None:
-    """Delete a Pod unless a disruption budget holds it. Raises `StatusError` 404 or 429."""
+    """Delete a Pod unless a disruption budget holds it. Raises `StatusError` 404 or 429.
+
+    As in k8s.io/kubernetes/pkg/registry/core/pod/storage/eviction.go: a Pod that does not serve yet or any more
+    is no disruption, nor is one that is not ready while the others suffice.
+    """
     pod = writes.existing(cluster, target)
-    for budget in _budgets_of(cluster, pod):
-        allowed = _disruptions_allowed(cluster, budget)
-        if allowed <= 0:
+    needed = 1 if _is_ready(pod.document) else 0
+    for budget in _budgets_of(cluster, pod) if _counts(pod.document) else ():
+        healthy, desired = _health(cluster, budget)
+        if healthy - desired < needed:
             name = budget.key.name
-            message = f"The disruption budget {name} does not allow evicting pods currently."
+            message = f"The disruption budget {name} needs {desired} healthy pods and has {healthy} currently"
             raise too_many_requests(
                 "Cannot evict pod as it would violate the pod's disruption budget.",
-                10,
                 [Cause("DisruptionBudget", "", message)],
             )
     options = eviction.get("deleteOptions") or {}
@@ -75,8 +79,8 @@ def _selects(selector: JsonObject | None, labels: JsonObject) -> bool:
     )
 
 
-def _disruptions_allowed(cluster: Cluster, budget: Entry) -> int:
-    """Return how many more pods of a budget may go: counted here, since no controller keeps its status."""
+def _health(cluster: Cluster, budget: Entry) -> tuple[int, int]:
+    """Return how many pods of a budget are healthy and how many must be: no controller keeps its status."""
     spec = budget.document.get("spec", {})
     pods = [
         pod
@@ -85,8 +89,8 @@ def _disruptions_allowed(cluster: Cluster, budget: Entry) -> int:
     ]
     healthy = sum(_is_ready(pod.document) and not is_terminating(pod.document) for pod in pods)
     if spec.get("maxUnavailable") is not None:
-        return healthy - (len(pods) - _share(spec["maxUnavailable"], len(pods)))
-    return healthy - _share(spec.get("minAvailable", 1), len(pods))
+        return healthy, len(pods) - _share(spec["maxUnavailable"], len(pods))
+    return healthy, _share(spec.get("minAvailable", 1), len(pods))
 
 
 def _share(value: int | str, total: int) -> int:
@@ -94,6 +98,12 @@ def _share(value: int | str, total: int) -> int:
     if isinstance(value, int):
         return value
     return -(-int(value.rstrip("%")) * total // 100)
+
+
+def _counts(pod: JsonObject) -> bool:
+    """Tell whether a Pod's end could be a disruption."""
+    phase = pod.get("status", {}).get("phase", "Pending")
+    return phase == "Running" and not is_terminating(pod)
 
 
 def _is_ready(pod: JsonObject) -> bool:

@@ -1,16 +1,21 @@
 """The /etc/hosts of every pod: its own name, and the names of Services in place of a DNS server.
 
-Each Service's names lead to the address of one pod it selects: a ready one, else (or where the Service says
-`publishNotReadyAddresses`) one that runs. So a Service's port is the pod's: `targetPort` is not translated and
-load is not spread. The oldest of the candidates is taken, so that the answer stays the same while it lives.
-Pure, but for `rewrite`.
+A Service's names lead to its address, or, where it is headless, to the ready endpoints behind it. Every program
+that resolves names by the C library, or reads the file as c-ares and Go do, finds them, and a change is there
+within milliseconds; no answer is cached. What a DNS server would do beyond that is not offered: names of single
+pods, SRV records, other names for outside hosts (`ExternalName`), wildcards, and turning the order of
+several addresses from one answer to the next. Pure, but for `rewrite`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from devcluster.services.rules import cluster_address, headless_addresses
+
 Object = Mapping[str, Any]
+Names = Mapping[tuple[str, str], tuple[str, ...]]
+"""The addresses of Services by (namespace, name)."""
 
 _HEAD = """\
 # Written by the dev cluster's kubelet; Services are kept up to date.
@@ -20,23 +25,19 @@ _HEAD = """\
 _PAGE = 4096
 
 
-def service_addresses(services: Iterable[Object], pods: Iterable[Object]) -> dict[tuple[str, str], str]:
-    """The address behind each Service that has one, by (namespace, name)."""
-    by_namespace: dict[str, list[Object]] = {}
-    for pod in sorted(pods, key=lambda pod: (pod["metadata"].get("creationTimestamp") or "", pod["metadata"]["name"])):
-        if _address(pod):
-            by_namespace.setdefault(pod["metadata"]["namespace"], []).append(pod)
-    addresses: dict[tuple[str, str], str] = {}
+def service_addresses(services: Iterable[Object], slices: Iterable[Object]) -> dict[tuple[str, str], tuple[str, ...]]:
+    """The addresses that the names of each Service lead to; a Service that has none now is left out."""
+    known = list(slices)
+    found: dict[tuple[str, str], tuple[str, ...]] = {}
     for service in services:
-        namespace, name = service["metadata"]["namespace"], service["metadata"]["name"]
-        selected = [pod for pod in by_namespace.get(namespace, []) if _selects(service, pod)]
-        if selected:
-            first = min(selected, key=lambda pod: not _ready(pod))
-            addresses[namespace, name] = _address(first)
-    return addresses
+        address = cluster_address(service)
+        addresses = (address,) if address else headless_addresses(service, known)
+        if addresses:
+            found[service["metadata"]["namespace"], service["metadata"]["name"]] = addresses
+    return found
 
 
-def hosts_file(pod: Object, pod_address: str, services: Mapping[tuple[str, str], str]) -> bytes:
+def hosts_file(pod: Object, pod_address: str, services: Names) -> bytes:
     """The content for one pod, padded with empty lines to whole pages.
 
     It is rewritten in place, since a bind mount shows the file and not the name; a constant length means that
@@ -45,7 +46,8 @@ def hosts_file(pod: Object, pod_address: str, services: Mapping[tuple[str, str],
     namespace = pod["metadata"]["namespace"]
     lines = [f"{pod_address}\t{pod['metadata']['name']}"]
     lines += [f"{alias['ip']}\t{' '.join(alias['hostnames'])}" for alias in pod["spec"].get("hostAliases") or []]
-    lines += [f"{address}\t{' '.join(_names(key, namespace))}" for key, address in sorted(services.items())]
+    for key, addresses in sorted(services.items()):
+        lines += [f"{address}\t{' '.join(_names(key, namespace))}" for address in addresses]
     content = (_HEAD + "\n".join(lines) + "\n").encode()
     return content.ljust(-(-len(content) // _PAGE) * _PAGE, b"\n")
 
@@ -64,20 +66,3 @@ def _names(service: tuple[str, str], own_namespace: str) -> Iterator[str]:
     yield f"{name}.{namespace}"
     if namespace == own_namespace:
         yield name
-
-
-def _selects(service: Object, pod: Object) -> bool:
-    selector = (service.get("spec") or {}).get("selector") or {}
-    labels = pod["metadata"].get("labels") or {}
-    return bool(selector) and all(labels.get(key) == value for key, value in selector.items())
-
-
-def _address(pod: Object) -> str:
-    status = pod.get("status") or {}
-    gone = pod["metadata"].get("deletionTimestamp") or status.get("phase") in {"Succeeded", "Failed"}
-    return "" if gone else str(status.get("podIP") or "")
-
-
-def _ready(pod: Object) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)

@@ -33,11 +33,11 @@ async def run_command(*words: str, stdin: str = "") -> str:
     """Run a command of the system and return what it printed. Raises `NetworkError` with what it complained of."""
     process = await asyncio.create_subprocess_exec(
         *words,
-        stdin=asyncio.subprocess.PIPE,
+        stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    output, complaint = await process.communicate(stdin.encode())
+    output, complaint = await process.communicate(stdin.encode() or None)
     if process.returncode:
         raise NetworkError(f"{' '.join(words)}: {complaint.decode(errors='replace').strip()}")
     return output.decode()

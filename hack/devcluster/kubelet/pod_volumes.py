@@ -43,11 +43,15 @@ class PodVolumes:
                 raise ConfigError(told, reason=error.reason) from error
 
     async def keep_up_to_date(self) -> None:
-        """Show changed Secrets and ConfigMaps in the volumes, for ever; one that vanished keeps its last content."""
+        """Show changed Secrets and ConfigMaps in the volumes, for ever; one that vanished keeps its last content.
+
+        What changed before this began, while no kubelet ran, is shown first.
+        """
         spoken = self._context.pod["spec"].get("volumes") or []
         if not list(volumes.references(spoken)):
             return
         with self._context.lookup.changes() as changed:
+            changed.set()
             while True:
                 await changed.wait()
                 await asyncio.sleep(GATHER_SECONDS)

@@ -14,7 +14,16 @@ from typing import Any
 import aiohttp
 
 from devcluster.cache import Cache
-from devcluster.client import NODES, PERSISTENT_VOLUME_CLAIMS, PODS, SERVICES, AlreadyExists, ApiError, Client
+from devcluster.client import (
+    ENDPOINT_SLICES,
+    NODES,
+    PERSISTENT_VOLUME_CLAIMS,
+    PODS,
+    SERVICES,
+    AlreadyExists,
+    ApiError,
+    Client,
+)
 from devcluster.kubelet import logs
 from devcluster.kubelet.claims import Claims
 from devcluster.kubelet.context import Lookup, PodContext, Settings
@@ -49,6 +58,7 @@ class Kubelet:
         self._pods = Cache(client, PODS, on_change=self._on_pod)
         self._nodes = Cache(client, NODES, on_change=self._on_node)
         self._services = Cache(client, SERVICES, on_change=self._on_service)
+        self._slices = Cache(client, ENDPOINT_SLICES, on_change=self._on_service)
         self._scheduler = Scheduler(client, self._scheduler_recorder, self._pods, self._nodes)
         self._workers: dict[str, PodWorker] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -63,7 +73,8 @@ class Kubelet:
             for part in (self._recorder, self._scheduler_recorder):
                 await stack.enter_async_context(part)
             await self._register_nodes()
-            for cache in (*self._lookup.caches.values(), self._services, self._nodes, self._pods):
+            caches = (*self._lookup.caches.values(), self._services, self._slices, self._nodes, self._pods)
+            for cache in caches:
                 await stack.enter_async_context(cache)
             stack.callback(self._abandon_workers)
             async with asyncio.TaskGroup() as group:
@@ -172,7 +183,7 @@ class Kubelet:
 
     def _write_hosts(self) -> None:
         """Bring the hosts file of every sandbox up to date."""
-        addresses = service_addresses(self._services.objects.values(), self._pods.objects.values())
+        addresses = service_addresses(self._services.objects.values(), self._slices.objects.values())
         wanted = {
             uid: hosts_file(worker.context.pod, self._sandboxes.known[uid].address, addresses)
             for uid, worker in self._workers.items()

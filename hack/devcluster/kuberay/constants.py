@@ -33,6 +33,7 @@ ANNOTATION_RECREATE_HASH: Final = "ray.io/upgrade-strategy-recreate-hash"
 ANNOTATION_VERSION: Final = "ray.io/kuberay-version"
 ANNOTATION_OVERWRITE_COMMAND: Final = "ray.io/overwrite-container-cmd"
 ANNOTATION_FAULT_TOLERANCE: Final = "ray.io/ft-enabled"
+ANNOTATION_EXTERNAL_STORAGE: Final = "ray.io/external-storage-namespace"
 ANNOTATION_SERVE_SERVICE: Final = "ray.io/enable-serve-service"
 ANNOTATION_KEEP_HEAD_LOST: Final = "ray.io/disable-provisioned-head-restart"
 

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import logging
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -24,7 +25,8 @@ from devcluster.kuberay.conditions import Observation
 from devcluster.kuberay.events import Recorder
 from devcluster.kuberay.expectations import Expectations
 from devcluster.kuberay.planning import Snapshot, plan
-from devcluster.kuberay.steps import Announce, Create, Delete, Step
+from devcluster.kuberay.steps import Announce, Create, Delete, Finalize, Step
+from devcluster.kuberay.teardown import Ending, teardown
 from devcluster.kuberay.work_queue import KeyedQueue
 
 if TYPE_CHECKING:
@@ -105,8 +107,10 @@ class Controller:
             self.expectations.forget(key)
             return None
         manager = cluster["spec"].get("managedBy")
-        if cluster["metadata"].get("deletionTimestamp") or manager not in {None, c.KUBERAY_CONTROLLER}:
+        if manager not in {None, c.KUBERAY_CONTROLLER}:
             return None
+        if cluster["metadata"].get("deletionTimestamp"):
+            return await self._end(key, cluster)
         violation = validation.validate(cluster) or offered.not_offered(cluster)
         if violation is not None:
             await self.recorder.warn_once(cluster, violation)
@@ -119,6 +123,17 @@ class Controller:
             logger.info("%s/%s: %s", *key, outcome.error)
         written = await self._write_status(key, cluster, outcome)
         return RETRY_SECONDS if outcome.error or not written else RESYNC_SECONDS
+
+    async def _end(self, key: Key, cluster: Object) -> float | None:
+        """One round for a cluster that is being deleted; the garbage collector ends most of them alone."""
+        since = datetime.fromisoformat(cluster["metadata"]["deletionTimestamp"])
+        seconds = (datetime.now(UTC) - since).total_seconds()
+        decided = teardown(Ending(cluster, self._children(self.pods, key), seconds))
+        outcome = await self._apply(cluster, decided.steps)
+        if outcome.error or decided.error:
+            logger.info("%s/%s: %s", *key, outcome.error or decided.error)
+            return RETRY_SECONDS
+        return None
 
     def _snapshot(self, key: Key, cluster: Object) -> Snapshot:
         groups = {c.HEAD_GROUP, *(group["groupName"] for group in cluster["spec"].get("workerGroupSpecs") or [])}
@@ -147,6 +162,9 @@ class Controller:
             if isinstance(step, Announce):
                 await self.recorder.announce(cluster, step, naming.namespace_of(cluster))
                 continue
+            if isinstance(step, Finalize):
+                await self._finalize(cluster, step)
+                continue
             try:
                 name = await (self._create(cluster, step) if isinstance(step, Create) else self._delete(cluster, step))
             except ApiError as error:
@@ -157,6 +175,12 @@ class Controller:
             if name and step.done:
                 await self.recorder.announce(cluster, step.done, name)
         return Outcome()
+
+    async def _finalize(self, cluster: Object, step: Finalize) -> None:
+        metadata = {field: cluster["metadata"][field] for field in ("uid", "resourceVersion")}
+        body = {"metadata": {**metadata, "finalizers": list(step.finalizers)}}
+        with suppress(Conflict, NotFound):  # the next round sees what came first
+            await self.client.patch(RAY_CLUSTERS, *naming.key_of(cluster), body)
 
     async def _create(self, cluster: Object, step: Create) -> str:
         namespace = step.body["metadata"]["namespace"]

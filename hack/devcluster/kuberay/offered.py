@@ -32,8 +32,6 @@ def _fields(cluster: Manifest) -> Iterator[str]:
     spec = cluster["spec"]
     if spec.get("enableInTreeAutoscaling"):
         yield "spec.enableInTreeAutoscaling"
-    if spec.get("gcsFaultToleranceOptions") is not None:
-        yield "spec.gcsFaultToleranceOptions"
     annotations = cluster["metadata"].get("annotations") or {}
     if annotations.get(c.ANNOTATION_FAULT_TOLERANCE, "").lower() == "true":
         yield f"the annotation {c.ANNOTATION_FAULT_TOLERANCE}"

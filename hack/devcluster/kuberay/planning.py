@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from devcluster.kuberay import constants as c
-from devcluster.kuberay import environment, naming, pods, reading, services
-from devcluster.kuberay.steps import Announce, Create, Delete, Plan, Step, Stop
+from devcluster.kuberay import environment, fault_tolerance, naming, pods, reading, services
+from devcluster.kuberay.steps import Announce, Create, Delete, Finalize, Plan, Step, Stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -37,9 +37,9 @@ class Snapshot:
 
 
 def plan(snapshot: Snapshot) -> Plan:
-    """The steps for this round: Secret, head Service, serve Service, pods."""
+    """The steps for this round: finalizer, Secret, head Service, serve Service, pods."""
     steps: list[Step] = []
-    for part in (_token_secret, _head_service, _serve_service, _pods):
+    for part in (_finalizer, _token_secret, _head_service, _serve_service, _pods):
         for step in part(snapshot):
             if isinstance(step, Stop):
                 return Plan(tuple(steps), step.error)
@@ -49,6 +49,14 @@ def plan(snapshot: Snapshot) -> Plan:
 
 def _where(cluster: Manifest) -> str:
     return f"{naming.namespace_of(cluster)}/{cluster['metadata']['name']}"
+
+
+def _finalizer(snapshot: Snapshot) -> Iterator[Step | Stop]:
+    """A cluster that keeps its tables in Redis is held until they are gone."""
+    metadata = snapshot.cluster["metadata"]
+    if fault_tolerance.enabled(snapshot.cluster) and not fault_tolerance.holds(snapshot.cluster):
+        yield Finalize((*(metadata.get("finalizers") or []), fault_tolerance.FINALIZER))
+        yield Stop("the rest follows when the finalizer stands")
 
 
 def _token_secret(snapshot: Snapshot) -> Iterator[Step | Stop]:

@@ -10,7 +10,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING
 
 from devcluster.kuberay import constants as c
-from devcluster.kuberay import environment, naming, probes, ray_start
+from devcluster.kuberay import environment, fault_tolerance, naming, probes, ray_start
 
 if TYPE_CHECKING:
     from devcluster.kuberay.constants import Manifest
@@ -46,7 +46,7 @@ def head_pod(cluster: Manifest) -> Manifest:
     metadata = _metadata(cluster, group, template, c.HEAD, c.HEAD_GROUP)
     metadata["generateName"] = naming.head_pod_prefix(cluster["metadata"]["name"])
     metadata["annotations"] |= {
-        c.ANNOTATION_FAULT_TOLERANCE: "false",
+        **fault_tolerance.head_annotations(cluster),
         c.ANNOTATION_RECREATE_HASH: naming.recreate_hash(cluster["spec"]),
         c.ANNOTATION_VERSION: c.KUBERAY_VERSION,
     }
@@ -96,9 +96,10 @@ def _metadata(cluster: Manifest, group: Manifest, template: Manifest, node_type:
 
 
 def _node(cluster: Manifest, group: Manifest, node_type: str) -> ray_start.Node:
+    extra = fault_tolerance.start_params(cluster) if node_type == c.HEAD else {}
     return ray_start.Node(
         node_type=node_type,
-        params=group.get("rayStartParams") or {},
+        params=(group.get("rayStartParams") or {}) | extra,
         address=f"{naming.head_service_host(cluster)}:{environment.head_port(cluster)}",
         group_resources=group.get("resources") or {},
         group_labels=group.get("labels") or {},
@@ -115,6 +116,7 @@ def _spec(cluster: Manifest, spec: Manifest, node: ray_start.Node, annotations: 
     ray |= _command(ray, start, annotations)
     present = list(ray.get("env") or [])
     present += environment.missing(present, environment.auth(cluster))
+    present += fault_tolerance.variables(cluster, node.node_type, present)
     ray["env"] = environment.for_ray_container(cluster, node.node_type, start, present)
     ray = probes.with_probes(ray, node.node_type, params, cluster["spec"].get("rayVersion", ""))
     completed = {**spec, "containers": [ray, *sidecars], "volumes": volumes}

@@ -49,13 +49,20 @@ class Delete(Told):
 
 
 @dataclass(frozen=True)
+class Finalize:
+    """Write the RayCluster's own finalizers."""
+
+    finalizers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Stop:
     """The round ends here and counts as failed; `error` says why."""
 
     error: str
 
 
-Step = Create | Delete | Announce
+Step = Create | Delete | Finalize | Announce
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from devcluster.kuberay import constants as c
+from devcluster.kuberay import fault_tolerance
 from devcluster.kuberay.environment import auth_enabled
 from devcluster.kuberay.probes import parse_version
 
@@ -146,19 +147,6 @@ def _autoscaler_switch(cluster: Manifest) -> str | None:
     return None
 
 
-def _redis(cluster: Manifest) -> str | None:
-    annotated = (cluster["metadata"].get("annotations") or {}).get(c.ANNOTATION_FAULT_TOLERANCE, "")
-    if annotated and cluster["spec"].get("gcsFaultToleranceOptions"):
-        return f"{c.ANNOTATION_FAULT_TOLERANCE} annotation and GcsFaultToleranceOptions are both set"
-    enabled = annotated.lower() == "true" or cluster["spec"].get("gcsFaultToleranceOptions") is not None
-    if not enabled and _head_variable(cluster, "RAY_REDIS_ADDRESS") is not None:
-        return (
-            "RAY_REDIS_ADDRESS is set which implicitly enables GCS fault tolerance, "
-            "but GcsFaultToleranceOptions is not set"
-        )
-    return None
-
-
 def _token(cluster: Manifest) -> str | None:
     if not auth_enabled(cluster):
         return None
@@ -211,7 +199,7 @@ _SPEC_CHECKS: list[Callable[[Manifest], str | None]] = [
     _group_resources,
     _group_labels,
     _autoscaler_only,
-    _redis,
+    fault_tolerance.problem,
     _autoscaler_switch,
     _token,
     _feature_gates,

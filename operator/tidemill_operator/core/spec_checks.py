@@ -58,14 +58,17 @@ class SpecPolicy:
 
 def problems(spec: BatchInferenceJobSpec, policy: SpecPolicy) -> tuple[str, ...]:
     """Everything that is wrong with a spec whose fields are right one by one; empty where it may run."""
-    template = spec.template
+    return (*template_problems(spec.template, policy), *_uri_problems(spec))
+
+
+def template_problems(template: PodTemplate, policy: SpecPolicy) -> tuple[str, ...]:
+    """Everything that is wrong with the pods' settings, of either kind."""
     return (
         *_volume_problems(template, policy),
         *_mount_problems(template),
         *_variable_problems(template, policy),
         *_label_problems(template),
         *_account_problems(template, policy),
-        *_uri_problems(spec),
     )
 
 
@@ -146,14 +149,19 @@ def _account_problems(template: PodTemplate, policy: SpecPolicy) -> Iterator[str
 def _uri_problems(spec: BatchInferenceJobSpec) -> Iterator[str]:
     places = (("input.uri", spec.input.uri), ("output.uri", spec.output.uri), ("model.source", spec.model.source))
     for field, uri in places:
-        path = local_path(uri)
-        named = uri if path is None else path
-        if "\0" in named:
-            yield f"{field}: {uri!r} has a NUL character in it, which no name may have; remove it"
-        elif ".." in PurePosixPath(named).parts:
-            yield f"{field}: {named} must not have '..' in it"
-        elif path is not None:
-            yield from _mounting_problems(field, path, spec.template)
+        yield from place_problems(field, uri, spec.template)
+
+
+def place_problems(field: str, uri: str, template: PodTemplate) -> Iterator[str]:
+    """What is wrong with a path or URI of this field, given the mounts."""
+    path = local_path(uri)
+    named = uri if path is None else path
+    if "\0" in named:
+        yield f"{field}: {uri!r} has a NUL character in it, which no name may have; remove it"
+    elif ".." in PurePosixPath(named).parts:
+        yield f"{field}: {named} must not have '..' in it"
+    elif path is not None:
+        yield from _mounting_problems(field, path, template)
 
 
 def _mounting_problems(field: str, path: str, template: PodTemplate) -> Iterator[str]:

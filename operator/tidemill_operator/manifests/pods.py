@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tidemill_api import labels
 from tidemill_api.job_contract import METRICS_PORT
 from tidemill_operator.manifests.names import label_value
 
 if TYPE_CHECKING:
-    from tidemill_api.v1alpha1.batch_inference_job import BatchInferenceJobSpec
-    from tidemill_api.v1alpha1.pod_template import EnvVar, Volume
+    from collections.abc import Mapping
+
+    from tidemill_api.v1alpha1.batch_inference_job import HeadResources, WorkerResources
+    from tidemill_api.v1alpha1.pod_template import EnvVar, PodTemplate, Volume
 
 DRAIN_SECONDS = 60
 """How long a worker that is told to go may finish its rows: no new task comes, the running ones end."""
@@ -55,11 +57,28 @@ controllers/ray/common/pod.go.
 """
 
 
+class PodSettings(Protocol):
+    """What the specs of both kinds say about pods."""
+
+    @property
+    def template(self) -> PodTemplate:
+        """The closed list of the user's settings."""
+
+    @property
+    def resources(self) -> WorkerResources:
+        """What a worker asks for."""
+
+    @property
+    def head(self) -> HeadResources:
+        """What the head asks for."""
+
+
 @dataclass(frozen=True)
 class PodRole:
     """What tells a head from a worker: its name as role, its share of resources, ports, environment, time to end.
 
-    `readiness` is the probe of its Ray container, empty where KubeRay's own serves.
+    `readiness` is the probe of its Ray container, empty where KubeRay's own serves. `volumes` and `mounts` are ours,
+    beside those of the user.
     """
 
     name: str
@@ -69,26 +88,43 @@ class PodRole:
     scheduling: dict[str, Any]
     grace_seconds: int
     readiness: dict[str, Any] = field(default_factory=dict)
+    volumes: tuple[dict[str, Any], ...] = ()
+    mounts: tuple[dict[str, Any], ...] = ()
 
 
-def head_role(spec: BatchInferenceJobSpec) -> PodRole:
+def head_role(spec: PodSettings) -> PodRole:
     """The head: validates, drives and joins. It stays off the GPU nodes' selector and tolerations."""
-    resources = _resources(spec.head.cpu, spec.head.memory)
-    return PodRole("head", resources, HEAD_PORTS, HEAD_ENV, {}, HEAD_GRACE_SECONDS, dict(HEAD_READINESS))
+    return PodRole("head", head_resources(spec), HEAD_PORTS, HEAD_ENV, {}, HEAD_GRACE_SECONDS, dict(HEAD_READINESS))
 
 
-def worker_role(spec: BatchInferenceJobSpec) -> PodRole:
+def worker_role(spec: PodSettings) -> PodRole:
     """A worker: one engine that uses all of its pod."""
+    scheduling = worker_scheduling(spec)
+    return PodRole("worker", worker_resources(spec), WORKER_PORTS, WORKER_ENV, scheduling, WORKER_GRACE_SECONDS)
+
+
+def head_resources(spec: PodSettings) -> dict[str, Any]:
+    """What the head's container asks for."""
+    return _resources(spec.head.cpu, spec.head.memory)
+
+
+def worker_resources(spec: PodSettings) -> dict[str, Any]:
+    """What a worker's container asks for, devices included."""
     resources = _resources(spec.resources.cpu, spec.resources.memory)
     if spec.resources.gpu:
         devices = {spec.resources.gpu_resource_name: str(spec.resources.gpu)}
         resources = {part: amounts | devices for part, amounts in resources.items()}
+    return resources
+
+
+def worker_scheduling(spec: PodSettings) -> dict[str, Any]:
+    """Where workers may run."""
     scheduling: dict[str, Any] = {}
     if spec.template.node_selector:
         scheduling["nodeSelector"] = dict(spec.template.node_selector)
     if spec.template.tolerations:
         scheduling["tolerations"] = [_filled(toleration) for toleration in spec.template.tolerations]
-    return PodRole("worker", resources, WORKER_PORTS, WORKER_ENV, scheduling, WORKER_GRACE_SECONDS)
+    return scheduling
 
 
 def _resources(cpu: str, memory: str) -> dict[str, Any]:
@@ -96,8 +132,8 @@ def _resources(cpu: str, memory: str) -> dict[str, Any]:
     return {"requests": {"cpu": cpu, "memory": memory}, "limits": {"memory": memory}}
 
 
-def pod_template(spec: BatchInferenceJobSpec, owner: str, image: str, role: PodRole) -> dict[str, Any]:
-    """The pod template of a role in the cluster of the job named `owner`."""
+def pod_template(spec: PodSettings, ours: Mapping[str, str], image: str, role: PodRole) -> dict[str, Any]:
+    """The pod template of a role, with our labels over the user's."""
     template = spec.template
     pod: dict[str, Any] = {
         "automountServiceAccountToken": False,
@@ -113,9 +149,9 @@ def pod_template(spec: BatchInferenceJobSpec, owner: str, image: str, role: PodR
     }
     if template.service_account_name:
         pod["serviceAccountName"] = template.service_account_name
-    if template.volumes:
-        pod["volumes"] = [_volume(volume) for volume in template.volumes]
-    return {"metadata": {"labels": dict(template.labels) | child_labels(owner, role.name)}, "spec": pod}
+    if template.volumes or role.volumes:
+        pod["volumes"] = [*(_volume(volume) for volume in template.volumes), *role.volumes]
+    return {"metadata": {"labels": dict(template.labels) | dict(ours)}, "spec": pod}
 
 
 def child_labels(owner: str, role: str = "") -> dict[str, str]:
@@ -124,7 +160,7 @@ def child_labels(owner: str, role: str = "") -> dict[str, str]:
     return ours | ({labels.ROLE: role} if role else {})
 
 
-def _container(spec: BatchInferenceJobSpec, image: str, role: PodRole) -> dict[str, Any]:
+def _container(spec: PodSettings, image: str, role: PodRole) -> dict[str, Any]:
     ours = [{"name": name, "value": value} for name, value in (COMMON_ENV | role.env).items()]
     container: dict[str, Any] = {
         "name": f"ray-{role.name}",
@@ -137,8 +173,8 @@ def _container(spec: BatchInferenceJobSpec, image: str, role: PodRole) -> dict[s
     }
     if role.readiness:
         container["readinessProbe"] = role.readiness
-    if spec.template.volume_mounts:
-        container["volumeMounts"] = [_filled(mount) for mount in spec.template.volume_mounts]
+    if spec.template.volume_mounts or role.mounts:
+        container["volumeMounts"] = [*(_filled(mount) for mount in spec.template.volume_mounts), *role.mounts]
     return container
 
 

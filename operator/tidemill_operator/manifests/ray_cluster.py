@@ -66,7 +66,7 @@ def ray_cluster(order: ClusterOrder) -> dict[str, Any]:
                     "num-cpus": "0",
                     "num-gpus": "0",
                     "dashboard-host": "0.0.0.0",  # noqa: S104 - inside the pod's own network, behind a token
-                    "object-store-memory": _object_store(order.spec.head.memory),
+                    "object-store-memory": object_store(order.spec.head.memory),
                 },
                 "template": _head_template(order),
             },
@@ -106,7 +106,7 @@ def _metadata(order: ClusterOrder, name: str) -> dict[str, Any]:
 
 def _head_template(order: ClusterOrder) -> dict[str, Any]:
     """The head's pod. It restarts in place; Ray then forgets its attempts, and the operator submits the next one."""
-    template = pod_template(order.spec, order.owner, order.image, head_role(order.spec))
+    template = pod_template(order.spec, child_labels(order.owner, "head"), order.image, head_role(order.spec))
     template["spec"]["restartPolicy"] = "Always"
     return template
 
@@ -122,13 +122,18 @@ def _worker_group(order: ClusterOrder) -> dict[str, Any]:
             # Engines take no CPU of Ray's count; Ray Data's own small tasks need a place that is not the head.
             "num-cpus": str(max(int(quantity(spec.resources.cpu)), 1)),
             "num-gpus": str(spec.resources.gpu),  # KubeRay counts devices named nvidia.com/gpu only
-            "object-store-memory": _object_store(spec.resources.memory),
-            # KubeRay pastes this into a shell command: the value needs its own quotes and escapes.
-            "resources": json.dumps(json.dumps({ENGINE_RESOURCE: 1})),
+            "object-store-memory": object_store(spec.resources.memory),
+            "resources": ray_resources({ENGINE_RESOURCE: 1}),
         },
-        "template": pod_template(spec, order.owner, order.image, worker_role(spec)),
+        "template": pod_template(spec, child_labels(order.owner, "worker"), order.image, worker_role(spec)),
     }
 
 
-def _object_store(memory: str) -> str:
+def ray_resources(amounts: dict[str, int]) -> str:
+    """Custom resources of a Ray node. KubeRay pastes this into a shell command: it needs its own quotes and escapes."""
+    return json.dumps(json.dumps(amounts))
+
+
+def object_store(memory: str) -> str:
+    """Bytes of the object store of a pod with so much memory, as Ray's command line takes them."""
     return str(min(max(whole_bytes(memory) // OBJECT_STORE_SHARE, MIN_OBJECT_STORE), MAX_OBJECT_STORE))

@@ -1,5 +1,6 @@
 """Deletion over plain HTTP: grace, finalizers, preconditions, owners, namespaces."""
 
+import pytest
 import pytest_asyncio
 from api_server_process import MERGE, config_map, gone, pod, thing, until
 
@@ -46,10 +47,47 @@ async def test_a_disruption_budget_holds_an_eviction_back(http, pods, namespace)
     await http("POST", budgets, budget, code=201)
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}}
     refused = await http("POST", f"{pods}/p/eviction", eviction, code=429)
-    assert refused["details"]["causes"][0]["reason"] == "DisruptionBudget"
+    (cause,) = refused["details"]["causes"]
+    told = "The disruption budget b needs 1 healthy pods and has 1 currently"
+    assert (cause["reason"], cause["message"]) == ("DisruptionBudget", told)
+    assert "retryAfterSeconds" not in refused["details"]  # kubectl would retry inside of one request
     await http("DELETE", f"{budgets}/b", code=200)
     await http("POST", f"{pods}/p/eviction", eviction, code=201)
     await http("GET", f"{pods}/p", code=404)
+
+
+async def budgeted(http, pods, namespace, minimum, **statuses):
+    """Pods by name with their phase and readiness, and a budget over all of them."""
+    for name, (phase, ready) in statuses.items():
+        await http("POST", pods, {**pod(), "metadata": {"name": name, "labels": {"app": "a"}}}, code=201)
+        status = {"phase": phase, "conditions": [{"type": "Ready", "status": str(ready)}]}
+        await http("PATCH", f"{pods}/{name}/status", {"status": status}, code=200, type=MERGE)
+    spec = {"minAvailable": minimum, "selector": {"matchLabels": {"app": "a"}}}
+    budget = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "b"}, "spec": spec}
+    await http("POST", f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets", budget, code=201)
+
+
+EVICTION_CASES = {
+    "one that waits for a node": ({"p": ("Pending", False), "q": ("Running", False)}, 201),
+    "one that has ended": ({"p": ("Succeeded", False), "q": ("Running", False)}, 201),
+    "one that is not ready, while the others suffice": ({"p": ("Running", False), "q": ("Running", True)}, 201),
+    "not one that is not ready, while too few are": ({"p": ("Running", False), "q": ("Running", False)}, 429),
+    "not the last that is ready": ({"p": ("Running", True), "q": ("Running", False)}, 429),
+}
+
+
+@pytest.mark.parametrize(("statuses", "code"), EVICTION_CASES.values(), ids=EVICTION_CASES.keys())
+async def test_a_budget_of_one_lets_go(http, pods, namespace, statuses, code):
+    await budgeted(http, pods, namespace, 1, **statuses)
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}}
+    await http("POST", f"{pods}/p/eviction", eviction, code=code)
+
+
+async def test_an_eviction_tried_for_show_evicts_nobody(http, pods, namespace):
+    await http("POST", pods, pod(), code=201)
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}}
+    await http("POST", f"{pods}/p/eviction", {**eviction, "deleteOptions": {"dryRun": ["All"]}}, code=201)
+    await http("GET", f"{pods}/p", code=200)
 
 
 async def test_a_finalizer_holds_an_object_until_it_is_taken_off(http, mine):

@@ -140,6 +140,25 @@ async def test_a_services_address_is_its_own_and_stays(http, namespace):
     assert (await http("POST", path, headless, code=201))["spec"]["clusterIP"] == "None"
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("10.0.0.1", "the provided IP (10.0.0.1) is not in the valid range. The range of valid IPs is 10.96.0.0/12"),
+        ("nowhere", "the provided IP (nowhere) is not in the valid range"),
+        ("10.97.0.1", "provided IP is already allocated"),
+    ],
+)
+async def test_an_address_that_a_service_cannot_have_is_refused(http, namespace, asked, told):
+    path = f"/api/v1/namespaces/{namespace}/services"
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}}
+    await http("POST", path, {**service, "spec": {"ports": [{"port": 80}], "clusterIP": "10.97.0.1"}}, code=201)
+    other = {**service, "metadata": {"name": "b"}, "spec": {"ports": [{"port": 80}], "clusterIP": asked}}
+    refused = await http("POST", path, other, code=422)
+    assert told in refused["message"]
+    moved = await http("PATCH", f"{path}/a", {"spec": {"clusterIP": "10.97.0.2"}}, code=422, type=MERGE)
+    assert "may not change once set" in moved["message"]
+
+
 async def test_a_pod_is_bound_once_and_its_spec_is_fixed(http, pods):
     await http("POST", pods, pod(), code=201)
     binding = {

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from cluster_fixtures import CHECKOUT, lone_api_server
-from kubelet_team import KubeletProcess, Team, traces
+from kubelet_team import KubeletProcess, ServicesProcess, Team, traces
+from web_pods import Web
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +35,22 @@ def kubelet(api_server):
         assert traces(process.state) == {"mounts": [], "launchers": [], "links": []}
 
 
+@pytest.fixture(scope="session")
+def services(api_server, kubelet):
+    """The program that serves the addresses of Services, beside the kubelet."""
+    process = ServicesProcess(api_server.kubeconfig, kubelet.state)
+    process.start()
+    yield process
+    process.kill(signal.SIGTERM)
+    assert process.process.returncode == 0
+
+
 @pytest.fixture
 def team(kubelet, client, namespace):
     return Team(client, namespace, kubelet)
+
+
+@pytest.fixture
+def web(team, services):
+    """Pods and Services of this test's namespace, with addresses that work."""
+    return Web(team)

@@ -5,20 +5,25 @@ import os
 import signal
 
 import pytest
-from kubelet_team import KubeletProcess, Team, alive, eventually, main, phase, ready, traces, until_no_file
+from kubelet_team import (
+    KubeletProcess,
+    Team,
+    alive,
+    eventually,
+    main,
+    phase,
+    ready,
+    traces,
+    unschedulable,
+    until_no_file,
+)
 
-from devcluster.client import PERSISTENT_VOLUME_CLAIMS, PODS, SERVICES, Client
+from devcluster.client import PERSISTENT_VOLUME_CLAIMS, PODS, Client
 from devcluster.supervisor import Settings, Supervisor
 
 pytestmark = pytest.mark.cluster
 
 GPU = "nvidia.com/gpu"
-
-
-def unschedulable(status):
-    return next(
-        (one.get("message") for one in status.get("conditions") or [] if one.get("reason") == "Unschedulable"), None
-    )
 
 
 async def test_a_pod_waits_for_gpus_and_is_placed_when_there_is_room(team):
@@ -52,39 +57,6 @@ async def test_tolerations_and_selectors_choose_the_node(team):
     )
     await team.until("b", lambda status: status.get("podIP"))
     assert (await team.get("b"))["spec"]["nodeName"] == "node-b"
-
-
-SERVE = "import http.server as h; h.test(h.SimpleHTTPRequestHandler, port=8000, bind='0.0.0.0')"
-FETCH = """
-for name in web web.$0 web.$0.svc web.$0.svc.cluster.local; do
-  curl -sS -o /dev/null -w '%{remote_ip}\\n' $name:8000
-done
-while curl -s -m 1 -o /dev/null web:8000; do sleep 0.1; done
-until curl -s -m 1 -o /dev/null web:8000; do sleep 0.1; done
-getent hosts web
-"""
-
-
-async def test_pods_reach_each_other_by_the_names_of_services(team):
-    await team.create(SERVICES, "Service", "web", spec={"selector": {"app": "server"}, "ports": [{"port": 8000}]})
-    probe = {"readinessProbe": {"httpGet": {"port": 8000}, "periodSeconds": 1}}
-    await team.run("server", "python", "-c", SERVE, container=probe)
-    first = await team.until("server", ready)
-    await team.run("client", "bash", "-c", FETCH, team.namespace, restartPolicy="Never")
-    await team.until("client", lambda status: main(status).get("started"))
-
-    async def fetched():
-        return len((await team.log("client")).splitlines()) >= 4
-
-    await eventually(fetched, 10)
-    assert (await team.log("client")).splitlines() == [first["podIP"]] * 4
-    await team.delete("server")
-    await team.until_gone("server")
-    await team.run("server", "python", "-c", SERVE, container=probe)
-    second = await team.until("server", ready)
-    await team.until("client", phase("Succeeded"))
-    assert second["podIP"] != first["podIP"]
-    assert (await team.log("client")).splitlines()[-1].split()[0] == second["podIP"]
 
 
 CONNECT = """

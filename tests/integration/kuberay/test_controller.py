@@ -222,6 +222,24 @@ async def test_deleting_a_cluster_leaves_no_child(team):
         await team.client.get(RAY_CLUSTERS, team.namespace, "demo")
 
 
+async def test_a_cluster_with_tables_in_redis_goes_when_redis_is_clean(team):
+    await started(team, gcsFaultToleranceOptions={"redisAddress": "redis:6379"})
+    await team.client.delete(RAY_CLUSTERS, team.namespace, "demo")
+
+    async def cleaning():
+        await team.finish_deletions()
+        return await team.pods("redis-cleanup") == ["demo-redis-cleanup"] == await team.pods()
+
+    await eventually(cleaning)
+    await team.report(phase="Succeeded")
+
+    async def gone():
+        found, _ = await team.client.list(RAY_CLUSTERS, team.namespace)
+        return not found
+
+    await eventually(gone)
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [

@@ -58,7 +58,7 @@ async def test_a_killed_server_comes_back_on_its_port_with_every_object(served):
 def test_down_keeps_the_objects_and_purge_removes_them(served):
     supervisor, _ = served
     supervisor.down()
-    assert supervisor.alive() == {"apiserver": None, "kuberay": None, "kubelet": None}
+    assert supervisor.alive() == dict.fromkeys(("apiserver", "kuberay", "kubelet", "services"))
     assert supervisor.settings.state.exists()
     supervisor.down(purge=True)
     assert not supervisor.settings.state.exists()

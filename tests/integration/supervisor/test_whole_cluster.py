@@ -81,8 +81,11 @@ def test_a_cluster_is_brought_up_looked_at_and_taken_down_without_a_trace(comman
     (node,) = kubectl.json("get", "nodes")["items"]
     assert node["status"]["allocatable"].items() >= {"cpu": "3", "memory": "5Gi", "nvidia.com/gpu": "2"}.items()
     started(kubectl)
+    kubectl("create", "service", "clusterip", "web", "--tcp=80")
+    address = kubectl.json("get", "service", "web", "-n", "default")["spec"]["clusterIP"]
     shown = command("status")
     assert shown.returncode == 0
+    assert ["default", "web", address, "80"] in [line.split() for line in shown.stdout.splitlines()]
     assert "nvidia.com/gpu 2" in shown.stdout
     assert "sleeper" in shown.stdout
     command("down")
@@ -95,7 +98,7 @@ def test_each_killed_program_is_reported_and_started_again(command, tmp_path):
     assert command("up", "--node", NODE).returncode == 0
     kubectl = Kubectl(tmp_path / "state" / "kubeconfig")
     started(kubectl)
-    for name in ("apiserver", "kuberay", "kubelet"):
+    for name in ("apiserver", "kuberay", "kubelet", "services"):
         os.kill(Processes(tmp_path / "state").running(name).pid, signal.SIGKILL)
         wait_until(lambda name=name: Processes(tmp_path / "state").running(name) is None)
         shown = command("status")

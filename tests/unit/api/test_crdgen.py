@@ -27,7 +27,7 @@ def test_writing_then_checking_finds_nothing(tmp_path: Path) -> None:
 
 def test_a_changed_file_is_stale_and_written_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     crdgen.main(["--out", str(tmp_path)])
-    (path,) = tmp_path.iterdir()
+    path = sorted(tmp_path.iterdir())[0]
     path.write_text("kind: Other\n")
     assert crdgen.main(["--check", "--out", str(tmp_path)]) == 1
     assert "run python -m tidemill_api.crdgen" in capsys.readouterr().err

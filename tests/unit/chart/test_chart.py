@@ -24,7 +24,8 @@ HELM = ROOT / ".tidemill" / "bin" / "helm"
 
 Manifest = dict[str, Any]
 
-GROUPS = {"batchinferencejobs": "tidemill.dev", "batchinferencejobs/status": "tidemill.dev", "rayclusters": "ray.io"}
+OURS = ("batchinferencejobs", "batchinferencejobs/status", "realtimeendpoints", "realtimeendpoints/status")
+GROUPS = dict.fromkeys(OURS, "tidemill.dev") | {"rayclusters": "ray.io"}
 IN_A_WATCHED_NAMESPACE = {(GROUPS.get(resource, ""), resource): verbs for resource, verbs in GRANTED.items()}
 EVERYWHERE = {("apiextensions.k8s.io", "customresourcedefinitions"): {"get", "list", "watch"}}
 

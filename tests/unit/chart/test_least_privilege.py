@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 CODE = ROOT / "operator" / "tidemill_operator"
 
 VERBS = {"create": "create", "delete": "delete", "get": "get", "list": "list", "merge": "patch", "patch": "patch"}
-WATCHED = {"batchinferencejobs", "rayclusters", "pods"}
+WATCHED = {"batchinferencejobs", "realtimeendpoints", "rayclusters", "pods", "services"}
 
 
 def calls() -> list[ast.Call]:
@@ -33,7 +33,8 @@ def asked_for() -> dict[str, set[str]]:
         if not isinstance(call.func, ast.Attribute):
             continue
         if call.func.attr == "patch_status":
-            found.setdefault("batchinferencejobs/status", set()).add("patch")
+            of = next((arg.id for arg in call.args if isinstance(arg, ast.Name) and arg.id in resources), "JOBS")
+            found.setdefault(f"{resources[of]}/status", set()).add("patch")
         match call.args:
             case [ast.Name(id=name), *_] if name in resources and call.func.attr in VERBS:
                 found.setdefault(resources[name], set()).add(VERBS[call.func.attr])

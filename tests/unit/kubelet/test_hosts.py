@@ -2,55 +2,33 @@
 
 import pytest
 from pod_builders import pod
+from service_builders import endpoint, endpoint_slice, service
 
 from devcluster.kubelet.hosts import hosts_file, rewrite, service_addresses
 
-
-def running(name, address, *, ready=True, created="2026-01-01T00:00:00Z", phase="Running", **more):
-    conditions = [{"type": "Ready", "status": "True" if ready else "False"}]
-    status = {"phase": phase, "podIP": address, "conditions": conditions}
-    return pod(name, labels={"role": "head"}, created=created, status=status, **more)
+HEADLESS = {"clusterIP": "None"}
 
 
-def service(name="svc", selector=None):
-    return {"metadata": {"name": name, "namespace": "team"}, "spec": {"selector": selector or {"role": "head"}}}
+def test_a_services_names_lead_to_its_address_whether_anything_is_behind_it_or_not():
+    assert service_addresses([service()], []) == {("team", "web"): ("10.96.0.10",)}
 
 
-LATER = "2026-01-02T00:00:00Z"
-
-CASES = {
-    "a ready pod": ([running("a", "10.0.0.2")], "10.0.0.2"),
-    "a ready pod before an older one that is not": (
-        [running("a", "10.0.0.2", ready=False), running("b", "10.0.0.3", created=LATER)],
-        "10.0.0.3",
-    ),
-    "any running one where none is ready": ([running("a", "10.0.0.2", ready=False)], "10.0.0.2"),
-    "the oldest, whatever the order": (
-        [running("b", "10.0.0.3", created=LATER), running("a", "10.0.0.2")],
-        "10.0.0.2",
-    ),
-    "not one being deleted": ([running("a", "10.0.0.2", deletionTimestamp=LATER)], None),
-    "not one that has ended": ([running("a", "10.0.0.2", phase="Failed")], None),
-    "not one without an address": ([running("a", "")], None),
-    "none": ([], None),
-}
+def test_a_headless_services_names_lead_to_what_is_behind_it():
+    slices = [endpoint_slice(endpoint("10.0.0.2"), endpoint("10.0.0.3"), endpoint("10.0.0.4", ready=False))]
+    assert service_addresses([service(**HEADLESS)], slices) == {("team", "web"): ("10.0.0.2", "10.0.0.3")}
 
 
-@pytest.mark.parametrize(("pods", "expected"), CASES.values(), ids=CASES.keys())
-def test_a_service_leads_to(pods, expected):
-    assert service_addresses([service()], pods).get(("team", "svc")) == expected
-
-
-@pytest.mark.parametrize("selector", [{"role": "worker"}, {}])
-def test_a_service_that_selects_nothing_has_no_address(selector):
-    one = {"metadata": {"name": "svc", "namespace": "team"}, "spec": {"selector": selector}}
-    assert service_addresses([one], [running("a", "10.0.0.2")]) == {}
+@pytest.mark.parametrize("spec", [HEADLESS, {"type": "ExternalName"}])
+def test_a_service_with_nothing_to_lead_to_has_no_names(spec):
+    assert service_addresses([service(**spec)], []) == {}
 
 
 def test_services_of_the_own_namespace_have_a_short_name():
-    text = hosts_file(pod("web"), "10.0.0.9", {("team", "svc"): "10.0.0.2", ("other", "svc"): "10.0.0.3"}).decode()
+    services = {("team", "svc"): ("10.0.0.2", "10.0.0.4"), ("other", "svc"): ("10.0.0.3",)}
+    text = hosts_file(pod("web"), "10.0.0.9", services).decode()
     assert "10.0.0.9\tweb\n" in text
-    assert "10.0.0.2\tsvc.team.svc.cluster.local svc.team.svc svc.team svc\n" in text
+    own = "svc.team.svc.cluster.local svc.team.svc svc.team svc"
+    assert f"10.0.0.2\t{own}\n10.0.0.4\t{own}\n" in text
     assert "10.0.0.3\tsvc.other.svc.cluster.local svc.other.svc svc.other\n" in text
 
 
@@ -63,7 +41,7 @@ def test_a_file_is_rewritten_in_place_and_never_shorter_than_a_page(tmp_path):
     file = tmp_path / "hosts"
     file.touch()
     inode = file.stat().st_ino
-    long = hosts_file(pod("web"), "10.0.0.9", {("team", f"svc-{n}"): "10.0.0.2" for n in range(100)})
+    long = hosts_file(pod("web"), "10.0.0.9", {("team", f"svc-{n}"): ("10.0.0.2",) for n in range(100)})
     short = hosts_file(pod("web"), "10.0.0.9", {})
     for content in (long, short):
         rewrite(file, content)

@@ -79,7 +79,6 @@ def test_a_sound_cluster_is_accepted(given):
     ("given", "field"),
     [
         (cluster(enableInTreeAutoscaling=True), "spec.enableInTreeAutoscaling"),
-        (cluster(gcsFaultToleranceOptions={"redisAddress": "r"}), "spec.gcsFaultToleranceOptions"),
         (cluster(metadata={"annotations": {"ray.io/ft-enabled": "true"}}), "ray.io/ft-enabled"),
         (cluster(head={"enableIngress": True}), "enableIngress"),
         (cluster(authOptions={"mode": "token", "enableK8sTokenAuth": True}), "enableK8sTokenAuth"),

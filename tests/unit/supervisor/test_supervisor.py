@@ -34,7 +34,7 @@ def test_help_teaches_every_command():
 def test_status_of_nothing_says_what_is_down_and_fails(tmp_path):
     done = command("status", "--state", str(tmp_path))
     assert done.returncode == 1
-    assert [line.split()[1] for line in done.stdout.splitlines()[1:4]] == ["down"] * 3
+    assert [line.split()[1] for line in done.stdout.splitlines()[1:5]] == ["down"] * 4
 
 
 def test_down_without_a_cluster_has_nothing_to_do(supervisor):

@@ -78,7 +78,7 @@ class VllmEngine:
 
         arguments = parse_arguments(engine_arguments(self._settings))
         engine_args = AsyncEngineArgs.from_cli_args(arguments)
-        _require_fit(engine_args)
+        require_fit(engine_args)
         client = await self._open.enter_async_context(
             build_async_engine_client_from_engine_args(engine_args, usage_context=UsageContext.OPENAI_BATCH_RUNNER)
         )
@@ -138,7 +138,7 @@ def parse_arguments(words: list[str]) -> Any:
     return AsyncEngineArgs.add_cli_args(BaseFrontendArgs.add_cli_args(parser)).parse_args(words)
 
 
-def _require_fit(engine_args: Any) -> None:
+def require_fit(engine_args: Any) -> None:
     """Lets vLLM judge the arguments against the model before anything is loaded."""
     try:
         engine_args.create_engine_config()

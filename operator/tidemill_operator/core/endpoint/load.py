@@ -1,0 +1,83 @@
+"""What is asked of an endpoint right now: samples of its ingress replicas become one load, or are left out.
+
+A sample counts once, for its own replica, as long as it is fresh and younger than the last change of size: what was
+measured before says nothing about the capacity there is now. Refuses to fill gaps: a load that is not complete is said
+to be so, and is a lower bound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+STALE_AFTER = timedelta(seconds=5)
+"""Age from which a sample is none: several looks at the figures failed in a row."""
+
+
+@dataclass(frozen=True)
+class IngressSample:
+    """The gauges of one ingress replica, as `endpoint_contract` defines them; `time` is when they were asked for."""
+
+    replica: str
+    time: datetime
+    waiting: int
+    running: int
+    oldest_waiting_seconds: float
+    held: int = 0
+
+    @property
+    def oldest_arrival(self) -> datetime | None:
+        """When the oldest waiting request came; None where none waits."""
+        return self.time - timedelta(seconds=max(self.oldest_waiting_seconds, 0.0)) if self.waiting > 0 else None
+
+
+@dataclass(frozen=True)
+class Load:
+    """The requests of an endpoint: `complete` says whether every ingress replica that runs is in it."""
+
+    waiting: int = 0
+    running: int = 0
+    oldest_seconds: float = 0.0
+    oldest_arrival: datetime | None = None
+    complete: bool = False
+    time: datetime | None = None  # of the oldest sample in it
+
+    @property
+    def depth(self) -> int:
+        """Requests that are not answered yet."""
+        return self.waiting + self.running
+
+
+def load_of(
+    samples: Iterable[IngressSample], replicas: Iterable[str], now: datetime, changed: datetime | None = None
+) -> Load:
+    """The load by the newest sample of each replica that counts.
+
+    `replicas` are those ingress replicas that run now: a sample of another one is of a replica that is gone, and with
+    it its requests. `changed` is when the endpoint's size changed last.
+    """
+    expected = frozenset(replicas)
+    newest: dict[str, IngressSample] = {}
+    for sample in samples:
+        before = newest.get(sample.replica)
+        if before is None or sample.time > before.time:
+            newest[sample.replica] = sample
+    counted = [s for s in newest.values() if s.replica in expected and _counts(s, now, changed)]
+    arrivals = [arrival for sample in counted if (arrival := sample.oldest_arrival) is not None]
+    return Load(
+        waiting=sum(sample.waiting for sample in counted),
+        running=sum(sample.running for sample in counted),
+        oldest_seconds=max((s.oldest_waiting_seconds for s in counted if s.waiting > 0), default=0.0),
+        oldest_arrival=min(arrivals, default=None),
+        complete=bool(expected) and len(counted) == len(expected),
+        time=min((sample.time for sample in counted), default=None),
+    )
+
+
+def _counts(sample: IngressSample, now: datetime, changed: datetime | None) -> bool:
+    return now - sample.time <= STALE_AFTER and (changed is None or sample.time > changed)

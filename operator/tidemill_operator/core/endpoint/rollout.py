@@ -1,0 +1,66 @@
+"""Which revision serves: the Service moves to a warm one, and what is neither serving nor wanted drains and goes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from tidemill_operator.core.endpoint.plan import PointService
+from tidemill_operator.core.endpoint.sizing import load_on
+from tidemill_operator.core.plan import DeleteCluster, Event
+
+if TYPE_CHECKING:
+    from tidemill_operator.core.endpoint.case import Step
+    from tidemill_operator.core.endpoint.snapshot import EndpointSnapshot, RevisionView
+
+SETTLING = timedelta(seconds=15)
+"""How long after the Service moved requests may still reach the old revision: every node has to learn of the move."""
+
+DRAIN_MARGIN = timedelta(seconds=60)
+"""Beyond the longest request: then what is left of an old revision cannot be heard any more, or never ends."""
+
+
+def moves(seen: EndpointSnapshot, wanted: Step | None) -> bool:
+    """Whether the Service is to lead to the wanted revision now."""
+    return wanted is not None and wanted.warm and seen.wanted != seen.serving and not name_taken(seen)
+
+
+def name_taken(seen: EndpointSnapshot) -> bool:
+    """Whether somebody else's Service has the endpoint's name: no client could reach it."""
+    return seen.service is not None and seen.service.foreign
+
+
+def move(seen: EndpointSnapshot) -> tuple[PointService, Event]:
+    """The action and what is told of it."""
+    before = f" instead of {seen.serving}" if seen.serving else ""
+    told = Event("Normal", "RevisionServes", f"Revision {seen.wanted} serves{before}.")
+    return PointService(seen.wanted), told
+
+
+def retired(seen: EndpointSnapshot) -> tuple[RevisionView, ...]:
+    """Revisions that stand and are neither serving nor wanted. None while the spec wants nothing that can be told."""
+    if not seen.wanted:
+        return ()
+    kept = {seen.serving, seen.wanted}
+    return tuple(v for v in seen.revisions if v.revision not in kept and v.cluster is not None)
+
+
+def retire(seen: EndpointSnapshot, view: RevisionView) -> DeleteCluster | None:
+    """The deletion of an old revision, once nothing runs on it or nothing can any more; None until then."""
+    cluster = view.cluster
+    if cluster is None or cluster.deleting or not _drained(seen, view):
+        return None
+    return DeleteCluster(cluster.name, cluster.uid)
+
+
+def _drained(seen: EndpointSnapshot, view: RevisionView) -> bool:
+    """Whether nothing is asked of it: no request on any of its replicas, seen at least `SETTLING` after the move."""
+    moved, spec = seen.endpoint.status.revision.serving_time, seen.endpoint.spec
+    if not seen.serving or moved is None or spec is None:
+        return not seen.serving  # nothing ever led to it
+    if seen.now < moved + SETTLING:
+        return False
+    load = load_on(view, seen)
+    longest = timedelta(seconds=spec.limits.request_timeout_seconds) + DRAIN_MARGIN
+    never_served = view.serve is not None and not view.serve.deployed
+    return never_served or (load.complete and load.depth == 0) or seen.now >= moved + longest

@@ -1,0 +1,125 @@
+"""From a number of replicas to what KubeRay and Serve are told: pods first, then Serve's targets after them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tidemill_api.endpoint_contract import ENGINE_DEPLOYMENT, INGRESS_DEPLOYMENT
+from tidemill_api.v1alpha1.realtime_endpoint_status import ScalingStatus
+from tidemill_operator.core.endpoint.law import Law, Memory, Size, Sized, Why, next_size
+from tidemill_operator.core.endpoint.load import STALE_AFTER, Load, load_of
+from tidemill_operator.core.endpoint.plan import EndpointAction, ScaleServe
+from tidemill_operator.core.endpoint.victims import group_for, pod_loads, serve_target
+from tidemill_operator.core.plan import Event, ScaleCluster
+from tidemill_operator.core.scaling import Group, Scale
+
+if TYPE_CHECKING:
+    from tidemill_operator.core.endpoint.case import RevisionCase
+    from tidemill_operator.core.endpoint.snapshot import EndpointSnapshot, RevisionView, ServeView
+    from tidemill_operator.core.snapshot import ClusterView
+
+HEAD_INGRESS = 1
+"""Ingress replicas beside those of the workers: the one on the head."""
+
+
+def load_on(view: RevisionView, seen: EndpointSnapshot, scaling: ScalingStatus | None = None) -> Load:
+    """The load of one revision; with `scaling`, without what was measured before the last change of size."""
+    names = [replica.name for replica in view.serve.ingress.running] if view.serve is not None else []
+    return load_of(view.ingress_samples, names, seen.now, scaling.last_scale_time if scaling else None)
+
+
+def sized_by_law(case: RevisionCase) -> Sized:
+    """The size of the revision that serves, by its load. Without word from Serve it stays as it is."""
+    cluster, serve = case.view.cluster, case.view.serve
+    kept = case.scaling
+    memory = Memory(kept.last_start_time, kept.lower_since, kept.lower_peak, kept.idle_since)
+    if cluster is None or serve is None:
+        return Sized(cluster.replicas if cluster else 0, Why.HELD, memory)
+    size = Size(cluster.replicas, len(serve.engine.running))
+    return next_size(load_on(case.view, case.seen, kept), size, Law.of(case.spec), memory, case.seen.now)
+
+
+def scaling_after(case: RevisionCase, sized: Sized, scale: Scale) -> ScalingStatus:
+    """What is kept for the law once `scale` is in force.
+
+    Where the group cannot yet be as small as was decided (a pod that is not seen yet), the calm is kept, so that the
+    rest follows at the next look.
+    """
+    kept, cluster = case.scaling, case.view.cluster
+    changed = cluster is not None and scale.replicas != cluster.replicas
+    calm = kept if sized.replicas < scale.replicas else sized.memory
+    return ScalingStatus(
+        last_scale_time=case.seen.now if changed else kept.last_scale_time,
+        last_start_time=kept.last_start_time,
+        lower_since=calm.lower_since,
+        lower_peak=calm.lower_peak,
+        idle_since=calm.idle_since,
+    )
+
+
+def group_of(case: RevisionCase, wanted: int) -> Scale:
+    """The worker group for so many replicas, and who leaves."""
+    view, cluster, serve = case.view, case.view.cluster, case.view.serve
+    if cluster is None:
+        return Scale(wanted)
+    running = [replica.node_ip for replica in serve.engine.running] if serve is not None else []
+    loads = pod_loads(view.workers, running, view.engine_samples, case.seen.now - STALE_AFTER)
+    starting = [worker.name for worker in view.workers if worker.ip not in running]
+    group = Group(cluster.replicas, view.workers, case.spec.replicas.max, complete=cluster.creation_refused)
+    return group_for(wanted, group, loads, starting)
+
+
+def size_actions(case: RevisionCase, scale: Scale) -> tuple[EndpointAction, ...]:
+    """The patch of the worker group and Serve's targets, as far as they are not as wanted."""
+    cluster = case.view.cluster
+    if cluster is None or cluster.deleting:
+        return ()
+    serve = serve_actions(case, cluster, case.view.serve, scale.replicas) if case.view.serve is not None else ()
+    return (*cluster_actions(case, cluster, scale), *serve)
+
+
+def cluster_actions(case: RevisionCase, cluster: ClusterView, scale: Scale) -> tuple[EndpointAction, ...]:
+    """The patch of the worker group, or nothing. Names of pods that have gone leave workersToDelete."""
+    existing = {worker.name for worker in case.view.workers}
+    leaving = {name for name in cluster.workers_to_delete if name in existing}
+    named = tuple(sorted(leaving | set(scale.victims)))
+    most = max(case.spec.replicas.max, scale.replicas)
+    if (scale.replicas, most, named) == (cluster.replicas, cluster.max_replicas, cluster.workers_to_delete):
+        return ()
+    return (ScaleCluster(cluster.name, scale.replicas, most, named),)
+
+
+def serve_actions(
+    case: RevisionCase, cluster: ClusterView, serve: ServeView, replicas: int
+) -> tuple[EndpointAction, ...]:
+    """Serve's targets for so many engines: an engine per worker, an ingress per node."""
+    if not serve.deployed or not cluster.head_ip:
+        return ()
+    told = (
+        (ENGINE_DEPLOYMENT, serve.engine, replicas),
+        (INGRESS_DEPLOYMENT, serve.ingress, HEAD_INGRESS + replicas),
+    )
+    targets = [(name, seen.target, serve_target(wanted, seen.target, seen.staying)) for name, seen, wanted in told]
+    return tuple(
+        ScaleServe(case.view.revision, cluster.head_ip, name, target)
+        for name, before, target in targets
+        if target != before
+    )
+
+
+def scaled_event(case: RevisionCase, sized: Sized, scale: Scale) -> Event | None:
+    """What changed the size, for people; None where it stays."""
+    cluster = case.view.cluster
+    if cluster is None or scale.replicas == cluster.replicas:
+        return None
+    load = load_on(case.view, case.seen, case.scaling)
+    said = {
+        Why.BOUNDS: "replicas.min and replicas.max say so",
+        Why.DEPTH: f"{load.depth} requests wait and run",
+        Why.AGE: f"a request has waited for {load.oldest_seconds:.1f} s",
+        Why.CALM: "fewer were enough for the stabilization",
+        Why.IDLE: "no request came",
+        Why.HELD: "as many are needed",
+    }
+    word = "ScaledUp" if scale.replicas > cluster.replicas else "ScaledDown"
+    return Event("Normal", word, f"{cluster.replicas} -> {scale.replicas} replicas: {said[sized.why]}.")

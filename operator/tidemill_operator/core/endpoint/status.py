@@ -1,0 +1,132 @@
+"""The status of an endpoint after a plan: references, figures, what the next decision must know. Composes only.
+
+Figures of a queue change with every look, so where they alone moved they are written every few seconds.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from tidemill_api import labels
+from tidemill_api.v1alpha1.realtime_endpoint_status import EndpointQueueStatus, RevisionStatus
+from tidemill_operator.core.endpoint.conditions import available, conditions, progressing, ready
+from tidemill_operator.core.endpoint.law import Law
+from tidemill_operator.core.endpoint.sizing import load_on
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from tidemill_api.v1alpha1.realtime_endpoint_status import QueueHealth, RealtimeEndpointStatus
+    from tidemill_operator.core.endpoint.case import Decided
+    from tidemill_operator.core.endpoint.load import Load
+    from tidemill_operator.core.endpoint.snapshot import EndpointView, RevisionView
+
+QUEUE_REFRESH = timedelta(seconds=5)
+"""How old the figures of the queue may become before they are written although nothing else changed."""
+
+WARNING_RATIO = 2.0
+CRITICAL_RATIO = 3.0
+"""The oldest age by the target age from which somebody should look, and from which users notice."""
+
+MOST_REPLICAS = 1000
+"""What the schema of the status takes."""
+
+
+def compose(decided: Decided) -> RealtimeEndpointStatus:
+    """The status after this decision; the old one where nothing worth a write is new."""
+    seen, old = decided.seen, decided.seen.endpoint.status
+    endpoint, leads_to = seen.endpoint, decided.leads_to
+    view = seen.revision(leads_to or seen.wanted)
+    size = _size(decided)
+    doing = progressing(decided)
+    is_available = available(seen.revision(leads_to), size)
+    claims = (doing, is_available, ready(decided, is_available, doing))
+    answering = len(view.serve.engine.running) if view.serve is not None else _unseen(view, old)
+    scaling = decided.serving.scaling if decided.serving is not None else None
+    new = old.model_copy(
+        update={
+            "conditions": conditions(old.conditions, claims, seen.now, endpoint.generation),
+            "observed_generation": endpoint.generation,
+            "url": url(endpoint) if leads_to else "",
+            "replicas": min(size, MOST_REPLICAS),
+            "ready_replicas": min(answering, MOST_REPLICAS),
+            "selector": selector(endpoint, leads_to),
+            "queue": _queue(decided, old.queue),
+            "revision": _revision(decided, old.revision),
+            "scaling": scaling or old.scaling,
+            "startup": decided.startup,
+        }
+    )
+    return settled(new, old)
+
+
+def _unseen(view: RevisionView, old: RealtimeEndpointStatus) -> int:
+    """Replicas that answer while Ray does not say so: as many as it said last, while there is a cluster."""
+    return old.ready_replicas if view.cluster is not None else 0
+
+
+def _size(decided: Decided) -> int:
+    """Replicas wanted of the revision that serves, as decided; as its worker group stands where nothing was decided."""
+    step = decided.leading
+    if step is not None and step.replicas is not None:
+        return step.replicas
+    cluster = decided.seen.revision(decided.leads_to or decided.seen.wanted).cluster
+    return cluster.replicas if cluster is not None else 0
+
+
+def _revision(decided: Decided, old: RevisionStatus) -> RevisionStatus:
+    leads_to = decided.leads_to
+    since = old.serving_time if old.serving == leads_to else None
+    wanted = decided.seen.wanted or old.wanted
+    return RevisionStatus(
+        serving=leads_to,
+        serving_time=(since or decided.seen.now) if leads_to else None,
+        wanted=wanted,
+        wanted_time=decided.wanted_since if wanted else None,
+    )
+
+
+def _queue(decided: Decided, old: EndpointQueueStatus) -> EndpointQueueStatus:
+    spec = decided.seen.endpoint.spec
+    if spec is None:
+        return old
+    load = load_on(decided.seen.revision(decided.leads_to), decided.seen)
+    return queue(load, Law.of(spec).target_age_seconds, decided.seen.now)
+
+
+def queue(load: Load, target_age_seconds: float, now: datetime) -> EndpointQueueStatus:
+    """The figures of the queue; their health is unknown where they are not complete."""
+    ratio = load.oldest_seconds / target_age_seconds
+    health: QueueHealth = "Healthy"
+    if ratio >= WARNING_RATIO:
+        health = "Critical" if ratio >= CRITICAL_RATIO else "Warning"
+    return EndpointQueueStatus(
+        depth=load.depth,
+        oldest_age_seconds=int(load.oldest_seconds),
+        age_ratio=f"{min(ratio, 999_999_999):.2f}",
+        health=health if load.complete or health != "Healthy" else "Unknown",
+        observed_time=now,
+    )
+
+
+def settled(new: RealtimeEndpointStatus, old: RealtimeEndpointStatus) -> RealtimeEndpointStatus:
+    """The status to write: with the old figures of the queue where they alone moved, and were written just now."""
+    if new.model_copy(update={"queue": old.queue}) != old or old.queue.observed_time is None:
+        return new
+    if new.queue.health != old.queue.health or new.queue.observed_time is None:
+        return new
+    same = new.queue.model_copy(update={"observed_time": old.queue.observed_time}) == old.queue
+    recent = new.queue.observed_time - old.queue.observed_time < QUEUE_REFRESH
+    return old if same or recent else new
+
+
+def url(endpoint: EndpointView) -> str:
+    """The base URL for OpenAI clients in the cluster."""
+    return f"http://{endpoint.name}.{endpoint.namespace}.svc/v1"
+
+
+def selector(endpoint: EndpointView, revision: str) -> str:
+    """The label selector of the worker pods, as the scale API gives it to an autoscaler."""
+    pairs = {labels.ENDPOINT_NAME: endpoint.name, labels.REVISION: revision, labels.ROLE: "worker"}
+    return ",".join(f"{key}={value}" for key, value in pairs.items() if value)

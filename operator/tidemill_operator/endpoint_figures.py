@@ -1,0 +1,62 @@
+"""The live figures of an endpoint's replicas, read from Prometheus text. Pure; a figure that is missing is no zero."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tidemill_api import endpoint_contract as contract
+from tidemill_operator.core.endpoint.load import IngressSample
+from tidemill_operator.core.endpoint.victims import EngineSample
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+def read_ingress(text: str, endpoint: str, revision: str, asked: datetime) -> IngressSample | None:
+    """The sample of the ingress replica of this revision that answers there; None where another or nobody does.
+
+    An address may be another pod's by now: figures of another endpoint or revision are not read.
+    """
+    found = _gauges(text, endpoint, revision)
+    if found is None:
+        return None
+    replica, values = found
+    names = (contract.METRIC_WAITING, contract.METRIC_RUNNING, contract.METRIC_OLDEST_WAITING)
+    if not all(name in values for name in names):
+        return None
+    waiting, running, oldest = (values[name] for name in names)
+    held = int(values.get(contract.METRIC_HELD, 0))
+    return IngressSample(replica, asked, int(waiting), int(running), oldest, held)
+
+
+def read_engine(text: str, endpoint: str, revision: str, asked: datetime, pod_ip: str) -> EngineSample | None:
+    """The sample of the engine replica on this pod; None where none of this revision answers there."""
+    found = _gauges(text, endpoint, revision)
+    if found is None:
+        return None
+    _, values = found
+    if contract.METRIC_ENGINE_READY not in values:
+        return None
+    waiting, running = (
+        values.get(name, 0) for name in (contract.METRIC_ENGINE_WAITING, contract.METRIC_ENGINE_RUNNING)
+    )
+    return EngineSample(pod_ip, asked, values[contract.METRIC_ENGINE_READY] == 1, int(waiting), int(running))
+
+
+def _gauges(text: str, endpoint: str, revision: str) -> tuple[str, dict[str, float]] | None:
+    """The replica and its gauges by name. NaN, infinities and what is below zero are no counts and no ages."""
+    values: dict[str, float] = {}
+    replica = ""
+    try:
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples if family.type == "gauge" else ():
+                ours = (sample.labels.get("endpoint"), sample.labels.get("revision")) == (endpoint, revision)
+                if ours and 0 <= sample.value < math.inf:
+                    replica = sample.labels.get("replica", "")
+                    values[sample.name] = sample.value
+    except ValueError:
+        return None
+    return (replica, values) if values and replica else None

@@ -1,0 +1,63 @@
+"""From objects as the API server gives them to the values that decisions about endpoints are made from. No I/O."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from tidemill_api import labels
+from tidemill_api.v1alpha1.realtime_endpoint import RealtimeEndpointSpec
+from tidemill_api.v1alpha1.realtime_endpoint_status import RealtimeEndpointStatus
+from tidemill_operator.core.endpoint.snapshot import EndpointView, ServiceView
+from tidemill_operator.core.endpoint.spec_checks import endpoint_problems
+from tidemill_operator.views import explained, listed
+
+if TYPE_CHECKING:
+    from tidemill_operator.core.spec_checks import SpecPolicy
+
+    Json = dict[str, Any]
+
+
+def read_endpoint(body: Json, policy: SpecPolicy) -> EndpointView:
+    """An endpoint as a value; a spec that may not run has its problems in words, and stays readable where it is.
+
+    Raises pydantic.ValidationError for a status that this operator cannot read: better loud than everything anew.
+    """
+    metadata = body["metadata"]
+    spec, problem = _read_spec(body.get("spec") or {}, policy, metadata["name"])
+    return EndpointView(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        generation=metadata.get("generation", 1),
+        created=datetime.fromisoformat(metadata["creationTimestamp"]),
+        deleting="deletionTimestamp" in metadata,
+        spec=spec,
+        spec_problem=problem,
+        status=RealtimeEndpointStatus.model_validate(body.get("status") or {}),
+    )
+
+
+def _read_spec(raw: Json, policy: SpecPolicy, name: str) -> tuple[RealtimeEndpointSpec | None, str]:
+    try:
+        spec = RealtimeEndpointSpec.model_validate(raw)
+    except ValidationError as error:
+        return None, explained(error)
+    found = endpoint_problems(name, spec, policy)
+    return spec, listed(found) if found else ""
+
+
+def read_service(body: Json | None, owner_uid: str) -> ServiceView | None:
+    """The Service of the endpoint's name, and whether it is the endpoint's own."""
+    if body is None:
+        return None
+    owners = {owner.get("uid") for owner in body["metadata"].get("ownerReferences") or ()}
+    selector = (body.get("spec") or {}).get("selector") or {}
+    return ServiceView(str(selector.get(labels.REVISION, "")), foreign=owner_uid not in owners)
+
+
+def revision_label(body: Json) -> str:
+    """The revision that a child is of; empty for none."""
+    return str((body["metadata"].get("labels") or {}).get(labels.REVISION, ""))

@@ -1,0 +1,99 @@
+"""What Serve says of our application (GET /api/serve/applications/), read into values. Pure reading, no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from tidemill_api.endpoint_contract import (
+    APPLICATION,
+    ENGINE_DEPLOYMENT,
+    INGRESS_DEPLOYMENT,
+    EngineSettings,
+    IngressSettings,
+)
+from tidemill_operator.core.endpoint.snapshot import DEPLOY_FAILED, DeploymentView, ReplicaView, ServeView
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    Json = dict[str, Any]
+
+GONE = frozenset({"NOT_STARTED", "DELETING"})
+"""States of an application that is not, or no more."""
+
+
+def read_serve(details: Json) -> ServeView:
+    """Our application as Serve reports it.
+
+    Judged by its deployments' replicas: the application's own state is RUNNING while most of them wait for a node.
+    """
+    application: Json = (details.get("applications") or {}).get(APPLICATION) or {}
+    status = str(application.get("status", ""))
+    if not application or status in GONE:
+        return ServeView(deployed=False)
+    deployments: Json = application.get("deployments") or {}
+    told = _told(application)
+    settings = _parsed(IngressSettings, told.get(INGRESS_DEPLOYMENT))
+    attempt = _parsed(EngineSettings, told.get(ENGINE_DEPLOYMENT))
+    failed = str(application.get("message") or "it does not say why") if _not_built(status, deployments) else ""
+    return ServeView(
+        deployed=True,
+        built=INGRESS_DEPLOYMENT in deployments and ENGINE_DEPLOYMENT in deployments,
+        failed=failed,
+        ingress=_deployment(deployments.get(INGRESS_DEPLOYMENT) or {}),
+        engine=_engine(deployments.get(ENGINE_DEPLOYMENT) or {}, status),
+        settings=settings if isinstance(settings, IngressSettings) else None,
+        attempt=attempt.attempt if isinstance(attempt, EngineSettings) else 0,
+    )
+
+
+def arguments_of(details: Json) -> Json | None:
+    """The arguments that the application was built with; None where there is none."""
+    config = ((details.get("applications") or {}).get(APPLICATION) or {}).get("deployed_app_config") or {}
+    arguments = config.get("args")
+    return arguments if isinstance(arguments, dict) and arguments else None
+
+
+def _not_built(status: str, deployments: Json) -> bool:
+    """Whether the application itself could not be made; an engine that fails is its deployment's affair."""
+    return status == DEPLOY_FAILED and not any(d.get("status") == DEPLOY_FAILED for d in deployments.values())
+
+
+def _told(application: Json) -> dict[str, Any]:
+    """The user_config of each deployment as it was PUT last."""
+    config = application.get("deployed_app_config") or {}
+    return {d.get("name", ""): d.get("user_config") for d in config.get("deployments") or ()}
+
+
+def _parsed(model: type[BaseModel], value: Any) -> BaseModel | None:
+    """What another operator's version told may not be readable: then it counts as not told."""
+    try:
+        return model.model_validate(value)
+    except ValidationError:
+        return None
+
+
+def _engine(details: Json, status: str) -> DeploymentView:
+    """The engine deployment. For a moment after a PUT it still says what came of the configuration before.
+
+    Only the application's own state, which the PUT sets at once, tells the two apart.
+    """
+    view = _deployment(details)
+    stale = view.status == DEPLOY_FAILED and status != DEPLOY_FAILED
+    return replace(view, status="", message="") if stale else view
+
+
+def _deployment(details: Json) -> DeploymentView:
+    replicas = tuple(
+        ReplicaView(str(r.get("replica_id", "")), str(r.get("state", "")), str(r.get("node_ip") or ""))
+        for r in details.get("replicas") or ()
+    )
+    return DeploymentView(
+        target=int(details.get("target_num_replicas") or 0),
+        replicas=replicas,
+        status=str(details.get("status", "")),
+        message=str(details.get("message") or ""),
+    )

@@ -1,0 +1,139 @@
+"""The application on a real Ray Serve with a paced engine: held at zero, drained, lost, bounded, counted."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import openai
+import pytest
+from serve_cluster import ServeCluster
+from serving_world import config
+
+from tidemill_api import endpoint_contract as contract
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+
+SETTINGS = contract.IngressSettings(queue_bound=40, request_timeout_seconds=60)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServeCluster]:
+    folder: Path = tmp_path_factory.mktemp("serve")
+    keys = folder / "keys"
+    keys.mkdir()
+    (keys / "alice").write_text("key-of-alice")
+    with ServeCluster(folder, variables={"TIDEMILL_TEST_TOKEN_SECONDS": "0.05"}) as running:
+        running.deploy(config(api_keys_folder=str(keys), drain_seconds=20), SETTINGS, ingress=2, engines=0)
+        running.wait_running(1, 0)  # the head's
+        running.add_worker()
+        running.wait_running(2, 0)
+        running.add_worker()
+        yield running
+
+
+def client(cluster: ServeCluster, key: str = "key-of-alice", ingress: int = 0) -> openai.AsyncOpenAI:
+    """Of the head's ingress, or of that of the first worker: on one machine it has the next port."""
+    http = httpx.AsyncClient(verify=False, limits=httpx.Limits(max_connections=None))
+    url = f"http://127.0.0.1:{cluster.ingress_port + ingress}/v1"
+    return openai.AsyncOpenAI(base_url=url, api_key=key, max_retries=0, timeout=60, http_client=http)
+
+
+async def ask(caller: openai.AsyncOpenAI, tokens: int = 4, **more: Any) -> Any:
+    messages: Any = [{"role": "user", "content": "hello"}]
+    return await caller.chat.completions.create(model="m", messages=messages, max_tokens=tokens, **more)
+
+
+async def figure(cluster: ServeCluster, name: str, wanted: float, seconds: float = 10, kind: str = "ingress") -> None:
+    """Until the sum of a figure is what it should be."""
+    deadline = time.monotonic() + seconds
+    while (found := (await asyncio.to_thread(cluster.figures, kind)).get(name)) != wanted:
+        assert time.monotonic() < deadline, f"{name} is {found}, not {wanted}"
+        await asyncio.sleep(0.05)
+
+
+async def test_at_zero_requests_are_held_counted_bounded_by_all_together_and_then_answered(
+    cluster: ServeCluster,
+) -> None:
+    cluster.scale(0)
+    cluster.wait_running(2, 0)
+    async with client(cluster) as one, client(cluster, ingress=1) as two, client(cluster, "wrong") as stranger:
+        assert [model.id async for model in two.models.list()] == ["m"]
+        with pytest.raises(openai.AuthenticationError):
+            await stranger.models.list()
+        asking = [asyncio.create_task(ask(caller)) for caller in (one, two) * 30]
+        await figure(cluster, contract.METRIC_REJECTED, 20)
+        assert cluster.figures("ingress")[contract.METRIC_HELD] == 40
+        started = time.monotonic()
+        with pytest.raises(openai.RateLimitError):
+            await ask(two)
+        assert time.monotonic() - started < 1
+        cluster.scale(1)
+        results = await asyncio.gather(*asking, return_exceptions=True)
+    answers = [result for result in results if not isinstance(result, openai.RateLimitError)]
+    assert [answer.choices[0].message.content for answer in answers] == ["0 1 2 3"] * 40
+    await figure(cluster, contract.METRIC_WAITING, 0)
+    await figure(cluster, contract.METRIC_RUNNING, 0)
+
+
+async def test_no_request_fails_while_replicas_come_and_go(cluster: ServeCluster) -> None:
+    cluster.scale(2)
+    cluster.wait_running(2, 2)
+    async with client(cluster) as caller:
+        asking = [asyncio.create_task(ask(caller, 40, stream=True)) for _ in range(12)]
+        streams = [asyncio.create_task(read(await one)) for one in asking]
+        await asyncio.sleep(0.3)
+        cluster.scale(1)
+        later = [asyncio.create_task(ask(caller, 10)) for _ in range(12)]
+        assert [len(chunks) for chunks in await asyncio.gather(*streams)] == [40] * 12
+        await asyncio.gather(*later)
+    cluster.wait_running(2, 1)
+
+
+async def test_a_client_that_leaves_frees_its_engine_at_once(cluster: ServeCluster) -> None:
+    cluster.wait_running(2, 1)
+    async with client(cluster) as caller:
+        stream = await ask(caller, 10_000, stream=True)
+        await anext(aiter(stream))
+        plain = asyncio.create_task(ask(caller, 10_000))
+        await figure(cluster, contract.METRIC_ENGINE_RUNNING, 2, kind="engine")
+        await stream.close()
+        plain.cancel()
+        await figure(cluster, contract.METRIC_ENGINE_RUNNING, 0, seconds=3, kind="engine")
+    await figure(cluster, contract.METRIC_RUNNING, 0)
+
+
+async def test_what_waits_at_a_lost_node_is_answered_by_the_others(cluster: ServeCluster) -> None:
+    cluster.scale(2)
+    cluster.wait_running(2, 2)
+    async with client(cluster) as caller:
+        asking = [asyncio.create_task(ask(caller, 20)) for _ in range(16)]
+        await asyncio.sleep(0.3)
+        await asyncio.to_thread(cluster.remove_worker)
+        answers = await asyncio.gather(*asking, return_exceptions=True)
+        assert not [answer for answer in answers if isinstance(answer, BaseException)]
+    cluster.add_worker()
+    cluster.wait_running(2, 2)
+
+
+async def test_a_request_that_kills_engines_kills_two_and_no_more(cluster: ServeCluster) -> None:
+    cluster.wait_running(2, 2)
+    before = {replica["replica_id"] for replica in cluster.running(contract.ENGINE_DEPLOYMENT)}
+    messages: Any = [{"role": "user", "content": "kill"}]
+    async with client(cluster) as caller:
+        with pytest.raises(openai.InternalServerError, match="was lost"):
+            await caller.chat.completions.create(model="m", messages=messages)
+        assert (await ask(caller)).choices[0].message.content == "0 1 2 3"  # held until Serve has another
+    cluster.wait_running(2, 2)
+    after = {replica["replica_id"] for replica in cluster.running(contract.ENGINE_DEPLOYMENT)}
+    assert len(before & after) == 0
+
+
+async def read(stream: Any) -> list[Any]:
+    return [chunk async for chunk in stream]

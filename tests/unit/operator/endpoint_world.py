@@ -1,0 +1,298 @@
+"""A small world in which an endpoint lives with a virtual clock: users, API server, KubeRay, Serve, and requests.
+
+The planner is the real one. Around it stand models of how those parts behave, as far as it can notice: KubeRay deletes
+the pods that are named, and pods of its own choice where `replicas` is below what is left; a deleted pod's node drains,
+and Serve stops replicas on draining nodes first, starting ones next, and then running ones of its own choice (Ray 2.60,
+`migrate_replicas_on_draining_nodes` and `_get_replicas_to_stop`). What must never happen is counted or asserted.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from unit.operator.builders import T0, make_cluster
+from unit.operator.endpoint_builders import MINIMAL, SETTINGS, make_endpoint
+
+from tidemill_api.endpoint_contract import ENGINE_DEPLOYMENT
+from tidemill_api.v1alpha1.realtime_endpoint import RealtimeEndpointSpec
+from tidemill_operator.core.endpoint import plan as actions
+from tidemill_operator.core.endpoint.load import IngressSample
+from tidemill_operator.core.endpoint.planner import plan
+from tidemill_operator.core.endpoint.snapshot import (
+    DEPLOY_FAILED,
+    DeploymentView,
+    EndpointSnapshot,
+    ReplicaView,
+    RevisionView,
+    ServeView,
+    ServiceView,
+)
+from tidemill_operator.core.endpoint.victims import EngineSample
+from tidemill_operator.core.plan import DeleteCluster, ScaleCluster
+from tidemill_operator.core.snapshot import WorkerPod
+
+TICK = 2
+HEAD_START, LOAD, SERVICE, SLOTS = 6, 8, 6, 4
+GRACE, NOTICE = 700, 4
+"""Seconds until a head is ready, a model loaded, a request answered; requests at once in an engine; seconds of a pod's
+grace, and until Serve knows that a node drains."""
+
+
+@dataclass
+class Replica:
+    name: str
+    pod: str = ""
+    ready_at: int = 0
+    state: str = "STARTING"
+    ends: list = field(default_factory=list)  # when each request in it is answered
+
+
+@dataclass
+class Deployment:
+    target: int = 0
+    replicas: list = field(default_factory=list)
+
+
+@dataclass
+class Ray:
+    """One revision's cluster with all that runs on it."""
+
+    revision: str
+    born: int
+    replicas: int = 0
+    most: int = 4
+    named: tuple = ()
+    pods: dict = field(default_factory=dict)  # name -> second of its deletion, or None
+    deployed: bool = False
+    engine: Deployment = field(default_factory=Deployment)
+    ingress: Deployment = field(default_factory=Deployment)
+    attempt: int = 0
+    failures: int = 0
+    queue: list = field(default_factory=list)  # arrival seconds
+    head_since: int = 0
+
+    def in_flight(self):
+        return len(self.queue) + sum(len(replica.ends) for replica in self.engine.replicas)
+
+
+class World:
+    def __init__(self):
+        self.second = 0
+        self.endpoint = make_endpoint()
+        self.rays: dict[str, Ray] = {}
+        self.service = ""
+        self.broken: set[str] = set()  # models that cannot load
+        self.silent = False
+        self.asleep = False  # the operator is down
+        self.rate = 0
+        self.number = 0
+        self.answered = 0
+        self.failed = 0
+        self.events: list[str] = []
+        self.chosen_by_others = 0
+        self.served: list[str] = []
+
+    @property
+    def now(self):
+        return T0 + timedelta(seconds=self.second)
+
+    @property
+    def wanted(self):
+        return self.endpoint.spec.model.name
+
+    # What users and fate do
+
+    def edit(self, **fields):
+        dumped = self.endpoint.spec.model_dump(by_alias=True, exclude_none=True) | fields
+        spec = RealtimeEndpointSpec.model_validate(dumped)
+        self.endpoint = replace(self.endpoint, spec=spec, generation=self.endpoint.generation + 1)
+
+    def user_wants(self, model):
+        self.edit(model=MINIMAL["model"] | {"name": model})
+
+    def user_bounds(self, least, most):
+        self.edit(replicas={"min": least, "max": most})
+
+    def pod_dies(self):
+        """The pod that is busiest, without a word."""
+        ray = self.rays.get(self.service)
+        alive = [name for name, gone in ray.pods.items() if gone is None] if ray else []
+        if alive:
+            self._lose(ray, alive[-1])
+
+    def _lose(self, ray, pod):
+        lost = [replica for replica in ray.engine.replicas if replica.pod == pod]
+        ray.engine.replicas = [replica for replica in ray.engine.replicas if replica.pod != pod]
+        ray.ingress.replicas = [replica for replica in ray.ingress.replicas if replica.pod != pod]
+        del ray.pods[pod]
+        return sum(len(replica.ends) for replica in lost)
+
+    def head_dies(self):
+        """Without fault tolerance everything of that cluster is lost, but for its pods."""
+        ray = self.rays.get(self.service)
+        if ray is not None:
+            self.rays[self.service] = Ray(
+                ray.revision, ray.born, ray.replicas, ray.most, ray.named, dict(ray.pods), head_since=self.second
+            )
+
+    # The others' second
+
+    def tick(self):
+        self.second += TICK
+        for ray in self.rays.values():
+            self._kuberay(ray)
+            if ray.deployed and self._head_ready(ray):
+                self._serve(ray, ray.ingress, slow=0)
+                self._serve(ray, ray.engine, slow=LOAD)
+            self._answer(ray)
+        self._clients()
+        if not self.asleep:
+            self._operate()
+
+    def _head_ready(self, ray):
+        return self.second >= ray.head_since + HEAD_START
+
+    def _kuberay(self, ray):
+        for name in ray.named:
+            if name in ray.pods and ray.pods[name] is None:
+                ray.pods[name] = self.second
+        alive = [name for name, gone in ray.pods.items() if gone is None]
+        for name in alive[ray.replicas :]:
+            self.chosen_by_others += bool(ray.in_flight())
+            ray.pods[name] = self.second
+        for _ in range(ray.replicas - len(alive)):
+            self.number += 1
+            ray.pods[f"p{self.number}"] = None
+        for name, gone in list(ray.pods.items()):
+            busy = any(r.pod == name for r in [*ray.engine.replicas, *ray.ingress.replicas])
+            if gone is not None and (not busy or self.second - gone > GRACE):
+                self.failed += self._lose(ray, name)
+
+    def _serve(self, ray, deployment, slow):
+        for replica in deployment.replicas:
+            told_to_go = ray.pods.get(replica.pod)
+            if told_to_go is not None and self.second - told_to_go >= NOTICE and replica.state == "RUNNING":
+                replica.state = "PENDING_MIGRATION"
+        self._stop_surplus(ray, deployment)
+        for _ in range(deployment.target - sum(r.state in ("STARTING", "RUNNING") for r in deployment.replicas)):
+            if not (deployment is ray.engine and self._given_up(ray)):
+                self.number += 1
+                deployment.replicas.append(Replica(f"r{self.number}"))
+        self._place(ray, deployment, slow)
+        deployment.replicas = [r for r in deployment.replicas if r.state != "STOPPING" or r.ends]
+
+    def _given_up(self, ray):
+        started = any(replica.state != "STARTING" for replica in ray.engine.replicas)
+        return not started and ray.engine.target and ray.failures >= 3 * ray.engine.target
+
+    def _stop_surplus(self, ray, deployment):
+        draining = [r for r in deployment.replicas if r.state == "PENDING_MIGRATION"]
+        running = [r for r in deployment.replicas if r.state == "RUNNING"]
+        starting = [r for r in deployment.replicas if r.state == "STARTING"]
+        for replica in draining[: max(len(running) + len(draining) - deployment.target, 0)]:
+            replica.state = "STOPPING"
+        surplus = len(running) + len(starting) - deployment.target
+        for replica in (starting + running)[: max(surplus, 0)]:
+            self.chosen_by_others += bool(replica.ends) and deployment.target > 0
+            replica.state = "STOPPING"
+
+    def _place(self, ray, deployment, slow):
+        taken = {replica.pod for replica in deployment.replicas}
+        free = [name for name, gone in ray.pods.items() if gone is None and name not in taken]
+        if deployment is ray.ingress and "head" not in taken:
+            free.insert(0, "head")
+        for replica in deployment.replicas:
+            if replica.state == "STARTING" and not replica.pod and free:
+                replica.pod, replica.ready_at = free.pop(0), self.second + slow
+            elif replica.state == "STARTING" and replica.pod and self.second >= replica.ready_at:
+                if deployment is ray.engine and ray.revision in self.broken:
+                    ray.failures += 1
+                    replica.state = "STOPPING"
+                else:
+                    replica.state = "RUNNING"
+
+    def _answer(self, ray):
+        for replica in ray.engine.replicas:
+            before = len(replica.ends)
+            replica.ends = [end for end in replica.ends if end > self.second]
+            self.answered += before - len(replica.ends)
+            while ray.queue and replica.state == "RUNNING" and len(replica.ends) < SLOTS:
+                ray.queue.pop(0)
+                replica.ends.append(self.second + SERVICE)
+
+    def _clients(self):
+        ray = self.rays.get(self.service)
+        if ray is not None and any(replica.state == "RUNNING" for replica in ray.ingress.replicas):
+            ray.queue += [self.second] * (self.rate * TICK)
+
+    # The operator
+
+    def _operate(self):
+        decided = plan(self.snapshot())
+        for action in decided.actions:
+            self._carry_out(action)
+        self.endpoint = replace(self.endpoint, status=decided.status)
+        self.events += [str(event.reason) for event in decided.events]
+
+    def snapshot(self):
+        service = ServiceView(self.service) if self.service else None
+        views = tuple(self._view(ray) for ray in self.rays.values())
+        return EndpointSnapshot(
+            self.now, self.endpoint, self.wanted, settings=SETTINGS, revisions=views, service=service
+        )
+
+    def _view(self, ray):
+        ready = self._head_ready(ray)
+        cluster = make_cluster(
+            name=ray.revision,
+            uid=f"uid-{ray.revision}",
+            head_ready=ready,
+            head_ip="10.0.0.1" if ready else "",
+            replicas=ray.replicas,
+            max_replicas=ray.most,
+            workers_to_delete=ray.named,
+            head_ready_since=T0 + timedelta(seconds=ray.head_since + HEAD_START),
+        )
+        pods = tuple(WorkerPod(name, f"ip-{name}", True, gone is not None) for name, gone in ray.pods.items())
+        if self.silent or not ready:
+            return RevisionView(ray.revision, cluster, pods, None, "no answer.")
+        failed = DEPLOY_FAILED if self._given_up(ray) else "HEALTHY"
+        serve = ServeView(
+            ray.deployed,
+            ingress=self._deployment(ray.ingress),
+            engine=replace(self._deployment(ray.engine), status=failed, message="RuntimeError: broken"),
+            settings=SETTINGS,
+            attempt=ray.attempt,
+        )
+        running = sum(len(replica.ends) for replica in ray.engine.replicas)
+        oldest = float(self.second - ray.queue[0]) if ray.queue else 0.0
+        up = [replica.name for replica in ray.ingress.replicas if replica.state == "RUNNING"]
+        figures = [IngressSample(name, self.now, 0, 0, 0.0) for name in up]
+        figures[:1] = [IngressSample(name, self.now, len(ray.queue), running, oldest) for name in up[:1]]
+        engines = [EngineSample(f"ip-{r.pod}", self.now, True, 0, len(r.ends)) for r in ray.engine.replicas if r.pod]
+        return RevisionView(ray.revision, cluster, pods, serve, "", tuple(figures), tuple(engines))
+
+    def _deployment(self, deployment):
+        shown = tuple(ReplicaView(r.name, r.state, f"ip-{r.pod}" if r.pod else "") for r in deployment.replicas)
+        return DeploymentView(deployment.target, shown)
+
+    def _carry_out(self, action):
+        match action:
+            case actions.CreateRevision(revision):
+                self.rays[revision] = Ray(revision, self.second, head_since=self.second)
+            case DeleteCluster(name):
+                self.failed += self.rays.pop(name).in_flight()
+            case ScaleCluster(name, replicas, most, named):
+                ray = self.rays[name]
+                ray.replicas, ray.most, ray.named = replicas, most, named
+            case actions.Deploy(revision, _, engine, ingress, _, attempt):
+                ray = self.rays[revision]
+                ray.deployed, ray.engine.target, ray.ingress.target = True, engine, ingress
+                ray.failures = 0 if attempt != ray.attempt else ray.failures
+                ray.attempt = attempt
+            case actions.ScaleServe(revision, _, deployment, replicas):
+                ray = self.rays[revision]
+                (ray.engine if deployment == ENGINE_DEPLOYMENT else ray.ingress).target = replicas
+            case actions.PointService(revision):
+                assert any(replica.state == "RUNNING" for replica in self.rays[revision].engine.replicas)
+                self.service = revision
+                self.served.append(revision)

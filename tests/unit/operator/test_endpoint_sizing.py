@@ -1,0 +1,135 @@
+"""How an endpoint's replicas follow its load: what KubeRay and Serve are told, and in which order."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from unit.operator.builders import make_cluster, make_workers
+from unit.operator.endpoint_builders import (
+    LATER,
+    condition,
+    engine_samples,
+    engines,
+    ingresses,
+    look,
+    make_endpoint,
+    make_revision,
+    make_serve,
+    make_spec,
+    reasons,
+    samples,
+    served_status,
+)
+
+from tidemill_api.endpoint_contract import ENGINE_DEPLOYMENT, INGRESS_DEPLOYMENT, IngressSettings
+from tidemill_operator.core.endpoint.plan import Deploy, ScaleServe
+from tidemill_operator.core.endpoint.snapshot import RUNNING
+from tidemill_operator.core.plan import ScaleCluster
+
+DRAINING = "PENDING_MIGRATION"
+SECOND = timedelta(seconds=1)
+
+
+def test_waiting_requests_grow_pods_first_and_serve_at_once():
+    busy = make_revision(ingress_samples=samples(1, waiting=20, running=10))
+    grown = look(busy, serving="r1", status=served_status())
+    assert grown.actions == (
+        ScaleCluster("chat-r1", 3, 4),
+        ScaleServe("r1", "10.0.0.1", ENGINE_DEPLOYMENT, 3),
+        ScaleServe("r1", "10.0.0.1", INGRESS_DEPLOYMENT, 4),
+    )
+    assert "ScaledUp" in reasons(grown)
+    assert grown.status.replicas == 3
+    assert grown.status.scaling.last_scale_time == LATER
+
+
+def test_figures_from_before_the_change_are_not_looked_at_again():
+    grown = served_status(last_scale_time=LATER)
+    busy = make_revision(replicas=3, running=1, ingress_samples=samples(1, waiting=200))
+    again = look(busy, serving="r1", status=grown)
+    assert not any(isinstance(action, ScaleCluster) for action in again.actions)
+
+
+def test_a_replica_that_begins_to_answer_is_remembered_so_that_what_waited_for_it_does_not_count():
+    grown = served_status(last_scale_time=LATER - 60 * SECOND).model_copy(update={"ready_replicas": 1, "replicas": 2})
+    began = look(
+        make_revision(replicas=2, ingress_samples=samples(2, waiting=5, oldest=50.0)), serving="r1", status=grown
+    )
+    assert began.status.scaling.last_start_time == LATER
+    assert not any(isinstance(action, ScaleCluster) for action in began.actions), "it came before the replica did"
+    still_late = make_revision(
+        replicas=2, ingress_samples=samples(2, now=LATER + 9 * SECOND, waiting=5, oldest=5.0), now=LATER + 9 * SECOND
+    )
+    corrected = look(still_late, serving="r1", status=began.status, now=LATER + 9 * SECOND)
+    assert ScaleCluster("chat-r1", 4, 4) in corrected.actions
+
+
+def shrinking(**fields):
+    calm = served_status(lower_since=LATER - timedelta(hours=1), lower_peak=1)
+    revision = make_revision(replicas=3, engine_samples=engine_samples([4, 0, 2]), **fields)
+    return revision, calm
+
+
+def test_the_emptiest_pods_leave_and_serve_waits_for_their_nodes():
+    revision, calm = shrinking()
+    shrunk = look(revision, serving="r1", status=calm)
+    assert shrunk.actions == (ScaleCluster("chat-r1", 1, 4, ("w2", "w3")),)
+    assert "ScaledDown" in reasons(shrunk)
+
+
+def test_serves_targets_follow_as_the_nodes_drain():
+    pods = tuple(replace(pod, deleting=pod.name in ("w2", "w3")) for pod in make_workers(3))
+    cluster = make_cluster(name="chat-r1", replicas=1, workers_to_delete=("w2", "w3"))
+    serve = make_serve(3, engine=engines([RUNNING, DRAINING, RUNNING]))
+    draining = make_revision(replicas=1, cluster=cluster, workers=pods, serve=serve, ingress_samples=samples(3))
+    follows = look(draining, serving="r1", status=served_status())
+    assert follows.actions == (ScaleServe("r1", "10.0.0.1", ENGINE_DEPLOYMENT, 2),)
+    assert condition(follows, "Progressing") == ("True", "ScalingDown")
+
+
+def test_a_silent_ingress_keeps_every_replica():
+    revision, calm = shrinking(ingress_samples=samples(2))
+    assert look(revision, serving="r1", status=calm).actions == ()
+
+
+def test_names_of_pods_that_have_gone_are_taken_off_the_list():
+    cluster = make_cluster(name="chat-r1", replicas=1, workers_to_delete=("w9",))
+    tidy = look(make_revision(cluster=cluster), serving="r1", status=served_status())
+    assert tidy.actions == (ScaleCluster("chat-r1", 1, 4, ()),)
+
+
+def test_the_last_replica_goes_after_the_delay_and_the_ingress_on_the_head_stays():
+    endpoint = make_endpoint(
+        spec=make_spec(replicas={"min": 0, "max": 4}), status=served_status(idle_since=LATER - timedelta(hours=1))
+    )
+    slept = look(make_revision(), serving="r1", endpoint=endpoint)
+    assert slept.actions == (
+        ScaleCluster("chat-r1", 0, 4, ("w1",)),
+        ScaleServe("r1", "10.0.0.1", ENGINE_DEPLOYMENT, 0),
+    )
+    asleep = make_revision(replicas=0, serve=make_serve(0, ingress=ingresses(0)), ingress_samples=samples(0))
+    held = look(asleep, serving="r1", endpoint=replace(endpoint, status=slept.status), now=LATER + 2 * SECOND)
+    assert condition(held, "Available") == ("True", "ScaledToZero")
+    assert condition(held, "Ready") == ("True", "Serving")
+
+
+def test_the_first_request_wakes_it():
+    endpoint = make_endpoint(spec=make_spec(replicas={"min": 0, "max": 4}), status=served_status())
+    asleep = make_revision(
+        replicas=0, serve=make_serve(0, ingress=ingresses(0)), ingress_samples=samples(0, waiting=1, oldest=0.4)
+    )
+    woken = look(asleep, serving="r1", endpoint=endpoint)
+    assert woken.actions[0] == ScaleCluster("chat-r1", 1, 4)
+    assert ScaleServe("r1", "10.0.0.1", ENGINE_DEPLOYMENT, 1) in woken.actions
+    assert condition(woken, "Available") == ("False", "NoReplicaRunning")
+
+
+def test_new_limits_are_told_without_a_new_revision_and_with_the_counts_that_are():
+    tighter = IngressSettings(queue_bound=5, request_timeout_seconds=600)
+    told = look(make_revision(replicas=3), serving="r1", status=served_status(), settings=tighter)
+    assert told.actions == (Deploy("r1", "10.0.0.1", 3, 4, tighter, 1),)
+
+
+def test_a_put_that_reset_the_replicas_is_mended():
+    reset = make_serve(3, engine=engines([RUNNING], target=1))
+    mended = look(make_revision(replicas=3, serve=reset), serving="r1", status=served_status())
+    assert ScaleServe("r1", "10.0.0.1", ENGINE_DEPLOYMENT, 3) in mended.actions

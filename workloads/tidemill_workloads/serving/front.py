@@ -1,0 +1,219 @@
+"""The HTTP side of the ingress, as an ASGI application: who may come in, what is asked, and how the answer goes out.
+
+Judges only what no engine is needed for (key, URL, model, bound); all else is passed to the engine as it came, and its
+answer back as it came. `/v1/models` and `/health` are answered here, so that they are answered without any engine too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tidemill_api.endpoint_contract import CLIENT_GONE
+from tidemill_workloads.serving import openai_errors
+from tidemill_workloads.serving.api_keys import bearer
+from tidemill_workloads.serving.dispatch import Request
+from tidemill_workloads.serving.frames import Head
+from tidemill_workloads.serving.openai_errors import Refusal
+from tidemill_workloads.serving.request_body import LARGEST_BODY, read_body
+from tidemill_workloads.urls import CHAT, COMPLETIONS, EMBEDDINGS
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from tidemill_workloads.serving.admission import Admission
+    from tidemill_workloads.serving.api_keys import ApiKeys
+    from tidemill_workloads.serving.desk import Desk, Ticket
+    from tidemill_workloads.serving.dispatch import Dispatcher
+    from tidemill_workloads.serving.figures import IngressFigures
+
+log = logging.getLogger(__name__)
+
+MODELS = "/v1/models"
+HEALTH = "/health"
+ANSWERED_BY_ENGINES = frozenset({CHAT, COMPLETIONS, EMBEDDINGS})
+
+_PASSED_ON = frozenset({b"content-type", b"traceparent", b"tracestate"})
+"""Headers that an engine gets to see. A key never leaves the ingress."""
+
+_PASSED_BACK = frozenset({b"content-type", b"content-length"})
+_JSON = (b"content-type", b"application/json")
+
+
+class ClientGone(Exception):  # noqa: N818 - named for what happened
+    """The client closed its connection before its request was read."""
+
+
+@dataclass(slots=True)
+class FrontSettings:
+    """What changes while the ingress lives."""
+
+    request_timeout_seconds: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """The ASGI application."""
+
+    model: str
+    keys: ApiKeys | None
+    desk: Desk
+    admission: Admission
+    dispatcher: Dispatcher
+    figures: IngressFigures
+    settings: FrontSettings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        if scope["type"] != "http":
+            return
+        ticket = self.desk.arrive(time.monotonic())
+        out = _Out(send)
+        try:
+            await self._within_the_time(scope, receive, out, ticket)
+        except Refusal as refusal:
+            await out.refuse(refusal)
+        except ClientGone:
+            out.status = CLIENT_GONE
+        except asyncio.CancelledError:
+            out.status = CLIENT_GONE
+            raise
+        except Exception:  # a bug of ours: loud in the log, and an answer in the shape that clients read
+            log.exception("the ingress failed on a request for %s", scope["path"])
+            await out.refuse(Refusal(500, "The ingress failed on this request.", kind=openai_errors.SERVER_ERROR))
+        finally:
+            self.desk.end(ticket)
+            if scope["path"] != HEALTH:
+                self.figures.ended(out.status, time.monotonic() - ticket.arrived)
+
+    async def _within_the_time(self, scope: Scope, receive: Receive, out: _Out, ticket: Ticket) -> None:
+        limit = self.settings.request_timeout_seconds
+        try:
+            async with asyncio.timeout(limit):
+                await self._route(scope, receive, out, ticket)
+        except TimeoutError:
+            raise openai_errors.timed_out(limit) from None
+
+    async def _route(self, scope: Scope, receive: Receive, out: _Out, ticket: Ticket) -> None:
+        path, method = scope["path"], scope["method"]
+        if path == HEALTH:
+            await out.whole(200, b"")
+            return
+        self._require_key(scope)
+        if path == MODELS or path.startswith(f"{MODELS}/"):
+            _require_method(method, "GET", path)
+            await out.whole(200, self._models(path))
+        elif path in ANSWERED_BY_ENGINES:
+            _require_method(method, "POST", path)
+            await self._by_an_engine(scope, receive, out, ticket)
+        else:
+            raise openai_errors.unknown_url(method, path)
+
+    def _require_key(self, scope: Scope) -> None:
+        if self.keys is None:
+            return
+        key = bearer(_header(scope, b"authorization"))
+        if key is None:
+            raise openai_errors.no_key()
+        if self.keys.client_of(key) is None:
+            raise openai_errors.wrong_key()
+
+    def _models(self, path: str) -> bytes:
+        card = {"id": self.model, "object": "model", "created": 0, "owned_by": "tidemill"}
+        asked = path.removeprefix(MODELS).lstrip("/")
+        if asked and asked != self.model:
+            raise openai_errors.unknown_model(asked, self.model)
+        return msgspec.json.encode(card if asked else {"object": "list", "data": [card]})
+
+    async def _by_an_engine(self, scope: Scope, receive: Receive, out: _Out, ticket: Ticket) -> None:
+        body = await _read(receive)
+        asked = read_body(body, self.model)
+        if not await self.admission.admit(ticket):
+            self.figures.rejected()
+            raise openai_errors.queue_full(self.admission.bound, self.desk.oldest_waiting(time.monotonic()))
+        headers = tuple((name, value) for name, value in scope["headers"] if name in _PASSED_ON)
+        request = Request(scope["path"], headers, body, asked.priority, ticket)
+        async with aclosing(self.dispatcher.answer(request)) as parts:
+            async for part in parts:
+                await (out.start(part) if isinstance(part, Head) else out.body(part))
+        await out.end()
+
+
+class _Out:
+    """The response to one client."""
+
+    def __init__(self, send: Send) -> None:
+        self.status = 500
+        self._send = send
+        self._started = False
+        self._events = False
+
+    async def start(self, head: Head) -> None:
+        """Status and headers, as the engine gave them."""
+        headers = [(name, value) for name, value in head.headers if name in _PASSED_BACK]
+        self._events = any(value.startswith(b"text/event-stream") for name, value in headers if name == _JSON[0])
+        if self._events:
+            headers += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]  # proxies pass events at once
+        await self._start(head.status, headers)
+
+    async def body(self, part: bytes) -> None:
+        """The next bytes."""
+        await self._send({"type": "http.response.body", "body": part, "more_body": True})
+
+    async def end(self) -> None:
+        """The response is whole."""
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def whole(self, status: int, body: bytes, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+        """A response of our own."""
+        await self._start(status, [_JSON, (b"content-length", str(len(body)).encode()), *headers])
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def refuse(self, refusal: Refusal) -> None:
+        """An error: the whole response, or the last event of a stream that has begun. Raises Refusal in between."""
+        if not self._started:
+            await self.whole(refusal.status, refusal.body, refusal.headers)
+        elif self._events:
+            self.status = refusal.status
+            await self.body(refusal.event)
+            await self.end()
+        else:
+            raise refusal  # half a JSON document: the connection is cut, so that nobody takes it for whole
+
+    async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self.status = status
+        self._started = True
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+
+def _require_method(method: str, allowed: str, path: str) -> None:
+    if method != allowed:
+        raise openai_errors.wrong_method(method, path, allowed)
+
+
+def _header(scope: Scope, wanted: bytes) -> bytes:
+    """The value of a header, empty where it is missing."""
+    return next((value for name, value in scope["headers"] if name == wanted), b"")
+
+
+async def _read(receive: Receive) -> bytes:
+    """The whole body. Raises Refusal where it is too large, ClientGone where it does not come."""
+    parts: list[bytes] = []
+    size = 0
+    more = True
+    while more:
+        message: Any = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > LARGEST_BODY:
+            raise openai_errors.too_large(LARGEST_BODY)
+        more = message.get("more_body", False)
+    return b"".join(parts) if len(parts) > 1 else parts[0]

@@ -1,0 +1,82 @@
+"""The ledger as a Ray actor: one a cluster, on its head, made by whichever ingress replica asks first.
+
+It holds nothing that cannot be told again: when it dies Ray starts it anew, and the next round of exchanges fills it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from tidemill_workloads.serving.admission import LedgerUnreachable
+from tidemill_workloads.serving.ledger import Ledger, Share
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+NAME = "tidemill-waiting-requests"
+NAMESPACE = "tidemill"
+
+ANSWER_SECONDS = 1.0
+"""The ledger answers within a millisecond or two; after so long a request is not kept waiting for it."""
+
+
+class LedgerActor:
+    """The ledger behind Ray."""
+
+    def __init__(self) -> None:
+        self._ledger = Ledger()
+
+    def exchange(self, replica: str, waiting: int, asked: int, bound: int) -> Share:
+        """See Ledger.exchange."""
+        return self._ledger.exchange(replica, waiting, asked, bound, time.monotonic())
+
+
+class LedgerClient:
+    """The ledger, seen from one ingress replica."""
+
+    def __init__(self, replica: str) -> None:
+        self._replica = replica
+        self._actor: Any = None
+
+    async def exchange(self, waiting: int, asked: int, bound: int) -> Share:
+        """See RemoteLedger."""
+        try:
+            if self._actor is None:
+                self._actor = await asyncio.to_thread(_get_or_make)
+            answer: Awaitable[Share] = self._actor.exchange.remote(self._replica, waiting, asked, bound)
+            return await asyncio.wait_for(answer, ANSWER_SECONDS)
+        except (
+            RayError,
+            GetTimeoutError,
+            TimeoutError,
+            ValueError,
+        ) as error:  # ValueError: its name is just being freed
+            self._actor = None
+            raise LedgerUnreachable(type(error).__name__) from error
+
+
+def _get_or_make() -> Any:
+    options: dict[str, Any] = {
+        "name": NAME,
+        "namespace": NAMESPACE,
+        "get_if_exists": True,
+        "lifetime": "detached",
+        "num_cpus": 0,
+        "max_restarts": -1,
+        "scheduling_strategy": _on_the_head(),
+    }
+    return ray.remote(LedgerActor).options(**options).remote()
+
+
+def _on_the_head() -> Any:
+    """The head, while it is there: worker pods come and go."""
+    for node in ray.nodes():  # type: ignore[no-untyped-call] # Ray leaves it so
+        if node["Alive"] and "node:__internal_head__" in node["Resources"]:
+            return NodeAffinitySchedulingStrategy(node["NodeID"], soft=True)
+    return "DEFAULT"

@@ -1,0 +1,100 @@
+"""What the ingress says by itself when it cannot pass a request on, in the shape of OpenAI's errors. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+INVALID_REQUEST = "invalid_request_error"
+SERVER_ERROR = "server_error"
+
+_LONGEST_RETRY_SECONDS = 30
+
+
+@dataclass(eq=False)  # not frozen: context managers set __traceback__ on what passes them
+class Refusal(Exception):  # noqa: N818 - an answer as much as an error
+    """An answer of the ingress's own: an HTTP status and OpenAI's error object."""
+
+    status: int
+    message: str
+    kind: str = INVALID_REQUEST
+    code: str | None = None
+    param: str | None = None
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    @property
+    def body(self) -> bytes:
+        """The error as JSON."""
+        error: dict[str, Any] = {
+            "message": self.message,
+            "type": self.kind,
+            "param": self.param,
+            "code": self.code,
+        }
+        return msgspec.json.encode({"error": error})
+
+    @property
+    def event(self) -> bytes:
+        """The error as the last event of a stream that has begun."""
+        return b"data: " + self.body + b"\n\n"
+
+
+def no_key() -> Refusal:
+    """A request without an API key."""
+    message = "You didn't provide an API key. Provide it in the Authorization header: Authorization: Bearer YOUR_KEY."
+    return Refusal(401, message, code="invalid_api_key", headers=((b"www-authenticate", b"Bearer"),))
+
+
+def wrong_key() -> Refusal:
+    """An API key that is none. It is not repeated, not even in part."""
+    message = "Incorrect API key provided."
+    return Refusal(401, message, code="invalid_api_key", headers=((b"www-authenticate", b"Bearer"),))
+
+
+def unknown_url(method: str, path: str) -> Refusal:
+    """A path that is not served."""
+    return Refusal(404, f"Invalid URL ({method} {path})", code="unknown_url")
+
+
+def wrong_method(method: str, path: str, allowed: str) -> Refusal:
+    """A path that is served under another method."""
+    message = f"Not allowed to {method} on {path} (HINT: use {allowed})"
+    return Refusal(405, message, code="method_not_supported", headers=((b"allow", allowed.encode()),))
+
+
+def bad_body(message: str, param: str | None = None) -> Refusal:
+    """A body that no engine has to see."""
+    return Refusal(400, message, param=param, code="invalid_body")
+
+
+def too_large(limit: int) -> Refusal:
+    """A body beyond what is read."""
+    return Refusal(413, f"The request body is larger than {limit} bytes.", code="request_too_large")
+
+
+def unknown_model(model: str, served: str) -> Refusal:
+    """A model that is not served here."""
+    message = f"The model '{model}' does not exist or is not served here; this endpoint serves '{served}'."
+    return Refusal(404, message, code="model_not_found", param="model")
+
+
+def queue_full(bound: int, oldest: float) -> Refusal:
+    """More requests wait than may. `oldest` seconds is what the oldest of them waits already: so long a queue is."""
+    seconds = min(_LONGEST_RETRY_SECONDS, max(1, math.ceil(oldest)))
+    message = f"{bound} requests wait already, which is this endpoint's bound; try again in {seconds} s."
+    headers = ((b"retry-after", str(seconds).encode()),)
+    return Refusal(429, message, kind="rate_limit_error", code="queue_full", headers=headers)
+
+
+def timed_out(seconds: float) -> Refusal:
+    """A request that took longer than it may."""
+    return Refusal(408, f"The request took longer than {seconds:g} s.", kind="timeout_error", code="request_timeout")
+
+
+def engine_lost() -> Refusal:
+    """The engine that ran a request is gone, and so is the answer."""
+    message = "The engine that ran this request was lost before its answer was whole; send it again."
+    return Refusal(503, message, kind=SERVER_ERROR, code="engine_lost", headers=((b"retry-after", b"1"),))
