@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from chaos_faults import Faults
+from endpoint_world import Endpoints
 
 TESTS = Path(__file__).parents[1]
 MODELS = TESTS.parent / ".tidemill" / "models"
@@ -245,3 +246,34 @@ def faults(jobs, devcluster, operator):
     if devcluster.state is None:
         pytest.skip("kills processes and cuts cables of this machine, so it needs the dev cluster")
     return Faults(jobs, devcluster.state, operator)
+
+
+@pytest.fixture
+def endpoints(operator, kubectl):
+    """A namespace for endpoints, emptied when the test is over."""
+    made = Endpoints(kubectl, f"e2e-{secrets.token_hex(3)}")
+    made.prepare()
+    yield made
+    kubectl("delete", "namespace", made.namespace, "--timeout=120s", timeout=130)
+
+
+@pytest.fixture
+def figure(record_property):
+    """Tells a measured figure, `figure("two replicas answer after", 34.0, "s")`: all are printed at the run's end."""
+
+    def tell(what, value, unit="s"):
+        record_property("figure", f"{what} {value:.2f} {unit}")
+
+    return tell
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What the tests measured, for a person to read."""
+    reports = terminalreporter.stats.get("passed", []) + terminalreporter.stats.get("failed", [])
+    told = [
+        (report.head_line, value) for report in reports for name, value in report.user_properties if name == "figure"
+    ]
+    if told:
+        terminalreporter.section("figures")
+        for test, value in dict.fromkeys(told):
+            terminalreporter.line(f"{test}: {value}")

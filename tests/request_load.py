@@ -1,0 +1,133 @@
+"""Requests that never stop coming, from a thread of their own, each with its times and its end: for tests under load.
+
+It sends as OpenAI clients do, over connections that it keeps, streams and whole answers by turns, and never sends
+anything twice: a request that failed is told. `Load.clients` may change while it runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+import aiohttp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+DONE = b"data: [DONE]"
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One request, in seconds of time.time(); `fault` is empty where the whole answer came."""
+
+    number: int
+    stream: bool
+    sent: float
+    first_byte: float
+    ended: float
+    fault: str
+
+    @property
+    def seconds(self) -> float:
+        """From sending to the last byte."""
+        return self.ended - self.sent
+
+
+@dataclass
+class Load:
+    """`clients` who ask one request after the other, `tokens` an answer, while the context lasts."""
+
+    url: str
+    key: str
+    clients: int = 4
+    tokens: int = 20
+    pause_seconds: float = 0.0
+    requests: list[Sent] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _numbers: int = 0
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="load")
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Waits for what is under way."""
+        self._stop.set()
+        self._thread.join()
+
+    @property
+    def faults(self) -> list[Sent]:
+        """The requests that failed so far."""
+        return [request for request in self.requests if request.fault]
+
+    def since(self, moment: float) -> list[Sent]:
+        """The requests sent since this time.time()."""
+        return [request for request in self.requests if request.sent >= moment]
+
+    async def _run(self) -> None:
+        running: list[asyncio.Task[None]] = []
+        connector = aiohttp.TCPConnector(limit=0)
+        headers = {"Authorization": f"Bearer {self.key}"}
+        timeout = aiohttp.ClientTimeout(total=300)
+        async with aiohttp.ClientSession(connector=connector, headers=headers, timeout=timeout) as session:
+            while not self._stop.is_set():
+                while len(running) < self.clients:
+                    running.append(asyncio.create_task(self._client(session, len(running))))
+                await asyncio.sleep(0.05)
+            await asyncio.gather(*running)
+
+    async def _client(self, session: aiohttp.ClientSession, place: int) -> None:
+        while not self._stop.is_set():
+            if place >= self.clients:
+                await asyncio.sleep(0.05)
+                continue
+            self._numbers += 1
+            sent = await ask(session, self.url, self._numbers, self.tokens)
+            self.requests.append(sent)
+            await asyncio.sleep(self.pause_seconds + (0.2 if sent.fault else 0.0))
+
+
+async def ask(session: aiohttp.ClientSession, url: str, number: int, tokens: int) -> Sent:
+    """One chat request to `url` (ending in /v1); every second one is a stream. Never raises for what went wrong."""
+    stream, sent, first = number % 2 == 0, time.time(), 0.0
+    messages = [{"role": "user", "content": f"request {number}"}]
+    body: dict[str, Any] = {"model": "smollm2", "messages": messages, "max_tokens": tokens, "stream": stream}
+    last, fault = b"", ""
+    try:
+        async with session.post(f"{url}/chat/completions", json=body) as answer:
+            async for piece in answer.content.iter_any():
+                first = first or time.time()
+                last = (last + piece)[-4096:]
+            fault = _fault(answer.status, stream, last)
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        fault = f"{type(error).__name__}: {error}"
+    return Sent(number, stream, sent, first, time.time(), fault)
+
+
+def _fault(status: int, stream: bool, last: bytes) -> str:
+    if status != 200:
+        return f"{status}: {last.decode(errors='replace')[:300]}"
+    if stream and DONE not in last:
+        return f"a stream without its end: {last.decode(errors='replace')[-300:]}"
+    return ""
+
+
+async def burst(url: str, key: str, count: int, tokens: int) -> list[Sent]:
+    """So many requests at once."""
+    timeout = aiohttp.ClientTimeout(total=300)
+    headers = {"Authorization": f"Bearer {key}"}
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector, headers=headers, timeout=timeout) as session:
+        asked = (ask(session, url, number, tokens) for number in range(1, count + 1))
+        return await asyncio.gather(*asked)
+
+
+def percentile(values: Iterable[float], share: float) -> float:
+    """The smallest value that so large a share of them does not exceed; 0 where there are none."""
+    ordered = sorted(values)
+    return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else 0.0
