@@ -11,6 +11,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -19,7 +20,7 @@ from memory import MIB
 from prometheus_client.parser import text_string_to_metric_families
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from prometheus_client.samples import Sample
 
@@ -52,16 +53,18 @@ class Latencies:
 
 
 class Operator:
-    """The real operator with its default settings. A context manager: it runs inside."""
+    """The real operator with its default settings, but for those given. A context manager: it runs inside."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str] = MappingProxyType({})) -> None:
         self.log = folder / "operator.log"
+        self._settings = dict(settings)
         self._port = free_port()
         self._command = [sys.executable, "-P", "-m", "tidemill_operator", "--kubeconfig", str(folder / "kubeconfig")]
         self._command += ["--all-namespaces", "--health-port", "0"]
 
     def __enter__(self) -> Operator:
         environment = {**os.environ, "TIDEMILL_METRICS_PORT": str(self._port), "TIDEMILL_LOG_LEVEL": "INFO"}
+        environment |= self._settings
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(self._command, env=environment, stdout=log, stderr=log)
         self._since = time.monotonic()
@@ -71,6 +74,11 @@ class Operator:
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
         self._process.wait(30)
+
+    @property
+    def process(self) -> psutil.Process:
+        """The operator's process."""
+        return self._seen
 
     async def until(self, check: Callable[[], Awaitable[bool]]) -> float:
         """Seconds from the operator's start until the check holds. Raises SystemExit where it never does."""
