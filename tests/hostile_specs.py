@@ -1,19 +1,29 @@
-"""Specs that a hostile or a careless user might write: made from the CRD's own schema, then spoilt."""
+"""Specs that a hostile or a careless user might write: made from each CRD's own schema, then spoilt."""
 
 from __future__ import annotations
 
+import json
+import re
 from copy import deepcopy
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from api_specs import SPEC
+import api_specs
+import yaml
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from unit.api import endpoint_specs
 from unit.api.test_schema_properties import SCHEMA, values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Json = Any
-Path = tuple[str | int, ...]
+Steps = tuple[str | int, ...]
+
+CRDS = Path(__file__).parents[1] / "crds"
+ENDPOINT_CRD = yaml.safe_load((CRDS / "tidemill.dev_realtimeendpoints.yaml").read_text())
+ENDPOINT_SCHEMA = ENDPOINT_CRD["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
 
 TEXTS = st.sampled_from(
     [
@@ -31,14 +41,14 @@ GARBAGE = st.recursive(
 )
 
 
-def _paths(value: Json, here: Path = ()) -> Iterator[Path]:
+def _paths(value: Json, here: Steps = ()) -> Iterator[Steps]:
     yield here
     below = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, child in below:
         yield from _paths(child, (*here, key))
 
 
-def _spoilt(spec: Json, path: Path, garbage: Json) -> Json:
+def _spoilt(spec: Json, path: Steps, garbage: Json) -> Json:
     if not path:
         return garbage
     spoilt = deepcopy(spec)
@@ -50,16 +60,16 @@ def _spoilt(spec: Json, path: Path, garbage: Json) -> Json:
 
 
 @st.composite
-def _whole(draw: st.DrawFn) -> Json:
+def _whole(draw: st.DrawFn, schema: Json, smallest: Json) -> Json:
     """The smallest good spec with some of its fields replaced by others that the schema takes."""
-    fields = SCHEMA["spec"]["properties"]
+    fields = schema["spec"]["properties"]
     names = draw(st.lists(st.sampled_from(sorted(fields)), max_size=4, unique=True))
-    return deepcopy(SPEC) | {name: draw(values(fields[name])) for name in names}
+    return deepcopy(smallest) | {name: draw(values(fields[name])) for name in names}
 
 
 @st.composite
-def _mutated(draw: st.DrawFn) -> Json:
-    spec = draw(_whole())
+def _mutated(draw: st.DrawFn, schema: Json, smallest: Json) -> Json:
+    spec = draw(_whole(schema, smallest))
     for _ in range(draw(st.integers(1, 3))):
         paths = [path for path in _paths(spec) if path]
         if not paths:
@@ -70,6 +80,42 @@ def _mutated(draw: st.DrawFn) -> Json:
     return spec
 
 
+def _hostile(schema: Json, smallest: Json) -> st.SearchStrategy[Json]:
+    mutated = _mutated(schema, smallest)
+    return _whole(schema, smallest) | mutated | mutated | st.dictionaries(st.text(max_size=8), GARBAGE, max_size=3)
+
+
 def hostile_specs() -> st.SearchStrategy[Json]:
-    """Specs as the schema takes them, spoilt ones, and JSON that is no spec at all."""
-    return _whole() | _mutated() | _mutated() | st.dictionaries(st.text(max_size=8), GARBAGE, max_size=3)
+    """Specs of a job as the schema takes them, spoilt ones, and JSON that is no spec at all."""
+    return _hostile(SCHEMA, api_specs.SPEC)
+
+
+def hostile_endpoints() -> st.SearchStrategy[Json]:
+    """The same for an endpoint."""
+    return _hostile(ENDPOINT_SCHEMA, endpoint_specs.SPEC)
+
+
+def collected(strategy: st.SearchStrategy[Json], count: int) -> list[Json]:
+    """So many different ones, the same in every run."""
+    found: dict[str, Json] = {}
+
+    @settings(
+        max_examples=count * 5 // 4,  # some come twice
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(strategy)
+    def collect(spec: Json) -> None:
+        found[json.dumps(spec, sort_keys=True)] = spec
+
+    collect()
+    return list(found.values())[:count]
+
+
+def names_a_field(message: str, schema: Json = SCHEMA) -> bool:
+    """Whether the message begins with the path of a field that a spec has, as `template.env: ...`."""
+    first = re.match(r"(spec\.)?(\w+)", message)
+    return first is not None and first[2] in schema["spec"]["properties"]

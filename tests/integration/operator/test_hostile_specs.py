@@ -1,35 +1,10 @@
 """Hostile specs on a real API server, the operator watching: refused there, or explained by a condition."""
 
-import json
-import re
-
 import pytest
-from hostile_specs import hostile_specs
-from hypothesis import HealthCheck, Phase, given, settings
+from hostile_specs import collected, hostile_specs, names_a_field
 from integration.operator.conftest import JOBS, OperatorProcess, eventually, job
-from unit.api.test_schema_properties import SCHEMA
 
 from devcluster.client import EVENTS, ApiError
-
-
-def collected(count):
-    """So many different hostile specs, the same in every run."""
-    found = {}
-
-    @settings(
-        max_examples=count * 5 // 4,  # some come twice
-        deadline=None,
-        derandomize=True,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(hostile_specs())
-    def collect(spec):
-        found[json.dumps(spec, sort_keys=True)] = spec
-
-    collect()
-    return list(found.values())[:count]
 
 
 async def refusal_of(client, namespace, name, spec):
@@ -53,7 +28,7 @@ async def operator(cluster, namespace, tmp_path):
 
 @pytest.mark.parametrize("count", [200, pytest.param(1000, marks=pytest.mark.all)])
 async def test_hostile_specs_crash_nothing_and_each_is_explained(client, namespace, operator, count):
-    specs = collected(count)
+    specs = collected(hostile_specs(), count)
     answers = [await refusal_of(client, namespace, f"job-{number}", spec) for number, spec in enumerate(specs)]
     for spec, refusal in zip(specs, answers, strict=True):
         assert refusal is None or refusal.status in (400, 422), f"{refusal.status} {refusal.message}: {spec}"
@@ -112,9 +87,3 @@ def messages(one):
 def outcome_of(one):
     """The condition that says how the job ended, or that it has not."""
     return next(c for c in one["status"]["conditions"] if c["type"] == "Succeeded")
-
-
-def names_a_field(message):
-    """Whether the message begins with the path of a field that a spec has, as `template.env: ...`."""
-    first = re.match(r"(spec\.)?(\w+)", message)
-    return first is not None and first[2] in SCHEMA["spec"]["properties"]
