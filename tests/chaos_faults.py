@@ -110,8 +110,7 @@ class Faults:
         if found.returncode:
             return False
         uid = json.loads(found.stdout)["metadata"]["uid"]
-        records = self.state.glob(f"kubelet/pods/{uid}/containers/*/process.json")
-        return kill_all([json.loads(record.read_text())["pid"] for record in records])
+        return kill_all(container_pids(self.state, uid))
 
     def link(self, name: str) -> Link:
         """The cable of a pod, to be unplugged."""
@@ -122,8 +121,7 @@ class Faults:
     @property
     def host_address(self) -> str:
         """The address by which pods reach this machine."""
-        subnet = (self.state / "kubelet" / "subnet").read_text().strip()
-        return subnet.replace(".0/24", ".1")
+        return host_address(self.state)
 
 
 @dataclass(frozen=True)
@@ -144,6 +142,18 @@ class Link:
     def _set(self, state: str) -> None:
         command = ["ip", "-n", self.switch, "link", "set", self.port, state]
         subprocess.run(command, check=True, capture_output=True, timeout=10)
+
+
+def host_address(state: Path) -> str:
+    """The address by which pods of the dev cluster with this folder reach this machine."""
+    subnet = (state / "kubelet" / "subnet").read_text().strip()
+    return subnet.replace(".0/24", ".1")
+
+
+def container_pids(state: Path, uid: str) -> list[int]:
+    """The first process of each container of the pod with this uid; with it go all others of the container."""
+    records = state.glob(f"kubelet/pods/{uid}/containers/*/process.json")
+    return [json.loads(record.read_text())["pid"] for record in records]
 
 
 def pod_of(engine: str) -> str:

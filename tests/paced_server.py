@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 GENERATING = ("/v1/chat/completions", "/v1/completions")
 
+PROCESS = f"{os.environ.get('RAY_CLOUD_INSTANCE_ID', '')}/{os.getpid()}"
+"""Which engine answers, `pod/pid`: every answer says it, so that a test knows what was lost with whom."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -133,6 +136,7 @@ class PacedServer:
             "object": "chat.completion" if asked.chat else "text_completion",
             "created": 1,
             "model": self._settings.config.model.name,
+            "system_fingerprint": PROCESS,
             "choices": [{"index": 0, "finish_reason": "length", **content}],
             "usage": usage,
         }
@@ -145,6 +149,7 @@ class PacedServer:
             "object": "chat.completion.chunk" if asked.chat else "text_completion",
             "created": 1,
             "model": self._settings.config.model.name,
+            "system_fingerprint": PROCESS,
             "choices": [{"index": 0, "finish_reason": finish, **content}],
         }
 

@@ -7,6 +7,7 @@ anything twice: a request that failed is told. `Load.clients` may change while i
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 from dataclasses import dataclass, field
@@ -18,11 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 DONE = b"data: [DONE]"
+ENGINE = re.compile(rb'"system_fingerprint": ?"([^"]+)"')
 
 
 @dataclass(frozen=True)
 class Sent:
-    """One request, in seconds of time.time(); `fault` is empty where the whole answer came."""
+    """One request, in seconds of time.time(); `fault` is empty where the whole answer came.
+
+    `engine` is the process that answered, `pod/pid` as the paced engine says it; empty where no byte of it came.
+    """
 
     number: int
     stream: bool
@@ -30,6 +35,7 @@ class Sent:
     first_byte: float
     ended: float
     fault: str
+    engine: str = ""
 
     @property
     def seconds(self) -> float:
@@ -106,7 +112,8 @@ async def ask(session: aiohttp.ClientSession, url: str, number: int, tokens: int
             fault = _fault(answer.status, stream, last)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         fault = f"{type(error).__name__}: {error}"
-    return Sent(number, stream, sent, first, time.time(), fault)
+    named = ENGINE.search(last)
+    return Sent(number, stream, sent, first, time.time(), fault, named[1].decode() if named else "")
 
 
 def _fault(status: int, stream: bool, last: bytes) -> str:
