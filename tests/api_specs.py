@@ -65,6 +65,10 @@ def changed(spec: Spec, path: str, value: Any) -> Spec:
     return result
 
 
+def _adapter(name: str, source: str = "/models/adapter") -> Spec:
+    return {"name": name, "source": source}
+
+
 def _volume(**source: Any) -> list[Spec]:
     return [{"name": "data", **source}]
 
@@ -73,6 +77,8 @@ WINDOW = "completionWindow must be 5m to 14d, such as 30m, 4h or 1d12h"
 INPUT = "input.uri must be a file"
 OUTPUT = "output.uri must be a folder"
 SOURCE = "model.source must be a path such as /models/smollm2 or a hub id"
+ADAPTER = "model.adapters: source must be a path such as /adapters/support or a hub id"
+ADAPTER_NAME = "model.adapters: an adapter must have another name than the model"
 VOLUME = "volumes: set exactly one of persistentVolumeClaim, secret, configMap, emptyDir and hostPath"
 SUB_PATH = "volumeMounts: subPath must be relative and without '..'"
 ENV = "env: set exactly one of value and valueFrom"
@@ -89,6 +95,11 @@ BAD: tuple[Case, ...] = (
     Case("a source in an object store", "model.source", "s3://models/smollm2", "", SOURCE),
     Case("a relative source", "model.source", "./smollm2", "", SOURCE),
     Case("a hub id of three parts", "model.source", "a/b/c", "", SOURCE),
+    Case("an adapter without a source", "model.adapters", [{"name": "a"}], "model.adapters[0].source"),
+    Case("an adapter of odd characters", "model.adapters", [_adapter("a b")], "model.adapters[0].name"),
+    Case("an adapter in a bucket", "model.adapters", [_adapter("a", "s3://a/b")], "model.adapters[0].source", ADAPTER),
+    Case("an adapter of the model's name", "model.adapters", [_adapter("smollm2")], "model", ADAPTER_NAME),
+    Case("too many adapters", "model.adapters", [_adapter(f"a{n}") for n in range(65)]),
     Case("an unknown dtype", "model.engineArgs.dtype", "int3"),
     Case("no sequences at all", "model.engineArgs.maxNumSeqs", 0),
     Case("more GPU memory than there is", "model.engineArgs.gpuMemoryUtilizationPercent", 99),
@@ -256,6 +267,7 @@ UNKNOWN: tuple[Case, ...] = (
 """Refused by the types, and by an API server under strict field validation, which is kubectl's own default."""
 
 DOUBLED: tuple[Case, ...] = (
+    Case("an adapter that stands twice", "model.adapters", [_adapter("a"), _adapter("a", "/b")], "model.adapters[1]"),
     Case(
         "a variable that stands twice",
         "template.env",
@@ -299,6 +311,7 @@ GOOD: tuple[Case, ...] = (
     Case("an output without a slash at its end", "output.uri", "/data/output"),
     Case("a hub id", "model.source", "Qwen/Qwen3-8B"),
     Case("a hub id without an owner", "model.source", "gpt2"),
+    Case("adapters", "model.adapters", [_adapter("a"), _adapter("team/b.v1", "org/adapter")]),
     Case("an old model name with slashes", "model.name", "org/model.v1"),
     Case("as many workers at least as at most", "workers", {"min": 4, "max": 4}),
     Case("a slice of a GPU", "resources", {"gpu": 1, "gpuResourceName": "nvidia.com/mig-1g.10gb"}),

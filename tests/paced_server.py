@@ -35,6 +35,7 @@ class Asked:
     """A request, as far as this server reads it."""
 
     request_id: str
+    model: str
     chat: bool
     prompt: str
     tokens: int
@@ -124,7 +125,8 @@ class PacedServer:
         prompt = body["messages"][-1]["content"] if chat else body["prompt"]
         headers = dict(scope["headers"])
         request_id = headers.get(b"x-request-id", b"").decode()
-        return Asked(request_id, chat, prompt, int(body.get("max_tokens") or 16), bool(body.get("stream")))
+        model = str(body.get("model") or self._settings.config.model.name)
+        return Asked(request_id, model, chat, prompt, int(body.get("max_tokens") or 16), bool(body.get("stream")))
 
     def _answer(self, asked: Asked) -> dict[str, Any]:
         text = " ".join(f"{number}" for number in range(asked.tokens))
@@ -135,7 +137,7 @@ class PacedServer:
             "id": asked.request_id,
             "object": "chat.completion" if asked.chat else "text_completion",
             "created": 1,
-            "model": self._settings.config.model.name,
+            "model": asked.model,
             "system_fingerprint": PROCESS,
             "choices": [{"index": 0, "finish_reason": "length", **content}],
             "usage": usage,
@@ -148,7 +150,7 @@ class PacedServer:
             "id": asked.request_id,
             "object": "chat.completion.chunk" if asked.chat else "text_completion",
             "created": 1,
-            "model": self._settings.config.model.name,
+            "model": asked.model,
             "system_fingerprint": PROCESS,
             "choices": [{"index": 0, "finish_reason": finish, **content}],
         }

@@ -25,6 +25,7 @@ from tidemill_workloads.serving.engine_replica import EngineReplica
 from tidemill_workloads.serving.figures import IngressFigures, Labels
 from tidemill_workloads.serving.front import Front, FrontSettings
 from tidemill_workloads.serving.ledger import Ledger, Share
+from tidemill_workloads.serving.model_cards import ModelCards
 from tidemill_workloads.serving.replies import ReplyListener
 from tidemill_workloads.serving.turnstile import Turnstile
 
@@ -168,7 +169,8 @@ class World:
         engines = Engines(self.serve, listener, await listener.start())
         dispatcher = Dispatcher(engines, desk, Turnstile(), figures)
         api_keys = ApiKeys(keys) if keys is not None else None
-        front = Front(self.config.model.name, api_keys, desk, admission, dispatcher, figures, FrontSettings(seconds))
+        cards = ModelCards.of(self.config.model)
+        front = Front(cards, api_keys, desk, admission, dispatcher, figures, FrontSettings(seconds))
         task = asyncio.create_task(admission.run())
         self._open.callback(listener.close)
         self._open.callback(task.cancel)

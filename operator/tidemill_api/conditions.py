@@ -39,6 +39,7 @@ class Reason(StrEnum):
     INPUT_NOT_READABLE = "InputNotReadable"
     OUTPUT_NOT_WRITABLE = "OutputNotWritable"
     MODEL_NOT_FOUND = "ModelNotFound"
+    MODEL_NOT_LOADABLE = "ModelNotLoadable"
     CLUSTER_REJECTED = "ClusterRejected"
     KUBERAY_MISSING = "KubeRayMissing"
     DRIVER_FAILING = "DriverFailing"
@@ -74,6 +75,7 @@ AWAITED: frozenset[Reason] = frozenset(
         Reason.INPUT_NOT_READABLE,
         Reason.OUTPUT_NOT_WRITABLE,
         Reason.MODEL_NOT_FOUND,
+        Reason.MODEL_NOT_LOADABLE,
         Reason.STORAGE_UNREACHABLE,
         Reason.RESUBMIT_SOURCE_NOT_READY,
     }

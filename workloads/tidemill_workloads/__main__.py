@@ -81,7 +81,7 @@ def prepare(config: JobConfig) -> Claim | Outcome:
     if (outcome := standing_outcome(folder)) is not None:
         log.info("the manifest stands: nothing to run")
         return outcome
-    check_model(config.model.source, config.mounts)
+    check_model(config.model, config.mounts)
     validated = source is None or read_index(folder) is not None
     earlier = None if validated else open_earlier(config, folder)
     claim = Claim.next(folder)

@@ -22,6 +22,7 @@ from tidemill_workloads.storage import COPIES, InputIdentity, input_changed, on_
 
 if TYPE_CHECKING:
     from tidemill_api.job_contract import JobConfig
+    from tidemill_api.v1alpha1.common import ModelSpec
     from tidemill_workloads.storage import Folder
 
 JOB_FILE = "job.json"
@@ -55,15 +56,23 @@ def describe(config: JobConfig, identity: InputIdentity) -> dict[str, Any]:
     return {
         "version": FORMAT_VERSION,
         "job": f"{config.namespace}/{config.name}",
-        "model": {
-            "name": config.model.name,
-            "source": config.model.source,
-            "engineArgs": config.model.engine_args.model_dump(by_alias=True, exclude_none=True),
-        },
+        "model": _model(config.model),
         "input": _unsigned({key: value for key, value in asdict(identity).items() if key != "etag" or value}),
         "onInvalid": config.on_invalid,
         "resubmitOf": config.resubmit_of_uri,
     }
+
+
+def _model(model: ModelSpec) -> dict[str, Any]:
+    """Adapters only where there are any: a `job.json` from before they were stays equal."""
+    content: dict[str, Any] = {
+        "name": model.name,
+        "source": model.source,
+        "engineArgs": model.engine_args.model_dump(by_alias=True, exclude_none=True),
+    }
+    if model.adapters:
+        content["adapters"] = [adapter.model_dump(by_alias=True) for adapter in model.adapters]
+    return content
 
 
 def _unsigned(content: dict[str, Any]) -> dict[str, Any]:

@@ -51,6 +51,11 @@ class Judge:
     _urls: tuple[str, ...] | None = None
     _accepted: set[bytes] = field(default_factory=set)
     _environment: dict[str, str] | None = None
+    models: tuple[str, ...] = field(init=False)
+    """The names that rows may ask for."""
+
+    def __post_init__(self) -> None:
+        self.models = self.settings.model.names  # once, not for each row
 
     @classmethod
     def of(cls, settings: EngineSettings) -> Judge:
@@ -68,11 +73,6 @@ class Judge:
             for name in os.environ.keys() - self._environment.keys():
                 del os.environ[name]
             os.environ.update(self._environment)
-
-    @property
-    def model(self) -> str:
-        """The only name that rows may ask for."""
-        return self.settings.model.name
 
     @property
     def urls(self) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from tidemill_workloads.rows import decode
 from tidemill_workloads.urls import URLS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 MAX_DEPTH = 100
 """Levels of objects and lists in a line: no request needs more, and every decoder on the way takes as many."""
@@ -35,8 +35,8 @@ class Rules(Protocol):
     """What the rules have to know of the job's model."""
 
     @property
-    def model(self) -> str:
-        """The only name that rows may ask for."""
+    def models(self) -> tuple[str, ...]:
+        """The names that rows may ask for: the model's, then those of its adapters."""
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -119,8 +119,8 @@ def _check_request(request: dict[str, Any], rules: Rules) -> None:
     name = body.get("model")
     if name is None:
         raise BadLine(INVALID, "Model parameter is required.", "body.model")
-    if name != rules.model:
-        message = f"body.model: this job serves the model '{rules.model}', not {shown(name)}."
+    if name not in rules.models:
+        message = f"body.model: this job serves the model {_quoted(rules.models)}, not {shown(name)}."
         raise BadLine(WRONG_MODEL, message, "body.model")
     if body.get("stream"):
         raise BadLine(STREAMING, "body.stream: Streaming is not supported in a batch.", "body.stream")
@@ -134,10 +134,14 @@ def _required(request: dict[str, Any], name: str) -> Any:
     return value
 
 
+def _quoted(names: Sequence[str]) -> str:
+    return " or ".join(f"'{name}'" for name in names)
+
+
 def _wrong_url(url: Any, rules: Rules) -> BadLine:
     served = ", ".join(rules.urls) or "none of the batch URLs"
     if url in URLS:
-        message = f"url: the model '{rules.model}' does not serve {url}; it serves {served}."
+        message = f"url: the model '{rules.models[0]}' does not serve {url}; it serves {served}."
     else:
         message = f"url: {shown(url)} is not supported; this model serves {served}."
     return BadLine(WRONG_URL, message, "url")

@@ -165,9 +165,8 @@ def _lies_in(source: Input, folder: Folder, name: str) -> bool:
     return False
 
 
-def model_folder(source: str, mounts: Sequence[str]) -> Path:
-    """The folder that a local model source names. Raises JobRefused with InvalidSpec or ModelNotFound."""
-    field = "spec.model.source"
+def model_folder(source: str, mounts: Sequence[str], field: str) -> Path:
+    """The folder that a local source of a model or adapter names. Raises JobRefused: InvalidSpec or ModelNotFound."""
     path = _local_path(source, field)
     _require_mount(path, mounts, field, Reason.MODEL_NOT_FOUND)
     return path

@@ -1,4 +1,4 @@
-"""Is the model there? Asked on the head before anything is paid for; the weights themselves are never read.
+"""Are the model and its adapters there? Asked on the head before anything is paid for; no weights are read.
 
 A source that is a path must be a folder with a config and weights; any other source is a hub id, whose config is
 fetched by the hub's own client, which honours HF_HUB_OFFLINE and its cache.
@@ -11,23 +11,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tidemill_api.conditions import Reason
+from tidemill_workloads.adapter_files import check_adapters
 from tidemill_workloads.errors import JobRefused
 from tidemill_workloads.locations import is_local, model_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tidemill_api.v1alpha1.common import ModelSpec
+
 CONFIG = "config.json"
 WEIGHT_PATTERNS = ("*.safetensors", "*.bin", "*.pt", "*.gguf")
 FIELD = "spec.model.source"
 
 
-def check_model(source: str, mounts: Sequence[str]) -> None:
-    """Raises JobRefused(ModelNotFound) with the cause, or InvalidSpec for a path outside of the mounts."""
-    if is_local(source):
-        _check_folder(model_folder(source, mounts))
+def check_model(model: ModelSpec, mounts: Sequence[str]) -> None:
+    """Raises JobRefused(ModelNotFound) with the cause, or InvalidSpec for a path outside of the mounts.
+
+    And ModelNotLoadable for an adapter that is none.
+    """
+    if is_local(model.source):
+        _check_folder(model_folder(model.source, mounts, FIELD))
     else:
-        _check_hub(source)
+        _check_hub(model.source)
+    check_adapters(model.adapters, mounts)
 
 
 def check_model_of_engine(source: str) -> None:

@@ -6,12 +6,13 @@ Field descriptions become the CRD's documentation: each starts with the JSON nam
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
-from tidemill_api.markers import rules
+from tidemill_api.markers import list_map, rules
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 """A name of at most 63 characters that may stand alone in a host name (RFC 1123)."""
@@ -65,17 +66,52 @@ class EngineArgs(ApiModel):
     )
 
 
+MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
+"""What requests may have to call a model, or an adapter of it."""
+
 _SOURCE = r"^(/.+|[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?)$"
 _SOURCE_MESSAGE = "model.source must be a path such as /models/smollm2 or a hub id such as Qwen/Qwen3-8B"
+_ADAPTER_SOURCE_MESSAGE = (
+    "model.adapters: source must be a path such as /adapters/support or a hub id such as org/support-lora"
+)
 
 
-class ModelSpec(ApiModel):
-    """Which model answers, where its weights are, and how the engine is set."""
+class AdapterSpec(ApiModel):
+    """A LoRA adapter of the model: answers under its own name, with the model's weights and its own small ones."""
 
     name: str = Field(
         min_length=1,
         max_length=253,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$",
+        pattern=MODEL_NAME,
+        description="name by which requests ask for the adapter in body.model, 1 to 253 characters; not the model's.",
+    )
+    source: str = Field(
+        min_length=1,
+        max_length=1024,
+        description="source of the adapter as PEFT writes it (adapter_config.json, adapter_model.safetensors): a path"
+        " under a mount of the template, or a Hugging Face hub id.",
+        json_schema_extra=rules((f"self.matches('{_SOURCE}')", _ADAPTER_SOURCE_MESSAGE)),
+    )
+
+    @field_validator("source")
+    @classmethod
+    def _path_or_hub_id(cls, source: str) -> str:
+        return _require_source(source, _ADAPTER_SOURCE_MESSAGE)
+
+
+_NAMES_RULE = "!has(self.adapters) || self.adapters.all(adapter, adapter.name != self.name)"
+_NAMES_MESSAGE = "model.adapters: an adapter must have another name than the model"
+
+
+class ModelSpec(ApiModel):
+    """Which model answers, where its weights are, how the engine is set, and which adapters it serves beside."""
+
+    model_config = ConfigDict(json_schema_extra=rules((_NAMES_RULE, _NAMES_MESSAGE)))
+
+    name: str = Field(
+        min_length=1,
+        max_length=253,
+        pattern=MODEL_NAME,
         description="name by which rows ask for the model in body.model, 1 to 253 characters.",
     )
     source: str = Field(
@@ -85,10 +121,36 @@ class ModelSpec(ApiModel):
         json_schema_extra=rules((f"self.matches('{_SOURCE}')", _SOURCE_MESSAGE)),
     )
     engine_args: EngineArgs = Field(default_factory=EngineArgs, description="engineArgs for vLLM, a closed list.")
+    adapters: tuple[AdapterSpec, ...] = Field(
+        default=(),
+        max_length=64,
+        description="adapters (LoRA) that are served beside the model, each under its own name, at most 64. All are"
+        " loaded when an engine starts; one batch mixes requests for at most 8 of them.",
+        json_schema_extra=list_map("name"),
+    )
 
     @field_validator("source")
     @classmethod
     def _path_or_hub_id(cls, source: str) -> str:
-        if not re.fullmatch(_SOURCE, source):
-            raise ValueError(f"{_SOURCE_MESSAGE}, not {source!r}")
-        return source
+        return _require_source(source, _SOURCE_MESSAGE)
+
+    @model_validator(mode="after")
+    def _names_told_apart(self) -> ModelSpec:
+        names = [adapter.name for adapter in self.adapters]
+        twice = sorted(name for name, count in Counter(names).items() if count > 1)
+        if twice:
+            raise ValueError(f"model.adapters: {', '.join(twice)} stands more than once")
+        if self.name in names:
+            raise ValueError(f"{_NAMES_MESSAGE}, not {self.name}")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What requests may ask for: the model, then its adapters."""
+        return (self.name, *(adapter.name for adapter in self.adapters))
+
+
+def _require_source(source: str, message: str) -> str:
+    if not re.fullmatch(_SOURCE, source):
+        raise ValueError(f"{message}, not {source!r}")
+    return source

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from tidemill_api.v1alpha1.batch_inference_job import BatchInferenceJobSpec
+    from tidemill_api.v1alpha1.common import ModelSpec
     from tidemill_api.v1alpha1.pod_template import PodTemplate, Volume, VolumeMount
 
 OUR_LABELS = (labels.MANAGED_BY,)
@@ -147,9 +148,16 @@ def _account_problems(template: PodTemplate, policy: SpecPolicy) -> Iterator[str
 
 
 def _uri_problems(spec: BatchInferenceJobSpec) -> Iterator[str]:
-    places = (("input.uri", spec.input.uri), ("output.uri", spec.output.uri), ("model.source", spec.model.source))
-    for field, uri in places:
+    for field, uri in (("input.uri", spec.input.uri), ("output.uri", spec.output.uri)):
         yield from place_problems(field, uri, spec.template)
+    yield from model_problems(spec.model, spec.template)
+
+
+def model_problems(model: ModelSpec, template: PodTemplate) -> Iterator[str]:
+    """What is wrong with where the model and its adapters are said to be, of either kind."""
+    yield from place_problems("model.source", model.source, template)
+    for adapter in model.adapters:
+        yield from place_problems(f"model.adapters[{adapter.name}].source", adapter.source, template)
 
 
 def place_problems(field: str, uri: str, template: PodTemplate) -> Iterator[str]:

@@ -35,6 +35,13 @@ BATCHING = "model.engineArgs: an endpoint sets maxNumSeqs as batching.maxSequenc
 BAD: tuple[EndpointCase, ...] = (
     case("a model is missing", "model", ABSENT),
     case("a source in an object store", "model.source", "s3://models/a", "", "model.source must be a path"),
+    case(
+        "an adapter of the model's name",
+        "model.adapters",
+        [{"name": "smollm2", "source": "org/a"}],
+        "model",
+        "model.adapters: an adapter must have another name than the model",
+    ),
     case("sequences set twice", "model.engineArgs", {"maxNumSeqs": 8}, "model", BATCHING),
     case("batched tokens set twice", "model.engineArgs", {"maxNumBatchedTokens": 8}, "model", BATCHING),
     case("more replicas at least than at most", "replicas", {"min": 3, "max": 2}, "", BOUNDS),
@@ -73,6 +80,7 @@ GOOD: tuple[EndpointCase, ...] = (
     case("down to zero", "replicas", {"min": 0, "max": 4}),
     case("a fixed size", "replicas", {"min": 4, "max": 4}),
     case("other engine arguments", "model.engineArgs", {"dtype": "float32", "maxModelLen": 2048}),
+    case("an adapter", "model.adapters", [{"name": "support", "source": "/adapters/support"}]),
     case("a bound on starting replicas", "scaling.scaleUp.maxStarting", 2),
     case("small steps down", "scaling.scaleDown", {"stabilizationSeconds": 0, "maxStep": 1}),
     case("zero at once", "scaling.scaleToZeroAfterSeconds", 0),

@@ -27,6 +27,7 @@ def test_what_is_awaited_is_told_by_the_driver() -> None:
         "InputNotReadable",
         "OutputNotWritable",
         "ModelNotFound",
+        "ModelNotLoadable",
         "StorageUnreachable",
         "ResubmitSourceNotReady",
     }

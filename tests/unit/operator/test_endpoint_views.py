@@ -35,6 +35,10 @@ def test_a_spec_that_cannot_be_read_is_told_field_by_field():
     ("spec", "problem"),
     [
         ({"model": {"name": "m", "source": "/models/m"}}, "model.source: /models/m lies under no mount"),
+        (
+            {"model": {"name": "m", "source": "org/m", "adapters": [{"name": "a", "source": "/models/a"}]}},
+            "model.adapters[a].source: /models/a lies under no mount",
+        ),
         ({"template": {"serviceAccountName": "admin"}}, "serviceAccountName: admin is not on the operator's list"),
         (
             {"template": {"volumes": [{"name": "tidemill-api-keys", "emptyDir": {}}]}},

@@ -57,6 +57,7 @@ VOLUMES = SPEC["template"]["volumes"]
 CHANGES = {
     "model.name": "other",
     "model.source": "/data/other",
+    "model.adapters": [{"name": "support", "source": "/data/support"}],
     "model.engineArgs.maxModelLen": 512,
     "model.engineArgs.dtype": "float32",
     "model.engineArgs.maxNumSeqs": 4,

@@ -38,6 +38,17 @@ def test_what_it_can_take_on_is_the_same_revision(field):
     assert revision_of(make_spec(**{field: TAKEN_ON[field]})) == BASE
 
 
+def test_another_adapter_is_another_revision():
+    model = make_spec().model.model_dump(by_alias=True)
+    one, other = ({"name": "support", "source": f"/adapters/{version}"} for version in ("v1", "v2"))
+    made = [
+        make_spec(model=model | {"adapters": adapters})
+        for adapters in ([], [one], [other], [one, other | {"name": "b"}])
+    ]
+    assert len({revision_of(spec) for spec in made}) == 4
+    assert revision_of(made[0]) == BASE
+
+
 def test_every_field_of_the_spec_is_one_or_the_other():
     assert ROLLED_OVER.keys() | TAKEN_ON.keys() == set(make_spec().model_dump(by_alias=True))
 

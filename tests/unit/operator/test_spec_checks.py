@@ -37,6 +37,10 @@ def template(**fields):
         ({"input": {"uri": "//[data/in.jsonl"}}, "input.uri: //[data/in.jsonl lies under no mount"),
         ({"output": {"uri": "/database/"}}, "output.uri: /database/ lies under no mount"),
         ({"model": {"name": "m", "source": "/models/m"}}, "model.source: /models/m lies under no mount"),
+        (
+            {"model": {"name": "m", "source": "org/m", "adapters": [{"name": "a", "source": "/models/a"}]}},
+            "model.adapters[a].source: /models/a lies under no mount",
+        ),
         (template(volumeMounts=[{**MOUNT, "readOnly": True}]), "lies on data, which is mounted readOnly"),
         (template(volumes=[{"name": "data", "emptyDir": {}}]), "is an emptyDir and goes with its pod"),
         (template(volumes=[{"name": "data", "secret": {"secretName": "s"}}]), "is a Secret or ConfigMap"),

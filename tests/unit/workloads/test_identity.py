@@ -11,7 +11,7 @@ import pytest
 from workload_builders import MODEL, folder_at, job, request, write_lines
 
 from tidemill_api.conditions import Reason
-from tidemill_api.v1alpha1.common import ModelSpec
+from tidemill_api.v1alpha1.common import AdapterSpec, ModelSpec
 from tidemill_workloads.errors import JobRefused, Superseded
 from tidemill_workloads.identity import Claim, belongs_to, describe, own_folder
 from tidemill_workloads.index import Chunk, Index, write_index
@@ -71,6 +71,13 @@ def test_a_job_of_that_name_with_another_model_is_another_job(root: Path) -> Non
     reason, message = reason_of(root, job(root, model=changed))
     assert reason == Reason.OUTPUT_IN_USE
     assert "with another model" in message
+
+
+def test_adapters_are_part_of_a_job_and_leave_no_trace_where_there_are_none(root: Path) -> None:
+    own(root, job(root))
+    assert "adapters" not in json.loads((root / "output" / "job.json").read_text())["model"]
+    adapted = job(root).model.model_copy(update={"adapters": (AdapterSpec(name="a", source="/adapters/a"),)})
+    assert "with another model" in reason_of(root, job(root, model=adapted))[1]
 
 
 @pytest.mark.parametrize(

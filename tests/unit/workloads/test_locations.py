@@ -16,6 +16,7 @@ from obstore.store import MemoryStore
 from workload_builders import model_at
 
 from tidemill_api.conditions import Reason
+from tidemill_api.v1alpha1.common import ModelSpec
 from tidemill_workloads.errors import JobRefused
 from tidemill_workloads.local_storage import _LocalWriting
 from tidemill_workloads.locations import open_input, open_output, refuse_input_in_own_folders
@@ -229,7 +230,7 @@ def test_a_full_disk_that_shows_in_the_middle_of_a_file_is_awaited() -> None:
 
 
 def test_a_model_folder_passes(mount: Path) -> None:
-    check_model(str(model_at(mount / "model")), [str(mount)])
+    check_model(ModelSpec(name="m", source=str(model_at(mount / "model"))), [str(mount)])
 
 
 @pytest.mark.parametrize(
@@ -246,21 +247,21 @@ def test_a_model_folder_that_lacks_something_is_refused(mount: Path, spoil: obje
     folder = model_at(mount / "model")
     assert callable(spoil)
     spoil(folder)
-    found = refusal(check_model, str(folder), [str(mount)])
+    found = refusal(check_model, ModelSpec(name="m", source=str(folder)), [str(mount)])
     assert found.reason == Reason.MODEL_NOT_FOUND
     assert found.message.startswith("spec.model.source: ")
     assert says in found.message
 
 
 def test_a_model_outside_of_the_mounts_is_refused(mount: Path) -> None:
-    assert refusal(check_model, "/models/x", [str(mount)]).reason == Reason.INVALID_SPEC
+    assert refusal(check_model, ModelSpec(name="m", source="/models/x"), [str(mount)]).reason == Reason.INVALID_SPEC
 
 
-@pytest.mark.parametrize("source", ["some-org/some-model", "no/such/id/at all"])
+@pytest.mark.parametrize("source", ["some-org/some-model", "no--such..id"])
 def test_a_hub_id_that_cannot_be_had_says_so(source: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    found = refusal(check_model, source, [])
+    found = refusal(check_model, ModelSpec(name="m", source=source), [])
     assert found.reason == Reason.MODEL_NOT_FOUND
     assert source in found.message
     assert "\n" not in found.message

@@ -12,6 +12,7 @@ import pytest
 from serving_world import World, config, until
 
 from tidemill_api import endpoint_contract as contract
+from tidemill_api.v1alpha1.common import ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -111,9 +112,38 @@ async def test_what_no_engine_is_needed_for_is_refused_without_one(
 async def test_models_and_health_are_answered_without_any_engine(world: World) -> None:
     ingress = await world.ingress()
     assert [model.id async for model in ingress.client.models.list()] == ["m"]
-    assert (await ingress.client.models.retrieve("m")).id == "m"
+    found = (await ingress.client.models.retrieve("m")).to_dict()
+    assert (found["id"], found["root"], found["parent"]) == ("m", "/models/m", None)
+    assert "max_model_len" not in found  # nothing says it: the ingress reads no model
     async with httpx.AsyncClient(verify=False) as plain:
         assert (await plain.get(f"{ingress.url}/health")).status_code == 200
+
+
+ADAPTED = ModelSpec(
+    name="m",
+    source="/models/m",
+    engine_args={"max_model_len": 512},
+    adapters=[{"name": "support", "source": "/adapters/support"}, {"name": "team/sales", "source": "org/sales"}],
+)
+
+
+async def test_adapters_are_listed_and_asked_for_by_name(world: World) -> None:
+    world.config = config(model=ADAPTED)
+    ingress = await world.ingress()
+    cards = [model.to_dict() async for model in ingress.client.models.list()]
+    assert [(card["id"], card["root"], card["parent"]) for card in cards] == [
+        ("m", "/models/m", None),
+        ("support", "/adapters/support", "m"),
+        ("team/sales", "org/sales", "m"),
+    ]
+    assert {card["max_model_len"] for card in cards} == {512}
+    assert (await ingress.client.models.retrieve("team/sales")).id == "team/sales"
+    await world.engine()
+    for name in ("m", "support", "team/sales"):
+        answer = await ingress.client.completions.create(model=name, prompt="x", max_tokens=1)
+        assert answer.model == name
+    with pytest.raises(openai.NotFoundError, match="serves 'm', 'support', 'team/sales'"):
+        await ingress.client.completions.create(model="sales", prompt="x")
 
 
 async def test_a_key_is_asked_for_and_changes_without_a_restart(world: World, tmp_path: Path) -> None:

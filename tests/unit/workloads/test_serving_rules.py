@@ -21,6 +21,7 @@ from tidemill_workloads.serving.desk import Desk
 from tidemill_workloads.serving.engine import ServerSettings
 from tidemill_workloads.serving.frames import Frame, FrameError, FrameReader, Kind, encode, head_payload, read_head
 from tidemill_workloads.serving.ledger import SILENT_SECONDS, Ledger, own_places
+from tidemill_workloads.serving.model_cards import ModelCards
 from tidemill_workloads.serving.openai_errors import Refusal
 from tidemill_workloads.serving.request_body import read_body
 from tidemill_workloads.serving.start_problems import problem_of
@@ -28,6 +29,8 @@ from tidemill_workloads.serving.turnstile import Turnstile
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+MODELS = ModelCards.of(config().model)
 
 frames = st.builds(Frame, st.sampled_from(Kind), st.integers(min_value=0, max_value=2**64 - 1), st.binary(max_size=200))
 
@@ -199,15 +202,15 @@ def test_the_key_is_read_from_the_header(header: bytes, key: bytes | None) -> No
 
 
 def test_a_body_is_read_as_far_as_the_ingress_needs_it() -> None:
-    body = read_body(b'{"model": "m", "stream": true, "priority": -3, "messages": [{"role": "user"}]}', "m")
+    body = read_body(b'{"model": "m", "stream": true, "priority": -3, "messages": [{"role": "user"}]}', MODELS)
     assert (body.model, body.stream, body.priority) == ("m", True, -3)
-    assert read_body(b'{"messages": []}', "m").model is None
+    assert read_body(b'{"messages": []}', MODELS).model is None
 
 
 def test_a_field_of_the_wrong_type_is_left_to_the_engine_but_not_another_model() -> None:
-    assert read_body(b'{"model": "m", "stream": "yes", "priority": "high"}', "m").priority == 0
+    assert read_body(b'{"model": "m", "stream": "yes", "priority": "high"}', MODELS).priority == 0
     with pytest.raises(Refusal) as refused:
-        read_body(b'{"model": "other", "stream": "yes"}', "m")
+        read_body(b'{"model": "other", "stream": "yes"}', MODELS)
     assert refused.value.status == 404
 
 
@@ -222,6 +225,7 @@ def test_a_full_queue_says_when_to_come_again(oldest: float, seconds: bytes) -> 
     [
         (JobRefused(Reason.INVALID_SPEC, "spec.model.engineArgs: no"), EndpointReason.ENGINE_ARGUMENTS_REFUSED),
         (JobRefused(Reason.MODEL_NOT_FOUND, "spec.model.source: none"), EndpointReason.MODEL_NOT_FOUND),
+        (JobRefused(Reason.MODEL_NOT_LOADABLE, "spec.model.adapters[a]: no"), EndpointReason.MODEL_NOT_LOADABLE),
         (RuntimeError("line one\nthe cause\n"), EndpointReason.MODEL_NOT_LOADABLE),
         (RuntimeError(), EndpointReason.MODEL_NOT_LOADABLE),
     ],

@@ -27,7 +27,7 @@ and with one it holds up every other request for half a minute."""
 
 
 def engine_arguments(settings: EngineSettings) -> list[str]:
-    """The arguments as on vLLM's command line."""
+    """The arguments as on vLLM's command line, but for those of adapters, which their files tell."""
     given = settings.model.engine_args
     options: dict[str, str | int | float | None] = {
         "--model": settings.model.source,
@@ -57,6 +57,6 @@ def engine_environment(settings: EngineSettings, environment: dict[str, str]) ->
     if not settings.gpus:
         wanted[CPU_KV_CACHE_VARIABLE] = CPU_KV_CACHE_GIB
         wanted[NO_COMPILER_VARIABLE] = "1"
-    if is_local(settings.model.source):
+    if all(map(is_local, (settings.model.source, *(adapter.source for adapter in settings.model.adapters)))):
         wanted["HF_HUB_OFFLINE"] = "1"
     return {name: value for name, value in wanted.items() if name not in environment}

@@ -6,6 +6,7 @@ body is what an OpenAI-compatible vLLM server would have sent, errors included. 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from contextlib import AsyncExitStack
@@ -16,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tidemill_api.conditions import Reason
+from tidemill_workloads.adapter_files import fetch_adapters
 from tidemill_workloads.engine.arguments import engine_arguments, engine_environment
 from tidemill_workloads.engine.interface import Answer
+from tidemill_workloads.engine.vllm_adapters import adapter_arguments, load_adapters, require_served
 from tidemill_workloads.errors import EngineDead, JobRefused
 from tidemill_workloads.urls import CHAT, COMPLETIONS, EMBEDDINGS
 
@@ -66,8 +69,12 @@ class VllmEngine:
         self._steps = 0
 
     async def start(self) -> None:
-        """Loads the model, which takes a minute or more. Raises JobRefused(InvalidSpec) for unfit engine arguments."""
+        """Loads the model, which takes a minute or more, and its adapters.
+
+        Raises JobRefused: InvalidSpec for unfit engine arguments, ModelNotFound or ModelNotLoadable for an adapter.
+        """
         os.environ.update(engine_environment(self._settings, dict(os.environ)))
+        adapters = await asyncio.to_thread(fetch_adapters, self._settings.model.adapters)
         from starlette.datastructures import State
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.entrypoints.launchers.api_server.app_state import init_app_state
@@ -76,19 +83,20 @@ class VllmEngine:
         )
         from vllm.usage.usage_lib import UsageContext
 
-        arguments = parse_arguments(engine_arguments(self._settings))
+        arguments = parse_arguments([*engine_arguments(self._settings), *adapter_arguments(adapters)])
         engine_args = AsyncEngineArgs.from_cli_args(arguments)
-        require_fit(engine_args)
+        require_served(adapters, require_fit(engine_args))
         client = await self._open.enter_async_context(
             build_async_engine_client_from_engine_args(engine_args, usage_context=UsageContext.OPENAI_BATCH_RUNNER)
         )
         tasks = await client.get_supported_tasks()
         state = State()
         await init_app_state(client, state, arguments, tasks)
+        await load_adapters(state.openai_serving_models, adapters)
         self._client = client
         self._count_steps()
         self._routes = _routes(state)
-        log.info("engine ready: model %s, tasks %s", self._settings.model.name, ", ".join(tasks))
+        log.info("engine ready: models %s; tasks %s", ", ".join(self._settings.model.names), ", ".join(tasks))
 
     async def answer(self, row: Row) -> Answer:
         """What vLLM's server would answer to this row."""
@@ -138,10 +146,10 @@ def parse_arguments(words: list[str]) -> Any:
     return AsyncEngineArgs.add_cli_args(BaseFrontendArgs.add_cli_args(parser)).parse_args(words)
 
 
-def require_fit(engine_args: Any) -> None:
-    """Lets vLLM judge the arguments against the model before anything is loaded."""
+def require_fit(engine_args: Any) -> Any:
+    """VLLM's config, in which it has judged the arguments against the model before anything is loaded."""
     try:
-        engine_args.create_engine_config()
+        return engine_args.create_engine_config()
     except ValueError as error:  # pydantic's ValidationError is one too
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         cause = " ".join(line for line in lines if not line.startswith("For further information"))

@@ -13,8 +13,6 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from tidemill_api.endpoint_contract import CLIENT_GONE
 from tidemill_workloads.serving import openai_errors
 from tidemill_workloads.serving.api_keys import bearer
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     from tidemill_workloads.serving.desk import Desk, Ticket
     from tidemill_workloads.serving.dispatch import Dispatcher
     from tidemill_workloads.serving.figures import IngressFigures
+    from tidemill_workloads.serving.model_cards import ModelCards
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +60,7 @@ class FrontSettings:
 class Front:
     """The ASGI application."""
 
-    model: str
+    models: ModelCards
     keys: ApiKeys | None
     desk: Desk
     admission: Admission
@@ -125,15 +124,12 @@ class Front:
             raise openai_errors.wrong_key()
 
     def _models(self, path: str) -> bytes:
-        card = {"id": self.model, "object": "model", "created": 0, "owned_by": "tidemill"}
         asked = path.removeprefix(MODELS).lstrip("/")
-        if asked and asked != self.model:
-            raise openai_errors.unknown_model(asked, self.model)
-        return msgspec.json.encode(card if asked else {"object": "list", "data": [card]})
+        return self.models.one(asked) if asked else self.models.every()
 
     async def _by_an_engine(self, scope: Scope, receive: Receive, out: _Out, ticket: Ticket) -> None:
         body = await _read(receive)
-        asked = read_body(body, self.model)
+        asked = read_body(body, self.models)
         if not await self.admission.admit(ticket):
             self.figures.rejected()
             raise openai_errors.queue_full(self.admission.bound, self.desk.oldest_waiting(time.monotonic()))

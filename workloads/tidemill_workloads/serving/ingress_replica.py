@@ -21,6 +21,7 @@ from tidemill_workloads.serving.dispatch import Dispatcher, Engines
 from tidemill_workloads.serving.figures import IngressFigures, Labels
 from tidemill_workloads.serving.front import Front, FrontSettings
 from tidemill_workloads.serving.ledger_actor import LedgerClient
+from tidemill_workloads.serving.model_cards import ModelCards
 from tidemill_workloads.serving.replies import ReplyListener
 from tidemill_workloads.serving.turnstile import Turnstile
 
@@ -46,7 +47,9 @@ class IngressReplica:
         self._listener = ReplyListener(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call] # Ray has no types
         back = Engines(engines.run, self._listener, await self._listener.start())
         dispatcher = Dispatcher(back, desk, Turnstile(), self._figures)
-        self._front = Front(config.model.name, keys, desk, self._admission, dispatcher, self._figures, self._settings)
+        self._front = Front(
+            ModelCards.of(config.model), keys, desk, self._admission, dispatcher, self._figures, self._settings
+        )
         self._tasks = [asyncio.create_task(self._admission.run())]
         if keys is not None:
             self._tasks.append(asyncio.create_task(keys.follow()))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayError
+from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tidemill_workloads.serving.admission import LedgerUnreachable
@@ -71,7 +72,15 @@ def _get_or_make() -> Any:
         "max_restarts": -1,
         "scheduling_strategy": _on_the_head(),
     }
-    return ray.remote(LedgerActor).options(**options).remote()
+    ledger = ray.remote(LedgerActor).options(**options).remote()
+    _end_with_serve(ledger)
+    return ledger
+
+
+def _end_with_serve(ledger: Any) -> None:
+    """Serve kills what is registered so when it is shut down: a head with an actor on it would drain to its deadline."""
+    controller = ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
+    controller._register_shutdown_cleanup_actor.remote(ledger)  # noqa: SLF001 - Serve's hook for such actors
 
 
 def _on_the_head() -> Any:

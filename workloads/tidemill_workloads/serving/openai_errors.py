@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 INVALID_REQUEST = "invalid_request_error"
 SERVER_ERROR = "server_error"
 
 _LONGEST_RETRY_SECONDS = 30
+_MOST_NAMES = 8
 
 
 @dataclass(eq=False)  # not frozen: context managers set __traceback__ on what passes them
@@ -75,9 +79,10 @@ def too_large(limit: int) -> Refusal:
     return Refusal(413, f"The request body is larger than {limit} bytes.", code="request_too_large")
 
 
-def unknown_model(model: str, served: str) -> Refusal:
-    """A model that is not served here."""
-    message = f"The model '{model}' does not exist or is not served here; this endpoint serves '{served}'."
+def unknown_model(model: str, served: Sequence[str]) -> Refusal:
+    """A model that is not served here; of those that are the first few are named."""
+    named = ", ".join(f"'{name}'" for name in served[:_MOST_NAMES]) + (", ..." if len(served) > _MOST_NAMES else "")
+    message = f"The model '{model}' does not exist or is not served here; this endpoint serves {named}."
     return Refusal(404, message, code="model_not_found", param="model")
 
 

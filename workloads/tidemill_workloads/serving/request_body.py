@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from tidemill_workloads.serving import openai_errors
+
+if TYPE_CHECKING:
+    from tidemill_workloads.serving.model_cards import ModelCards
 
 LARGEST_BODY = 64 * 1024 * 1024
 """Bytes of a body: far above any prompt, and what an ingress can hold of several at once."""
@@ -22,8 +27,8 @@ _DECODER = msgspec.json.Decoder(RequestBody)
 _SYNTAX = msgspec.json.Decoder()
 
 
-def read_body(body: bytes, served_model: str) -> RequestBody:
-    """The fields of a body. Raises Refusal where no engine could answer it: no JSON object, or another model.
+def read_body(body: bytes, models: ModelCards) -> RequestBody:
+    """The fields of a body. Raises Refusal where no engine could answer it: no JSON object, or an unknown model.
 
     A field of the wrong type is left to the engine, which names it as vLLM does.
     """
@@ -33,8 +38,8 @@ def read_body(body: bytes, served_model: str) -> RequestBody:
         found = _lenient(body, error)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise openai_errors.bad_body(f"The request body is not valid JSON: {error}") from error
-    if found.model is not None and found.model != served_model:
-        raise openai_errors.unknown_model(found.model, served_model)
+    if found.model is not None:
+        models.require(found.model)
     return found
 
 

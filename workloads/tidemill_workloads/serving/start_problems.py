@@ -10,6 +10,7 @@ from tidemill_workloads.errors import JobRefused
 _REFUSALS = {
     Reason.INVALID_SPEC: EndpointReason.ENGINE_ARGUMENTS_REFUSED,
     Reason.MODEL_NOT_FOUND: EndpointReason.MODEL_NOT_FOUND,
+    Reason.MODEL_NOT_LOADABLE: EndpointReason.MODEL_NOT_LOADABLE,
 }
 
 _LONGEST = 600

@@ -16,7 +16,9 @@ from contextlib import AsyncExitStack
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from tidemill_workloads.adapter_files import fetch_adapters
 from tidemill_workloads.engine.arguments import engine_environment
+from tidemill_workloads.engine.vllm_adapters import adapter_arguments, load_adapters, require_served
 from tidemill_workloads.engine.vllm_engine import require_fit
 from tidemill_workloads.model_check import check_model_of_engine
 from tidemill_workloads.serving.frames import Usage
@@ -48,31 +50,35 @@ class VllmServer:
         self._steps = 0
 
     async def start(self, watcher: Watcher) -> None:
-        """Loads the model, which takes a minute or more.
+        """Loads the model, which takes a minute or more, and its adapters.
 
-        Raises JobRefused: InvalidSpec for unfit engine arguments, ModelNotFound where there is no model.
+        Raises JobRefused: InvalidSpec for unfit engine arguments, ModelNotFound where there is no model or an adapter
+        is missing, ModelNotLoadable for an adapter that is no use.
         """
         os.environ.update(engine_environment(self._settings.engine, dict(os.environ)))
         os.environ.pop("VLLM_API_KEY", None)  # keys are the ingress's affair: an engine asks for none
-        await asyncio.to_thread(check_model_of_engine, self._settings.config.model.source)
+        model = self._settings.config.model
+        await asyncio.to_thread(check_model_of_engine, model.source)
+        adapters = await asyncio.to_thread(fetch_adapters, model.adapters)
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.entrypoints.launchers.api_server.app_state import init_app_state
         from vllm.entrypoints.launchers.api_server.entry import build_async_engine_client_from_engine_args
         from vllm.entrypoints.launchers.app import build_app
 
-        arguments = parse_server_arguments(self._settings.arguments())
+        arguments = parse_server_arguments([*self._settings.arguments(), *adapter_arguments(adapters)])
         engine_args = AsyncEngineArgs.from_cli_args(arguments)
-        require_fit(engine_args)
+        require_served(adapters, require_fit(engine_args))
         client = await self._open.enter_async_context(build_async_engine_client_from_engine_args(engine_args))
         tasks = await client.get_supported_tasks()
         app = build_app(arguments, tasks, client.model_config)
         app.state.server = SimpleNamespace()  # vLLM's handler of a dead engine asks its uvicorn to end: there is none
         await init_app_state(client, app.state, arguments, tasks)
+        await load_adapters(app.state.openai_serving_models, adapters)
         self._app, self._client = app, client
         self._watch(watcher)
         gc.collect()
         gc.freeze()  # as vLLM's server does once all is loaded: collections stay short
-        log.info("engine ready: model %s, tasks %s", self._settings.config.model.name, ", ".join(tasks))
+        log.info("engine ready: models %s; tasks %s", ", ".join(model.names), ", ".join(tasks))
 
     @property
     def app(self) -> ASGIApp:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tidemill_api.endpoint_contract import API_KEYS_FOLDER
 from tidemill_api.v1alpha1.realtime_endpoint import NAME_MESSAGE, valid_name
-from tidemill_operator.core.spec_checks import place_problems, template_problems
+from tidemill_operator.core.spec_checks import model_problems, template_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ def endpoint_problems(name: str, spec: RealtimeEndpointSpec, policy: SpecPolicy)
     return (
         *(() if valid_name(name) else (NAME_MESSAGE,)),
         *template_problems(spec.template, policy),
-        *place_problems("model.source", spec.model.source, spec.template),
+        *model_problems(spec.model, spec.template),
         *_ours(spec.template),
     )
 
