@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
 CLIENT = Path(__file__).with_name("load_client.py")
 REQUEST_TIMEOUT_SECONDS = 300.0
@@ -83,19 +84,29 @@ class Load:
             "traced": self.traced,
             "requests": [asdict(request) for request in self.requests],
         }
-        command = [sys.executable, "-P", str(CLIENT)]
         found: list[Answer] = []
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdin is not None  # noqa: S101 - for the type checker: both are pipes
-            assert process.stdout is not None  # noqa: S101
-            process.stdin.write(json.dumps(order) + "\n")
-            process.stdin.flush()
-            for line in process.stdout:
+        with closing(_client(json.dumps(order))) as lines:
+            for line in lines:
                 found.append(read_answer(json.loads(line)))
                 answered(len(found))
-        if process.returncode or len(found) != len(self.requests):
+        if len(found) != len(self.requests):
             raise SystemExit(f"the client answered for {len(found)} of {len(self.requests)} requests")
         return sorted(found, key=lambda answer: answer.number)
+
+
+def _client(order: str) -> Generator[str]:
+    """The lines that the client prints. It ends with this generator, whatever ends that."""
+    with subprocess.Popen(
+        [sys.executable, "-P", str(CLIENT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdin is not None  # noqa: S101 - for the type checker: both are pipes
+            assert process.stdout is not None  # noqa: S101
+            process.stdin.write(order + "\n")
+            process.stdin.flush()
+            yield from process.stdout
+        finally:
+            process.kill()  # of no effect on one that has ended
 
 
 def read_answer(line: dict[str, Any]) -> Answer:
