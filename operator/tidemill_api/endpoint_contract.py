@@ -144,6 +144,9 @@ class IngressSettings(_Frozen):
     request_timeout_seconds: int = Field(
         ge=1, description="From arrival to the last byte; waiting for a cold start counts. Over it: 408 or a cut stream"
     )
+    leaving: bool = Field(
+        default=False, description="The Service leads elsewhere: each answer closes its connection, for a new one there"
+    )
 
 
 class EngineSettings(_Frozen):

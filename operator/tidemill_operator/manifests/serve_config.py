@@ -63,7 +63,7 @@ def serve_config(arguments: dict[str, Any], deploy: Deploy) -> dict[str, Any]:
     """
     deployments = (
         (ENGINE_DEPLOYMENT, deploy.engine_replicas, EngineSettings(attempt=deploy.attempt).model_dump()),
-        (INGRESS_DEPLOYMENT, deploy.ingress_replicas, deploy.settings.model_dump()),
+        (INGRESS_DEPLOYMENT, deploy.ingress_replicas, deploy.settings.model_dump(exclude_defaults=True)),
     )
     return {
         "proxy_location": "EveryNode",

@@ -38,7 +38,7 @@ def rolling(new=None, *, old=None, now=LATER, status=None, **seen):
 
 def test_a_new_revision_gets_a_cluster_of_its_own_and_the_old_one_serves_on():
     begun = rolling()
-    assert begun.actions == (CreateRevision("r2"),)
+    assert begun.actions == (CreateRevision("r2", 1),)
     assert condition(begun, "Progressing") == ("True", "RollingOut")
     assert condition(begun, "Available") == ("True", "ReplicasRunning")
     assert condition(begun, "Ready") == ("False", "RollingOut")
@@ -88,9 +88,27 @@ def moved(now, old, status=None):
     return look(make_revision("r2", now=now), old, wanted="r2", serving="r2", status=status, now=now)
 
 
+LEAVING = SETTINGS.model_copy(update={"leaving": True})
+
+
+def leaving(now, **fields):
+    """The old revision, once its ingress was told to have its clients leave."""
+    return make_revision("r1", now=now, **{"serve": make_serve(settings=LEAVING)} | fields)
+
+
+def test_clients_of_the_old_one_are_told_to_leave_as_soon_as_the_service_has_moved():
+    told = moved(LATER + SECOND, make_revision("r1", replicas=2, now=LATER + SECOND))
+    assert told.actions == (Deploy("r1", "10.0.0.1", 2, 3, LEAVING, 1),)
+
+
+def test_one_that_is_wanted_again_has_its_clients_stay():
+    back = look(make_revision("r2"), leaving(LATER), wanted="r1", serving="r2", status=served_status("r2"))
+    assert Deploy("r1", "10.0.0.1", 1, 2, SETTINGS, 1) in back.actions
+
+
 def test_the_old_one_stays_until_every_node_knows_of_the_move():
     now = LATER + SETTLING - SECOND
-    kept = moved(now, make_revision("r1", now=now))
+    kept = moved(now, leaving(now))
     assert kept.actions == ()
     assert condition(kept, "Progressing") == ("True", "DrainingOldRevision")
     assert kept.recheck_after <= 2 * SECOND
@@ -98,13 +116,13 @@ def test_the_old_one_stays_until_every_node_knows_of_the_move():
 
 def test_the_old_one_stays_while_it_has_a_request():
     now = LATER + timedelta(minutes=5)
-    assert moved(now, make_revision("r1", now=now, ingress_samples=samples(1, now=now, running=1))).actions == ()
+    assert moved(now, leaving(now, ingress_samples=samples(1, now=now, running=1))).actions == ()
 
 
 def test_the_old_one_stays_while_its_figures_are_missing():
     now = LATER + timedelta(minutes=5)
-    assert moved(now, make_revision("r1", now=now, ingress_samples=samples(1, now=now, ago=60))).actions == ()
-    assert moved(now, make_revision("r1", now=now, serve=None)).actions == ()
+    assert moved(now, leaving(now, ingress_samples=samples(1, now=now, ago=60))).actions == ()
+    assert moved(now, leaving(now, serve=None)).actions == ()
 
 
 def test_an_idle_old_one_goes():
@@ -115,7 +133,7 @@ def test_an_idle_old_one_goes():
 
 def test_an_old_one_that_never_falls_silent_goes_after_the_longest_request():
     now = LATER + timedelta(seconds=600) + DRAIN_MARGIN
-    busy = make_revision("r1", now=now, ingress_samples=samples(1, now=now, running=1))
+    busy = leaving(now, ingress_samples=samples(1, now=now, running=1))
     assert moved(now - SECOND, busy).actions == ()
     assert moved(now, busy).actions == (DeleteCluster("chat-r1", "cluster-r1"),)
 
@@ -167,12 +185,12 @@ def test_a_revision_that_is_late_gives_its_workers_back_and_is_tried_again():
 def test_a_third_revision_replaces_the_second_that_never_served():
     status = rolling().status
     third = look(make_revision("r1"), make_revision("r2", running=0), wanted="r3", serving="r1", status=status)
-    assert third.actions == (CreateRevision("r3"), DeleteCluster("chat-r2", "cluster-r2"))
+    assert third.actions == (CreateRevision("r3", 1), DeleteCluster("chat-r2", "cluster-r2"))
 
 
 def test_a_spec_taken_back_returns_to_the_revision_that_serves():
     back = look(make_revision("r1"), make_revision("r2"), wanted="r1", serving="r1", status=served_status())
-    assert CreateRevision("r1") not in back.actions
+    assert CreateRevision("r1", 1) not in back.actions
     assert condition(back, "Progressing") == ("True", "DrainingOldRevision")
     assert back.status.revision.wanted == "r1"
 
@@ -183,22 +201,22 @@ def test_another_revision_begins_its_tries_anew():
     assert failed.status.startup.waits == 1
     third = look(make_revision("r1"), wanted="r3", serving="r1", status=failed.status, now=LATER + SECOND)
     assert (third.status.startup.waits, third.status.startup.attempt) == (0, 1)
-    assert CreateRevision("r3") in third.actions
+    assert CreateRevision("r3", 1) in third.actions
 
 
 def test_a_first_revision_that_never_served_is_replaced_at_once():
     replaced = look(make_revision("r1", running=0), wanted="r2")
-    assert replaced.actions == (CreateRevision("r2"), DeleteCluster("chat-r1", "cluster-r1"))
+    assert replaced.actions == (CreateRevision("r2", 1), DeleteCluster("chat-r1", "cluster-r1"))
 
 
 def test_limits_changed_together_with_the_model_wait_for_the_new_revision():
     tighter = IngressSettings(queue_bound=5, request_timeout_seconds=600)
-    assert rolling(settings=tighter).actions == (CreateRevision("r2"),)
+    assert rolling(settings=tighter).actions == (CreateRevision("r2", 1),)
 
 
 def test_a_serving_cluster_that_was_deleted_while_rolling_out_is_not_rebuilt():
     lost = look(make_revision("r2", running=0), wanted="r2", serving="r1", status=served_status())
-    assert CreateRevision("r1") not in lost.actions
+    assert CreateRevision("r1", 1) not in lost.actions
     assert condition(lost, "Available") == ("False", "IngressNotReady")
     taken_over = look(make_revision("r2"), wanted="r2", serving="r1", status=served_status())
     assert taken_over.actions == (PointService("r2"),)

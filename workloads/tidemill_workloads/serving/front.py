@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tidemill_api.endpoint_contract import CLIENT_GONE
@@ -18,6 +18,7 @@ from tidemill_workloads.serving import openai_errors
 from tidemill_workloads.serving.api_keys import bearer
 from tidemill_workloads.serving.dispatch import Request
 from tidemill_workloads.serving.frames import Head
+from tidemill_workloads.serving.leaving import Leaving
 from tidemill_workloads.serving.openai_errors import Refusal
 from tidemill_workloads.serving.request_body import LARGEST_BODY, read_body
 from tidemill_workloads.urls import CHAT, COMPLETIONS, EMBEDDINGS
@@ -43,6 +44,7 @@ _PASSED_ON = frozenset({b"content-type", b"traceparent", b"tracestate"})
 
 _PASSED_BACK = frozenset({b"content-type", b"content-length"})
 _JSON = (b"content-type", b"application/json")
+_CLOSE = (b"connection", b"close")
 
 
 class ClientGone(Exception):  # noqa: N818 - named for what happened
@@ -54,6 +56,7 @@ class FrontSettings:
     """What changes while the ingress lives."""
 
     request_timeout_seconds: float = 3600.0
+    leaving: Leaving = field(default_factory=Leaving)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,8 @@ class Front:
         if scope["type"] != "http":
             return
         ticket = self.desk.arrive(time.monotonic())
-        out = _Out(send)
+        self.settings.leaving.came_in(scope)
+        out = _Out(send, self.settings.leaving)
         try:
             await self._within_the_time(scope, receive, out, ticket)
         except Refusal as refusal:
@@ -144,9 +148,10 @@ class Front:
 class _Out:
     """The response to one client."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, leaving: Leaving) -> None:
         self.status = 500
         self._send = send
+        self._leaving = leaving
         self._started = False
         self._events = False
 
@@ -185,6 +190,7 @@ class _Out:
     async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self.status = status
         self._started = True
+        headers = [*headers, _CLOSE] if self._leaving.now else headers
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
 

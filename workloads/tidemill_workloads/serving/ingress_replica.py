@@ -50,16 +50,17 @@ class IngressReplica:
         self._front = Front(
             ModelCards.of(config.model), keys, desk, self._admission, dispatcher, self._figures, self._settings
         )
-        self._tasks = [asyncio.create_task(self._admission.run())]
+        self._tasks = [asyncio.create_task(self._admission.run()), asyncio.create_task(self._settings.leaving.follow())]
         if keys is not None:
             self._tasks.append(asyncio.create_task(keys.follow()))
         self._figures.serve()
 
     async def reconfigure(self, settings: dict[str, Any]) -> None:
-        """Serve's user_config: bound and timeout change while requests run."""
+        """Serve's user_config: bound, timeout and the word to leave change while requests run."""
         wanted = IngressSettings.model_validate(settings)
         self._admission.bound = wanted.queue_bound
         self._settings.request_timeout_seconds = wanted.request_timeout_seconds
+        self._settings.leaving.told = wanted.leaving
 
     async def __serve_build_asgi_app__(self) -> ASGIApp:
         """Serve's hook for the application of a deployment."""

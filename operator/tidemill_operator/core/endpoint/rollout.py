@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from tidemill_operator.core.endpoint.plan import PointService
+from tidemill_operator.core.endpoint.plan import Deploy, PointService
 from tidemill_operator.core.endpoint.sizing import load_on
 from tidemill_operator.core.plan import DeleteCluster, Event
 
@@ -45,12 +45,22 @@ def retired(seen: EndpointSnapshot) -> tuple[RevisionView, ...]:
     return tuple(v for v in seen.revisions if v.revision not in kept and v.cluster is not None)
 
 
-def retire(seen: EndpointSnapshot, view: RevisionView) -> DeleteCluster | None:
-    """The deletion of an old revision, once nothing runs on it or nothing can any more; None until then."""
+def retire(seen: EndpointSnapshot, view: RevisionView) -> DeleteCluster | Deploy | None:
+    """The deletion of an old revision, once nothing runs on it or nothing can any more; until then its clients leave.
+
+    The Service leads new connections only: over those that stand clients would ask the old revision for ever.
+    """
     cluster = view.cluster
-    if cluster is None or cluster.deleting or not _drained(seen, view):
+    if cluster is None or cluster.deleting:
         return None
-    return DeleteCluster(cluster.name, cluster.uid)
+    if _drained(seen, view):
+        return DeleteCluster(cluster.name, cluster.uid)
+    serve = view.serve
+    if serve is None or not serve.built or serve.settings is None or serve.settings.leaving:
+        return None
+    counts = max(serve.engine.target, 1), max(serve.ingress.target, 1)
+    leaving = serve.settings.model_copy(update={"leaving": True})
+    return Deploy(view.revision, cluster.head_ip, *counts, leaving, max(serve.attempt, 1))
 
 
 def _drained(seen: EndpointSnapshot, view: RevisionView) -> bool:
