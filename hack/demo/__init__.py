@@ -1,4 +1,5 @@
-"""`./hack/demo.sh`: a real model answers a real file through the real operator, on one machine.
+"""`./hack/demo.sh`: a real model answers through the real operator, on one machine: a batch file, or an endpoint.
 
-Uses the system as a user would: `kubectl apply`, `kubectl get --watch`, files. Refuses to know the operator's insides.
+Uses the system as a user would: `kubectl apply`, `kubectl get --watch`, files, the OpenAI client, the figures that
+anyone can scrape. Refuses to know the operator's insides.
 """

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from demo.job import DemoError
+from demo.errors import DemoError
 
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0

@@ -146,7 +146,7 @@ def test_the_embeddings_example_runs(tmp_path):
 @pytest.mark.timeout(660)
 def test_the_shipped_tickets_are_all_answered(tmp_path):
     done = demo("--output", tmp_path / "out", seconds=600)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0, done.output
     tickets = (CHECKOUT / "hack" / "examples" / "tickets.jsonl").read_text().splitlines()
     assert len(tickets) >= 200
-    assert f"{len(tickets)} rows ok, 0 failed of {len(tickets)}" in done.stdout
+    assert f"{len(tickets)} rows ok, 0 failed of {len(tickets)}" in done.output

@@ -8,7 +8,8 @@ import yaml
 from cluster_fixtures import CHECKOUT, KUBECTL
 from rich.console import Console
 
-from demo import watching
+from demo.batch import watching
+from demo.kubectl import Kubectl
 
 NAME = "tickets"
 CRASH = "The head pod is starting: CrashLoopBackOff: back-off 10s; it ended with exit code 1: no such file"
@@ -39,7 +40,7 @@ def test_a_job_is_followed_to_its_end_and_its_trouble_is_shown(kubectl, namespac
     kubectl("apply", "-n", namespace, "-f", "-", given=job)
     output, silences, ended = io.StringIO(), [], []
     console = Console(file=output, width=200)
-    command = [str(KUBECTL), "--kubeconfig", str(kubectl.kubeconfig)]
+    command = Kubectl((str(KUBECTL), "--kubeconfig", str(kubectl.kubeconfig)))
 
     def follow():
         ended.append(watching.follow(command, (namespace, NAME), console, lambda: silences.append(1)))

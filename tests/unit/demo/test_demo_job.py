@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from demo.job import DemoError, Folders, load_manifest, on_this_machine, render
+from demo.batch.job import KIND, Folders, on_this_machine, render
+from demo.errors import DemoError
+from demo.manifests import load_manifest
 
 FOLDERS = Folders(
     models=Path("/checkout/models"), default_input=Path("/checkout/examples/t.jsonl"), default_output=Path("/runs/1")
@@ -107,4 +109,4 @@ def test_a_file_without_exactly_one_job_is_refused(tmp_path: Path, text: str, me
     path = tmp_path / "job.yaml"
     path.write_text(text)
     with pytest.raises(DemoError, match=message):
-        load_manifest(path)
+        load_manifest(path, KIND)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.report import balance, sample_answers
+from demo.batch.report import balance, sample_answers
 
 
 def write(path: Path, *custom_ids: str) -> None:

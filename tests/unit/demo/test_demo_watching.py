@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from demo import watching
-from demo.job import DemoError
-from demo.watching import Observation, Rate, observe
+from demo import kubectl
+from demo.batch import watching
+from demo.batch.watching import Observation, Rate, observe
+from demo.errors import DemoError
+from demo.kubectl import Kubectl
 
 
 def job(reason: str, completed: int = 0, failed: int = 0, finished: str = "False") -> dict[str, Any]:
@@ -81,18 +83,18 @@ def test_a_job_that_does_not_move_is_said_again_from_time_to_time(monkeypatch: p
 
 
 def test_silence_is_told_and_asks_whether_anything_can_still_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "SILENCE_SECONDS", 0.05)
+    monkeypatch.setattr(kubectl, "SILENCE_SECONDS", 0.05)
     script = f"echo '{json.dumps({'type': 'ADDED', 'object': starting(CRASH)})}'; exec sleep 60"
 
     def gone() -> None:
         raise DemoError("the operator has ended")
 
     with pytest.raises(DemoError, match="operator has ended"):
-        watching.follow(["bash", "-c", script], ("default", "tickets"), Console(file=io.StringIO()), gone)
+        watching.follow(Kubectl(("bash", "-c", script)), ("default", "tickets"), Console(file=io.StringIO()), gone)
 
 
 @pytest.mark.parametrize("indent", [None, 4])
 def test_objects_are_read_from_kubectls_output_in_one_line_and_indented(indent: int | None) -> None:
     events = [{"type": "ADDED", "object": {"a": {"b": 1}}}, {"type": "MODIFIED", "object": {}}]
     lines = "".join(json.dumps(event, indent=indent) + "\n" for event in events).splitlines(keepends=True)
-    assert list(watching._objects(lines)) == events
+    assert list(kubectl._objects(lines)) == events

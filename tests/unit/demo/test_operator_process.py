@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.job import DemoError
+from demo.errors import DemoError
 from demo.operator_process import OperatorProcess
 
 

@@ -1,7 +1,7 @@
 """Renders the job that the demo applies: a BatchInferenceJob manifest whose volumes lead to folders of this machine.
 
-Pure but for reading the manifest. A volume named `input`, `output` or `models` is led to the demo's own folder unless
-the manifest already says hostPath; `--input` and `--output` always win.
+Pure. A volume named `input`, `output` or `models` is led to the demo's own folder unless the manifest already says
+hostPath; `--input` and `--output` always win.
 """
 
 from __future__ import annotations
@@ -11,15 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
+from demo.errors import DemoError
+from demo.manifests import MODELS_MOUNT, lead, name_of, namespace_of
 
+KIND = "BatchInferenceJob"
 INPUT_MOUNT = "/data/input"
 OUTPUT_MOUNT = "/data/output"
-MODELS_MOUNT = "/models"
-
-
-class DemoError(Exception):
-    """What the user has to mend before the demo can go on; its text is all that is shown."""
 
 
 @dataclass(frozen=True)
@@ -44,28 +41,12 @@ class DemoJob:
     @property
     def name(self) -> str:
         """metadata.name of the job."""
-        return str(self.manifest["metadata"]["name"])
+        return name_of(self.manifest)
 
     @property
     def namespace(self) -> str:
         """metadata.namespace of the job."""
-        return str(self.manifest["metadata"].get("namespace", "default"))
-
-
-def load_manifest(path: Path) -> dict[str, Any]:
-    """The one BatchInferenceJob in a YAML file. Raises DemoError where there is none."""
-    try:
-        documents = list(yaml.safe_load_all(path.read_text()))
-    except (OSError, yaml.YAMLError) as error:
-        raise DemoError(f"--job {path}: {error}") from error
-    jobs = [document for document in documents if isinstance(document, dict) and _kind(document)]
-    if len(jobs) != 1:
-        raise DemoError(f"--job {path}: expected one BatchInferenceJob, found {len(jobs)}")
-    return jobs[0]
-
-
-def _kind(document: dict[str, Any]) -> bool:
-    return document.get("kind") == "BatchInferenceJob"
+        return namespace_of(self.manifest)
 
 
 def render(manifest: dict[str, Any], folders: Folders) -> DemoJob:
@@ -77,10 +58,10 @@ def render(manifest: dict[str, Any], folders: Folders) -> DemoJob:
         spec["input"] = {**spec.get("input", {}), "uri": f"{INPUT_MOUNT}/{folders.input.name}"}
     if folders.output is not None:
         spec["output"] = {**spec.get("output", {}), "uri": f"{OUTPUT_MOUNT}/"}
-    _lead(template, "models", folders.models, MODELS_MOUNT, forced=False)
+    lead(template, "models", folders.models, MODELS_MOUNT)
     default_input = folders.input or folders.default_input
-    _lead(template, "input", default_input.parent, INPUT_MOUNT, forced=folders.input is not None)
-    _lead(template, "output", folders.output or folders.default_output, OUTPUT_MOUNT, forced=folders.output is not None)
+    lead(template, "input", default_input.parent, INPUT_MOUNT, forced=folders.input is not None)
+    lead(template, "output", folders.output or folders.default_output, OUTPUT_MOUNT, forced=folders.output is not None)
     return DemoJob(
         manifest,
         on_this_machine(template, _uri(spec, "input")),
@@ -93,25 +74,6 @@ def _uri(spec: dict[str, Any], field: str) -> str:
     if not isinstance(uri, str):
         raise DemoError(f"the job has no spec.{field}.uri")
     return uri
-
-
-def _lead(template: dict[str, Any], name: str, folder: Path, mount: str, *, forced: bool) -> None:
-    """Leads the volume `name` to `folder`; adds volume and mount where they are missing."""
-    volumes = template.setdefault("volumes", [])
-    mounts = template.setdefault("volumeMounts", [])
-    volume = next((volume for volume in volumes if volume.get("name") == name), None)
-    if volume is None:
-        if any(existing.get("mountPath") == mount for existing in mounts):
-            return  # the manifest serves this path by a volume of its own
-        volumes.append({"name": name, "hostPath": {"path": str(folder)}})
-    elif forced or "hostPath" not in volume:
-        volumes[volumes.index(volume)] = {"name": name, "hostPath": {"path": str(folder)}}
-    existing = next((existing for existing in mounts if existing.get("name") == name), None)
-    if existing is None:
-        mounts.append({"name": name, "mountPath": mount, **({} if name == "output" else {"readOnly": True})})
-    elif forced:
-        existing["mountPath"] = mount
-        existing.pop("subPath", None)
 
 
 def on_this_machine(template: dict[str, Any], uri: str) -> Path:

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import os
-import selectors
-import subprocess
 import time
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from rich.console import Console
     from rich.progress import Task
 
+    from demo.kubectl import Kubectl
+
 LINE_SECONDS = 5.0
 """Without a terminal one line is printed at most so often, unless what the job does has changed."""
-
-SILENCE_SECONDS = 5.0
-"""No new version for so long: time to look whether the operator still lives, and to show what was held back."""
 
 QUIET_LINE_SECONDS = 30.0
 """Without a terminal, what a job that does not move waits for is said again so often."""
@@ -64,60 +59,12 @@ def observe(job: dict[str, Any]) -> Observation:
     )
 
 
-def watch(kubectl: list[str], namespace: str, name: str) -> Iterator[dict[str, Any] | None]:
-    """Each version of the job until it is finished or deleted, and None for each spell of silence.
-
-    Starts again when the connection breaks.
-    """
-    options = ("-n", namespace, "--watch", "--output-watch-events", "-ojson")
-    while True:
-        with subprocess.Popen(
-            [*kubectl, "get", "batchinferencejob", name, *options], stdout=subprocess.PIPE
-        ) as process:
-            try:
-                for event in _objects(_lines_of(cast("IO[bytes]", process.stdout))):
-                    yield event and event["object"]
-                    if event and (event["type"] == "DELETED" or observe(event["object"]).finished):
-                        return
-            finally:
-                process.terminate()
-        yield None
-        time.sleep(1.0)
-
-
-def _lines_of(pipe: IO[bytes]) -> Iterator[str | None]:
-    """The lines of a process as they come, and None whenever none came for SILENCE_SECONDS."""
-    unfinished = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(pipe, selectors.EVENT_READ)
-        while True:
-            if not selector.select(SILENCE_SECONDS):
-                yield None
-                continue
-            data = os.read(pipe.fileno(), 1 << 16)
-            if not data:
-                return
-            *lines, unfinished = (unfinished + data).split(b"\n")
-            yield from (f"{line.decode()}\n" for line in lines)
-
-
-def _objects(lines: Iterable[str | None]) -> Iterator[dict[str, Any] | None]:
-    """The JSON objects that kubectl prints one after another, each over many lines; silence is handed on."""
-    decoder, text = json.JSONDecoder(), ""
-    for line in lines:
-        if line is None:
-            yield None
-            continue
-        text += line
-        if not line.startswith(("{", "}")):
-            continue  # an object is one line, or ends with a brace in the first column
-        while text := text.lstrip():
-            try:
-                value, end = decoder.raw_decode(text)
-            except json.JSONDecodeError:
-                break
-            yield value
-            text = text[end:]
+def watch(kubectl: Kubectl, namespace: str, name: str) -> Iterator[dict[str, Any] | None]:
+    """Each version of the job until it is finished or deleted, and None for each spell of silence."""
+    for event in kubectl.watch("batchinferencejob", namespace, name):
+        yield event and event["object"]
+        if event and (event["type"] == "DELETED" or observe(event["object"]).finished):
+            return
 
 
 class RateColumn(ProgressColumn):
@@ -148,7 +95,7 @@ class Rate:
         return f"{rate:.1f} rows/s, {minutes:02d}:{left:02d} left"
 
 
-def follow(kubectl: list[str], job: tuple[str, str], console: Console, check: Callable[[], None]) -> dict[str, Any]:
+def follow(kubectl: Kubectl, job: tuple[str, str], console: Console, check: Callable[[], None]) -> dict[str, Any]:
     """Shows a job, given by namespace and name, until it is finished and returns its last version.
 
     `check` is called in every spell of silence and raises where nothing can come any more.
