@@ -11,7 +11,7 @@ import logging
 import time
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tidemill_api.endpoint_contract import CLIENT_GONE
 from tidemill_workloads.serving import openai_errors
@@ -20,7 +20,8 @@ from tidemill_workloads.serving.dispatch import Request
 from tidemill_workloads.serving.frames import Head
 from tidemill_workloads.serving.leaving import Leaving
 from tidemill_workloads.serving.openai_errors import Refusal
-from tidemill_workloads.serving.request_body import LARGEST_BODY, read_body
+from tidemill_workloads.serving.request_body import read_body
+from tidemill_workloads.serving.request_limits import ClientGone, header, read_whole, require_small_headers
 from tidemill_workloads.urls import CHAT, COMPLETIONS, EMBEDDINGS
 
 if TYPE_CHECKING:
@@ -47,10 +48,6 @@ _JSON = (b"content-type", b"application/json")
 _CLOSE = (b"connection", b"close")
 
 
-class ClientGone(Exception):  # noqa: N818 - named for what happened
-    """The client closed its connection before its request was read."""
-
-
 @dataclass(slots=True)
 class FrontSettings:
     """What changes while the ingress lives."""
@@ -74,6 +71,7 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
         if scope["type"] != "http":
+            await _refuse_other(scope, send)
             return
         ticket = self.desk.arrive(time.monotonic())
         self.settings.leaving.came_in(scope)
@@ -108,6 +106,7 @@ class Front:
         if path == HEALTH:
             await out.whole(200, b"")
             return
+        require_small_headers(scope)
         self._require_key(scope)
         if path == MODELS or path.startswith(f"{MODELS}/"):
             _require_method(method, "GET", path)
@@ -121,7 +120,7 @@ class Front:
     def _require_key(self, scope: Scope) -> None:
         if self.keys is None:
             return
-        key = bearer(_header(scope, b"authorization"))
+        key = bearer(header(scope, b"authorization"))
         if key is None:
             raise openai_errors.no_key()
         if self.keys.client_of(key) is None:
@@ -132,7 +131,7 @@ class Front:
         return self.models.one(asked) if asked else self.models.every()
 
     async def _by_an_engine(self, scope: Scope, receive: Receive, out: _Out, ticket: Ticket) -> None:
-        body = await _read(receive)
+        body = await read_whole(scope, receive)
         asked = read_body(body, self.models)
         if not await self.admission.admit(ticket):
             self.figures.rejected()
@@ -194,28 +193,12 @@ class _Out:
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
 
+async def _refuse_other(scope: Scope, send: Send) -> None:
+    """A WebSocket is refused as HTTP knows it, with 403; what a server says of itself (lifespan) needs no answer."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008})
+
+
 def _require_method(method: str, allowed: str, path: str) -> None:
     if method != allowed:
         raise openai_errors.wrong_method(method, path, allowed)
-
-
-def _header(scope: Scope, wanted: bytes) -> bytes:
-    """The value of a header, empty where it is missing."""
-    return next((value for name, value in scope["headers"] if name == wanted), b"")
-
-
-async def _read(receive: Receive) -> bytes:
-    """The whole body. Raises Refusal where it is too large, ClientGone where it does not come."""
-    parts: list[bytes] = []
-    size = 0
-    more = True
-    while more:
-        message: Any = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > LARGEST_BODY:
-            raise openai_errors.too_large(LARGEST_BODY)
-        more = message.get("more_body", False)
-    return b"".join(parts) if len(parts) > 1 else parts[0]

@@ -15,6 +15,7 @@ INVALID_REQUEST = "invalid_request_error"
 SERVER_ERROR = "server_error"
 
 _LONGEST_RETRY_SECONDS = 30
+_LONGEST_ECHO = 300
 _MOST_NAMES = 8
 
 
@@ -46,6 +47,11 @@ class Refusal(Exception):  # noqa: N818 - an answer as much as an error
         return b"data: " + self.body + b"\n\n"
 
 
+def _short(given: str) -> str:
+    """What a client gave, as far as an answer repeats it."""
+    return given if len(given) <= _LONGEST_ECHO else f"{given[:_LONGEST_ECHO]}..."
+
+
 def no_key() -> Refusal:
     """A request without an API key."""
     message = "You didn't provide an API key. Provide it in the Authorization header: Authorization: Bearer YOUR_KEY."
@@ -60,12 +66,12 @@ def wrong_key() -> Refusal:
 
 def unknown_url(method: str, path: str) -> Refusal:
     """A path that is not served."""
-    return Refusal(404, f"Invalid URL ({method} {path})", code="unknown_url")
+    return Refusal(404, f"Invalid URL ({method} {_short(path)})", code="unknown_url")
 
 
 def wrong_method(method: str, path: str, allowed: str) -> Refusal:
     """A path that is served under another method."""
-    message = f"Not allowed to {method} on {path} (HINT: use {allowed})"
+    message = f"Not allowed to {method} on {_short(path)} (HINT: use {allowed})"
     return Refusal(405, message, code="method_not_supported", headers=((b"allow", allowed.encode()),))
 
 
@@ -79,10 +85,15 @@ def too_large(limit: int) -> Refusal:
     return Refusal(413, f"The request body is larger than {limit} bytes.", code="request_too_large")
 
 
+def headers_too_large(limit: int) -> Refusal:
+    """Headers beyond any use."""
+    return Refusal(431, f"The request's headers are larger than {limit} bytes.", code="headers_too_large")
+
+
 def unknown_model(model: str, served: Sequence[str]) -> Refusal:
     """A model that is not served here; of those that are the first few are named."""
     named = ", ".join(f"'{name}'" for name in served[:_MOST_NAMES]) + (", ..." if len(served) > _MOST_NAMES else "")
-    message = f"The model '{model}' does not exist or is not served here; this endpoint serves {named}."
+    message = f"The model '{_short(model)}' does not exist or is not served here; this endpoint serves {named}."
     return Refusal(404, message, code="model_not_found", param="model")
 
 

@@ -11,9 +11,6 @@ from tidemill_workloads.serving import openai_errors
 if TYPE_CHECKING:
     from tidemill_workloads.serving.model_cards import ModelCards
 
-LARGEST_BODY = 64 * 1024 * 1024
-"""Bytes of a body: far above any prompt, and what an ingress can hold of several at once."""
-
 
 class RequestBody(msgspec.Struct, frozen=True):
     """The fields that decide where a request goes and when."""
@@ -33,21 +30,25 @@ def read_body(body: bytes, models: ModelCards) -> RequestBody:
     A field of the wrong type is left to the engine, which names it as vLLM does.
     """
     try:
-        found = _DECODER.decode(body)
-    except msgspec.ValidationError as error:
-        found = _lenient(body, error)
+        found = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise openai_errors.bad_body(f"The request body is not valid JSON: {error}") from error
+    except RecursionError as error:
+        raise openai_errors.bad_body("The request body is nested too deeply.") from error
     if found.model is not None:
         models.require(found.model)
     return found
 
 
-def _lenient(body: bytes, error: msgspec.ValidationError) -> RequestBody:
-    value = _SYNTAX.decode(body)
+def _decode(body: bytes) -> RequestBody:
+    """The fields. Raises msgspec.DecodeError, UnicodeDecodeError and RecursionError for what is no JSON."""
+    try:
+        return _DECODER.decode(body)
+    except msgspec.ValidationError:  # a field of another type, or no object at all
+        value = _SYNTAX.decode(body)
     if not isinstance(value, dict):
-        raise openai_errors.bad_body("The request body must be a JSON object.") from error
+        raise openai_errors.bad_body("The request body must be a JSON object.")
     model = value.get("model")
     if model is not None and not isinstance(model, str):
-        raise openai_errors.bad_body("model must be a string.", "model") from error
+        raise openai_errors.bad_body("model must be a string.", "model")
     return RequestBody(model=model)
