@@ -5,49 +5,17 @@ import os
 import subprocess
 import threading
 import time
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import yaml
-
-CHECKOUT = Path(__file__).parents[2]
-DEMO = str(CHECKOUT / "hack" / "demo.sh")
+from cluster_fixtures import CHECKOUT
+from demo_process import demo, devcluster_runs
 
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.engine,
     pytest.mark.skipif(os.geteuid() != 0, reason="the dev cluster makes network namespaces, which needs root"),
 ]
-
-
-@dataclass
-class Run:
-    """A demo that has ended: its exit code, what it printed, and when each line came, in seconds from the command."""
-
-    returncode: int
-    lines: list[tuple[float, str]]
-
-    @property
-    def output(self):
-        return "".join(line for _, line in self.lines)
-
-    def seconds_to(self, start):
-        return next(seconds for seconds, line in self.lines if line.startswith(start))
-
-
-def demo(*arguments, seconds=280):
-    """Runs the demo; one that takes too long is told to stop, so that it cleans up, and fails the test."""
-    command = [DEMO, *map(str, arguments)]
-    started = time.monotonic()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
-        alarm = threading.Timer(seconds, running.terminate)
-        alarm.start()
-        lines = [(time.monotonic() - started, line) for line in running.stdout]
-        alarm.cancel()
-        done = Run(running.wait(timeout=60), lines)
-    assert time.monotonic() - started < seconds, f"the demo took too long:\n{done.output}"
-    return done
 
 
 def rows(path, *lines):
@@ -129,8 +97,7 @@ def test_a_head_that_cannot_start_is_shown_with_its_cause_and_a_stopped_demo_lea
         assert running.wait(timeout=60) == 130, rest
     assert shown.startswith("ClusterStarting")
     assert "Read-only file system" in shown + rest
-    status = subprocess.run([str(CHECKOUT / "hack" / "devcluster.sh"), "status"], capture_output=True, check=False)
-    assert status.returncode == 1
+    assert not devcluster_runs()
 
 
 @pytest.mark.all
