@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from tidemill_api import GROUP
+from tidemill_api import GROUP, labels
 from tidemill_api.v1alpha1.batch_inference_job import KIND
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class WatchCache:
             return False
         self._objects[kind][key] = body
         if kind is Watched.PODS:
-            self._pods_of.setdefault(_cluster_key(body), set()).add(key)
+            self._pods_of.setdefault(cluster_key(body), set()).add(key)
         elif kind is Watched.CLUSTERS:
             for owner in _owners(body, self._owner_kind):
                 self._clusters_of.setdefault(owner, set()).add(key)
@@ -72,7 +72,7 @@ class WatchCache:
         """Forgets the object; unknown is fine."""
         body = self._objects[kind].pop(key, None)
         if kind is Watched.PODS and body is not None:
-            _discard(self._pods_of, _cluster_key(body), key)
+            _discard(self._pods_of, cluster_key(body), key)
         elif kind is Watched.CLUSTERS and body is not None:
             for owner in _owners(body, self._owner_kind):
                 _discard(self._clusters_of, owner, key)
@@ -106,6 +106,16 @@ class WatchCache:
         keys = sorted(self._pods_of.get(Key(namespace, cluster), ()))
         return tuple(self._objects[Watched.PODS][key] for key in keys)
 
+    def pods_without_cluster(self, owner: Key) -> tuple[Json, ...]:
+        """The pods of this endpoint that are left of RayClusters which are gone or going, by name."""
+        left = [
+            pod
+            for cluster, keys in self._pods_of.items()
+            if cluster.namespace == owner.namespace and _going(self._objects[Watched.CLUSTERS].get(cluster))
+            for pod in (self._objects[Watched.PODS][key] for key in sorted(keys))
+        ]
+        return tuple(pod for pod in left if owner in _labelled(pod))
+
     def dependents(self, key: Key) -> tuple[Key, ...]:
         """The keys of the jobs that continue this one, by name."""
         return tuple(sorted(self._resubmits_of.get(key, ())))
@@ -120,8 +130,8 @@ class WatchCache:
             return (key_of(body), *self.dependents(key_of(body)))
         if kind is not Watched.PODS:
             return _owners(body, self._owner_kind)
-        cluster = self._objects[Watched.CLUSTERS].get(_cluster_key(body))
-        return _owners(cluster, self._owner_kind) if cluster else ()
+        cluster = self._objects[Watched.CLUSTERS].get(cluster_key(body))
+        return _owners(cluster, self._owner_kind) if cluster else _labelled(body)
 
 
 def key_of(body: Json) -> Key:
@@ -150,7 +160,19 @@ def _owners(body: Json, kind: str) -> tuple[Key, ...]:
     )
 
 
-def _cluster_key(pod: Json) -> Key:
+def _labelled(pod: Json) -> tuple[Key, ...]:
+    """The endpoint that a pod says it is of: all there is to go by where its RayCluster is gone."""
+    metadata = pod["metadata"]
+    name = (metadata.get("labels") or {}).get(labels.ENDPOINT_NAME)
+    return (Key(metadata.get("namespace", ""), name),) if name else ()
+
+
+def _going(cluster: Json | None) -> bool:
+    return cluster is None or "deletionTimestamp" in cluster["metadata"]
+
+
+def cluster_key(pod: Json) -> Key:
+    """The key of the RayCluster that KubeRay made this pod for."""
     metadata = pod["metadata"]
     return Key(metadata.get("namespace", ""), (metadata.get("labels") or {}).get(RAY_CLUSTER_LABEL, ""))
 

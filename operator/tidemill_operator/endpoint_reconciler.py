@@ -31,6 +31,7 @@ from tidemill_operator.errors import (
     RejectedError,
 )
 from tidemill_operator.event_writer import write_event
+from tidemill_operator.farewell import Farewell
 from tidemill_operator.manifests.revisions import revision_of
 from tidemill_operator.manifests.serve_config import ingress_settings
 from tidemill_operator.revision_heads import RevisionHeads
@@ -67,6 +68,7 @@ class EndpointReconciler:
         self._cache = cache
         self._heads = RevisionHeads(cluster, cache)
         self._writer = RevisionWriter(cluster, serve, cache, self._heads, settings)
+        self._farewell = Farewell(serve, cache, self._heads)
         self._policy = SpecPolicy(
             settings.allow_host_path, settings.allowed_service_accounts, settings.allow_test_engine
         )
@@ -83,6 +85,7 @@ class EndpointReconciler:
 
         Raises PassingError or RejectedError to be called again with back-off; the second is said in an Event first.
         """
+        await self._farewell.say(key)
         body = self._cache.job(key)
         if body is None:
             return Look()

@@ -1,6 +1,7 @@
 """The heads of an endpoint's revisions and their tokens, read from their Secrets once; nothing is held for good.
 
-A token is forgotten when its cluster goes, and when its head does not answer (perhaps it refuses the token).
+A token is forgotten when its cluster and its pods are gone, and when its head does not answer: perhaps it refuses the
+token.
 """
 
 from __future__ import annotations
@@ -32,9 +33,19 @@ class RevisionHeads:
         key = Key(endpoint.namespace, name)
         if key not in self._tokens:
             token = await self._token(key)
-            self._tokens = {k: t for k, t in self._tokens.items() if self._cache.cluster(k.namespace, k.name)}
+            self._tokens = {k: t for k, t in self._tokens.items() if self._stands(k)}
             self._tokens[key] = token
         return HeadAddress(ip, self._tokens[key])
+
+    def known(self, cluster: Key, ip: str) -> HeadAddress | None:
+        """The head of this RayCluster where its token was read before: with the cluster goes the Secret."""
+        token = self._tokens.get(cluster)
+        return HeadAddress(ip, token) if token is not None else None
+
+    def _stands(self, cluster: Key) -> bool:
+        """Whether the cluster, or a pod of it, is there."""
+        name = cluster.namespace, cluster.name
+        return self._cache.cluster(*name) is not None or bool(self._cache.pods(*name))
 
     def forget(self, endpoint: EndpointView, name: str) -> None:
         """The token is read anew when it is needed again."""

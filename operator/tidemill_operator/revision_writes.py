@@ -65,8 +65,8 @@ class RevisionWriter:
         """Does it. Raises PassingError to be tried again, an error of this module where people should know why."""
         log.info("%s", action, extra={"key": f"{endpoint.namespace}/{endpoint.name}"})
         match action:
-            case plan.CreateRevision(revision):
-                await self._create(self.order(endpoint, revision))
+            case plan.CreateRevision(revision, workers):
+                await self._create(self.order(endpoint, revision), workers)
             case DeleteCluster(name, uid):
                 await self._delete(endpoint, name, uid)
             case ScaleCluster():
@@ -98,10 +98,10 @@ class RevisionWriter:
     def _name(self, endpoint: EndpointView, revision: str) -> str:
         return revision_cluster_name(endpoint.name, endpoint.uid, revision)
 
-    async def _create(self, order: RevisionOrder) -> None:
+    async def _create(self, order: RevisionOrder, workers: int) -> None:
         try:
             await self._create_or_find(SECRETS, revision_token(order, secrets.token_urlsafe(TOKEN_BYTES)), order)
-            created = await self._create_or_find(RAY_CLUSTERS, revision_cluster(order), order)
+            created = await self._create_or_find(RAY_CLUSTERS, revision_cluster(order, workers), order)
         except ObjectMissingError as error:
             raise ConflictError(f"what stood in the way of RayCluster {order.name} is gone") from error
         except RejectedError as error:
@@ -125,7 +125,6 @@ class RevisionWriter:
         return standing
 
     async def _delete(self, endpoint: EndpointView, name: str, uid: str) -> None:
-        self._heads.forget(endpoint, name)
         try:
             await self._cluster.delete(RAY_CLUSTERS, endpoint.namespace, name, uid)
         except ConflictError:  # another object of that name: ours is gone, and the Secret is that one's

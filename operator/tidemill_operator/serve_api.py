@@ -34,6 +34,9 @@ FIGURES_SECONDS = 1.0
 DEPLOY_SECONDS = 60.0
 """For the first PUT to a head: it starts Serve's controller and proxies before it answers."""
 
+END_SECONDS = 1.0
+"""For telling Serve to end."""
+
 PASSING = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.PRECONDITION_FAILED})
 """Codes of the 4xx that ask for another try: 412 while an application is being replaced."""
 
@@ -90,6 +93,13 @@ class ServeApi:
         path = f"api/v1/applications/{APPLICATION}/deployments/{deployment}/scale"
         await self._told(head, "POST", path, {"target_num_replicas": replicas})
 
+    async def end(self, head: HeadAddress) -> None:
+        """Tells Serve to let each replica answer what it has, and to end. Raises as `deploy`.
+
+        Serve takes it at once and answers when it has ended, which nobody waits for.
+        """
+        await self._told(head, "DELETE", "api/serve/applications/", None, END_SECONDS)
+
     async def figures(self, asked: Asked) -> Figures:
         """The figures of all these replicas at once; those that do not answer are left out."""
         ingress = asyncio.gather(*(self._ingress(asked, ip) for ip in _each_once(asked.ingress_ips)))
@@ -116,7 +126,9 @@ class ServeApi:
         except (TimeoutError, aiohttp.ClientError, OSError):
             return None
 
-    async def _told(self, head: HeadAddress, method: str, path: str, body: Json, seconds: float | None = None) -> None:
+    async def _told(
+        self, head: HeadAddress, method: str, path: str, body: Json | None, seconds: float | None = None
+    ) -> None:
         status, answer = await self._call(head, method, path, body, seconds)
         if status == HTTPStatus.OK:
             return

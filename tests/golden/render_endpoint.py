@@ -53,7 +53,7 @@ def put_body(order: RevisionOrder) -> dict:
 def children(name: str) -> list[dict]:
     """The token Secret, the RayCluster, the Service, and the body of the first PUT to Serve."""
     order = order_of(name)
-    return [revision_token(order, "the-token"), revision_cluster(order), service(order), put_body(order)]
+    return [revision_token(order, "the-token"), revision_cluster(order, 1), service(order), put_body(order)]
 
 
 def render(name: str) -> str:

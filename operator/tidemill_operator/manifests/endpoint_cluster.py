@@ -42,9 +42,6 @@ deadline less its own grace, be the replacement up or not."""
 GRACE_MARGIN_SECONDS = 30
 """Longer than the drain, or the kubelet kills Ray while it drains."""
 
-HEAD_DRAIN_SECONDS = 30
-"""A head that is told to go finishes what passes through it; its pod gets no new requests meanwhile."""
-
 ENDPOINT_ENV = {
     "RAY_metrics_report_interval_ms": "1000",
     # Direct ingress, gRPC between replicas, user code on the main loop: 0007-serve-application.md has the figures.
@@ -56,8 +53,15 @@ ENDPOINT_ENV = {
 }
 """What Ray on head and workers reads when its processes start."""
 
+WITHOUT_NODE_HELPERS = {"include-log-monitor": "false"}
+"""Ray's processes on each node that nothing here needs, each a second of CPU and 100 MB at the start: the log monitor
+brings the workers' output to a driver, of which there is none."""
+
+WITHOUT_HEAD_HELPERS = {"no-monitor": "true", "ray-client-server-port": "0"}
+"""The same on the head: Ray's autoscaler, and the server of Ray clients, which is a door less too."""
+
 PORTS = {"metrics": 8080, "serve": HTTP_PORT, "ingress-figures": INGRESS_METRICS_PORT}
-HEAD_PORTS = {"gcs": 6379, "dashboard": 8265, "client": 10001} | PORTS
+HEAD_PORTS = {"gcs": 6379, "dashboard": 8265} | PORTS
 WORKER_PORTS = PORTS | {"engine-figures": ENGINE_METRICS_PORT}
 """Names of at most 15 characters."""
 
@@ -107,8 +111,8 @@ class RevisionOrder:
         return ours | {labels.REVISION: self.revision} | ({labels.ROLE: role} if role else {})
 
 
-def revision_cluster(order: RevisionOrder) -> dict[str, Any]:
-    """The RayCluster of a revision: a head without CPUs for tasks, one worker group with no pod yet."""
+def revision_cluster(order: RevisionOrder, workers: int) -> dict[str, Any]:
+    """The RayCluster of a revision: a head without CPUs for tasks, one worker group of so many pods."""
     spec: dict[str, Any] = {
         "rayVersion": order.ray_version,
         "enableInTreeAutoscaling": False,  # it would be a second writer of `replicas`
@@ -117,13 +121,15 @@ def revision_cluster(order: RevisionOrder) -> dict[str, Any]:
             "rayStartParams": {
                 "num-cpus": "0",
                 "num-gpus": "0",
+                **WITHOUT_HEAD_HELPERS,
+                **WITHOUT_NODE_HELPERS,
                 "dashboard-host": "0.0.0.0",  # noqa: S104 - inside the pod's own network, behind a token
                 "object-store-memory": object_store(order.spec.head.memory),
                 "resources": ray_resources({INGRESS_RESOURCE: 1}),
             },
             "template": _head_template(order),
         },
-        "workerGroupSpecs": [_worker_group(order)],
+        "workerGroupSpecs": [_worker_group(order, workers)],
     }
     if (tolerance := order.spec.gcs_fault_tolerance) is not None:
         spec["gcsFaultToleranceOptions"] = {"redisAddress": tolerance.redis_address}
@@ -177,14 +183,15 @@ def _metadata(order: RevisionOrder, name: str) -> dict[str, Any]:
 
 
 def _head_template(order: RevisionOrder) -> dict[str, Any]:
-    env = ENDPOINT_ENV | {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": str(HEAD_DRAIN_SECONDS)}
+    drain = order.drain_seconds  # it finishes what passes through it, and its GCS is there for the workers meanwhile
+    env = ENDPOINT_ENV | {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": str(drain)}
     role = PodRole(
         name="head",
         resources=head_resources(order.spec),
         ports=HEAD_PORTS,
         env=env,
         scheduling={},
-        grace_seconds=HEAD_DRAIN_SECONDS + GRACE_MARGIN_SECONDS,
+        grace_seconds=drain + GRACE_MARGIN_SECONDS,
         readiness=dict(HEAD_READINESS),
         volumes=_key_volumes(order),
         mounts=_key_mounts(order),
@@ -194,7 +201,7 @@ def _head_template(order: RevisionOrder) -> dict[str, Any]:
     return template
 
 
-def _worker_group(order: RevisionOrder) -> dict[str, Any]:
+def _worker_group(order: RevisionOrder, workers: int) -> dict[str, Any]:
     spec = order.spec
     drain = order.drain_seconds + MIGRATION_SECONDS
     role = PodRole(
@@ -210,11 +217,12 @@ def _worker_group(order: RevisionOrder) -> dict[str, Any]:
     )
     return {
         "groupName": WORKER_GROUP,
-        "replicas": 0,
+        "replicas": workers,
         "minReplicas": 0,
-        "maxReplicas": spec.replicas.max,
+        "maxReplicas": max(spec.replicas.max, workers),
         "rayStartParams": {
             "num-cpus": str(max(int(quantity(spec.resources.cpu)), 1)),
+            **WITHOUT_NODE_HELPERS,
             "num-gpus": str(spec.resources.gpu),  # KubeRay counts devices named nvidia.com/gpu only
             "object-store-memory": object_store(spec.resources.memory),
             "resources": ray_resources({ENGINE_RESOURCE: 1, INGRESS_RESOURCE: 1}),

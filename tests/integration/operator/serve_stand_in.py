@@ -30,13 +30,14 @@ class ServeStandIn:
         self.waiting = self.running = 0
         self.oldest = 0.0
         self.puts: list[dict] = []
-        self.silent = False
+        self.silent = self.ended = False
         self._sites: dict[str, list[web.AppRunner]] = {}
 
     async def start(self) -> None:
         head = web.Application()
         head.router.add_get("/api/serve/applications/", self._get)
         head.router.add_put("/api/serve/applications/", self._put)
+        head.router.add_delete("/api/serve/applications/", self._end)
         head.router.add_post("/api/v1/applications/{app}/deployments/{name}/scale", self._scale)
         self._sites[self.ip] = [
             await self._site(head, self.ip, DASHBOARD_PORT),
@@ -126,6 +127,10 @@ class ServeStandIn:
                 self.targets[name] = deployment["num_replicas"]
                 self.given_up = self.given_up and name != contract.ENGINE_DEPLOYMENT
             self.told[name] = deployment
+        return web.Response()
+
+    async def _end(self, _: web.Request) -> web.Response:
+        self.ended = True
         return web.Response()
 
     async def _scale(self, request: web.Request) -> web.Response:

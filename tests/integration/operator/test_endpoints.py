@@ -48,6 +48,7 @@ class World:
         self.number = 1
         self.ips: dict[str, str] = {}
         self.broken = ""
+        self.heads_drain = False
 
     async def status(self):
         return (await self.client.get(ENDPOINTS, self.namespace, "chat")).get("status") or {}
@@ -111,7 +112,8 @@ class World:
         cluster, head = pod_labels["ray.io/cluster"], pod_labels["ray.io/node-type"] == "head"
         ray = self.rays.get(cluster)
         if "deletionTimestamp" in pod["metadata"]:
-            if head or ray is None or ray.pod_drains(self.ips.get(name, "")):
+            drained = not self.heads_drain or ray is None or ray.ended
+            if (head and drained) or ray is None or ray.pod_drains(self.ips.get(name, "")):
                 await self.client.delete(PODS, self.namespace, name, grace_seconds=0)
             return
         if name in self.ips or (ray is None and not head):
@@ -167,7 +169,7 @@ async def test_an_endpoint_comes_up_and_says_where_it_is(world):
     assert await world.serving() == status["revision"]["serving"]
     assert world.ray().targets == {ENGINE_DEPLOYMENT: 1, INGRESS_DEPLOYMENT: 2}
     assert len(world.ray().puts) == 1
-    assert {"RevisionCreated", "RevisionServes", "Serving"} <= await world.events()
+    await eventually(lambda: _told(world, {"RevisionCreated", "RevisionServes", "Serving"}))
 
 
 async def test_it_grows_with_its_queue_and_shrinks_by_pods_that_drain(world):
@@ -180,8 +182,13 @@ async def test_it_grows_with_its_queue_and_shrinks_by_pods_that_drain(world):
     await eventually(lambda: _targets(world, 1))
     await world.until("Progressing", ("False", "Settled"))
     assert len(world.ray().workers) == 1
-    assert {"ScaledUp", "ScaledDown"} <= await world.events()
+    await eventually(lambda: _told(world, {"ScaledUp", "ScaledDown"}))
     assert len(world.ray().puts) == 1, "sizes are no PUTs"
+
+
+async def _told(world, reasons):
+    """Events follow the status that they speak of."""
+    return reasons <= await world.events()
 
 
 async def _replicas(world, expected):
@@ -296,6 +303,17 @@ async def test_a_service_of_somebody_else_is_left_alone_and_nothing_is_made(worl
     assert await world.clusters() == []
     await world.client.delete(SERVICES, world.namespace, "chat")
     await world.until("Ready", ("True", "Serving"), seconds=60)
+
+
+async def test_the_end_of_an_endpoint_is_told_to_its_serve_so_that_the_pods_need_not_drain_to_their_deadline(world):
+    await up(world)
+    world.heads_drain = True
+    await world.client.delete(ENDPOINTS, world.namespace, "chat")
+
+    async def gone():
+        return not (await world.client.list(PODS, world.namespace))[0]
+
+    await eventually(gone)
 
 
 async def test_a_service_that_is_deleted_is_made_again(world):

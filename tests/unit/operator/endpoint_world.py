@@ -277,8 +277,8 @@ class World:
 
     def _carry_out(self, action):
         match action:
-            case actions.CreateRevision(revision):
-                self.rays[revision] = Ray(revision, self.second, head_since=self.second)
+            case actions.CreateRevision(revision, workers):
+                self.rays[revision] = Ray(revision, self.second, head_since=self.second, replicas=workers)
             case DeleteCluster(name):
                 self.failed += self.rays.pop(name).in_flight()
             case ScaleCluster(name, replicas, most, named):

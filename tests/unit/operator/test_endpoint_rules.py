@@ -50,7 +50,7 @@ def fresh(**fields):
 
 def test_a_new_endpoint_gets_a_cluster_and_says_all_conditions():
     first = look()
-    assert first.actions == (CreateRevision("r1"),)
+    assert first.actions == (CreateRevision("r1", 1),)
     assert [c.type for c in first.status.conditions] == ["Progressing", "Available", "Ready"]
     assert condition(first, "Progressing") == ("True", "ClusterStarting")
     assert condition(first, "Available") == ("False", "IngressNotReady")
@@ -141,7 +141,7 @@ def test_a_missing_secret_is_named_and_no_pod_is_made():
     assert condition(missing, "Progressing") == ("False", "SecretNotFound")
     assert "Secret keys" in message(missing, "Progressing")
     assert "SecretNotFound" in reasons(missing)
-    assert look(status=missing.status).actions == (CreateRevision("r1"),), "it heals"
+    assert look(status=missing.status).actions == (CreateRevision("r1", 1),), "it heals"
 
 
 def test_a_secret_that_goes_missing_later_does_not_stop_what_serves():
@@ -175,7 +175,7 @@ def test_a_refused_cluster_is_said_and_tried_again_later_and_later():
     refused = EndpointRejection(EndpointReason.CLUSTER_REJECTED, "exceeded quota: gpus.")
     status, waits, now = None, [], LATER
     for _ in range(7):
-        assert CreateRevision("r1") in look(now=now, status=status).actions
+        assert CreateRevision("r1", 1) in look(now=now, status=status).actions
         said = look(now=now, status=status, rejection=refused)
         assert said.actions == ()
         assert condition(said, "Progressing") == ("False", "ClusterRejected")
@@ -280,7 +280,7 @@ def test_a_silent_head_holds_the_size_and_unknown_is_said():
 
 def test_a_cluster_that_somebody_deleted_is_made_again():
     gone = look(RevisionView("r1"), serving="r1", status=served_status())
-    assert gone.actions == (CreateRevision("r1"),)
+    assert gone.actions == (CreateRevision("r1", 1),)
 
 
 # What is said of the queue

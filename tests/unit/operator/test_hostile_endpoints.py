@@ -61,7 +61,7 @@ def runnable(spec, policy):
     """Whatever is taken becomes a plan, a RayCluster, its Secret, a Service, and what Serve is told."""
     seen, first = look(spec, policy)
     endpoint = seen.endpoint
-    assert first.actions == (CreateRevision(seen.wanted),)
+    assert first.actions == (CreateRevision(seen.wanted, max(endpoint.spec.replicas.min, 1)),)
     settings_ = Settings()
     order = RevisionOrder(
         namespace=endpoint.namespace,
@@ -73,7 +73,7 @@ def runnable(spec, policy):
         image_cpu=settings_.image_cpu,
         image_gpu=settings_.image_gpu,
     )
-    cluster = revision_cluster(order)
+    cluster = revision_cluster(order, 1)
     assert len(cluster["metadata"]["name"]) <= 53
     config = endpoint_config(order)
     assert EndpointConfig.model_validate_json(config.model_dump_json()) == config

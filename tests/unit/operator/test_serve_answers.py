@@ -187,11 +187,13 @@ def test_serve_is_told_over_the_paths_that_it_has():
     async def tell(api, head, port):
         await api.deploy(head, {"applications": []})
         await api.scale(head, "Engine", 0)
+        await api.end(head)
 
     asking(ray, tell)
-    assert [(method, path, json.loads(body)) for method, path, _, body in ray.asked] == [
+    assert [(method, path, json.loads(body or "null")) for method, path, _, body in ray.asked] == [
         ("PUT", "/api/serve/applications/", {"applications": []}),
         ("POST", "/api/v1/applications/endpoint/deployments/Engine/scale", {"target_num_replicas": 0}),
+        ("DELETE", "/api/serve/applications/", None),
     ]
 
 

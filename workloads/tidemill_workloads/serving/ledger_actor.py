@@ -78,9 +78,9 @@ def _get_or_make() -> Any:
 
 
 def _end_with_serve(ledger: Any) -> None:
-    """Serve kills what is registered so when it is shut down: a head with an actor on it would drain to its deadline."""
+    """Serve kills what is registered here once it has ended: a head with an actor on it drains until its deadline."""
     controller = ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
-    controller._register_shutdown_cleanup_actor.remote(ledger)  # noqa: SLF001 - Serve's hook for such actors
+    controller._register_shutdown_cleanup_actor.remote(ledger)
 
 
 def _on_the_head() -> Any:

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CreateRevision:
-    """Create the token Secret where it is missing, then the revision's RayCluster with a head and no workers."""
+    """Create the token Secret where it is missing, then the revision's RayCluster with a head and so many workers."""
 
     revision: str
+    workers: int
 
 
 @dataclass(frozen=True)

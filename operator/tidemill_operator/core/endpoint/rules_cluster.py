@@ -73,18 +73,38 @@ def cluster_leaving(case: RevisionCase) -> Step | None:
 
 
 def cluster_missing(case: RevisionCase) -> Step | None:
-    """There is no cluster: create it with a head and no worker."""
+    """There is no cluster: create it with its workers, whose nodes and images need not wait for the head's."""
     if case.view.cluster is not None:
         return None
     revision = case.view.revision
-    made = Event("Normal", "RevisionCreated", f"Created the RayCluster of revision {revision}: a head and no workers.")
+    workers = _rebuilt_size(case) if case.serves else warm_size(case)
+    told = f"Created the RayCluster of revision {revision}: a head and {workers} workers."
+    made = Event("Normal", "RevisionCreated", told)
     step = Step(
         EndpointReason.CLUSTER_STARTING,
         "The head pod is starting.",
-        actions=(CreateRevision(revision),),
+        actions=(CreateRevision(revision, workers),),
+        replicas=workers,
         recheck_after=SAFETY_NET,
     )
     return step.told(made)
+
+
+def _rebuilt_size(case: RevisionCase) -> int:
+    """Replicas of the serving revision whose cluster is lost: as many as were wanted of it."""
+    bounds = case.spec.replicas
+    return min(max(case.status.replicas, bounds.min), bounds.max)
+
+
+def warm_size(case: RevisionCase) -> int:
+    """Replicas that a revision has to have before the Service leads to it.
+
+    As many as serve now, so that the move changes nothing; at least 1, so that a model which cannot load is found out
+    before anyone asks.
+    """
+    bounds = case.spec.replicas
+    serving = case.seen.revision(case.seen.serving).cluster if case.seen.serving else None
+    return min(max(serving.replicas if serving is not None else 0, bounds.min, 1), bounds.max)
 
 
 def head_starting(case: RevisionCase) -> Step | None:

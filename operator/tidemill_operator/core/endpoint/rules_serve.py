@@ -8,7 +8,7 @@ from tidemill_api.endpoint_conditions import EndpointReason
 from tidemill_api.endpoint_contract import EngineProblem
 from tidemill_operator.core.endpoint.case import RevisionCase, Step
 from tidemill_operator.core.endpoint.plan import Deploy
-from tidemill_operator.core.endpoint.rules_cluster import next_try
+from tidemill_operator.core.endpoint.rules_cluster import next_try, warm_size
 from tidemill_operator.core.endpoint.sizing import (
     HEAD_INGRESS,
     group_of,
@@ -40,17 +40,6 @@ def _deploy(case: RevisionCase, message: str) -> Step:
     attempt = case.startup.attempt
     told = Deploy(case.view.revision, cluster.head_ip, max(size, 1), HEAD_INGRESS + size, settings, attempt)
     return Step(EndpointReason.DEPLOYING, message, actions=(told,), recheck_after=case.seen.tuning.start_poll)
-
-
-def warm_size(case: RevisionCase) -> int:
-    """Replicas that a revision has to have before the Service leads to it.
-
-    As many as serve now, so that the move changes nothing; at least 1, so that a model which cannot load is found out
-    before anyone asks.
-    """
-    bounds = case.spec.replicas
-    serving = case.seen.revision(case.seen.serving).cluster if case.seen.serving else None
-    return min(max(serving.replicas if serving is not None else 0, bounds.min, 1), bounds.max)
 
 
 def engine_failing(case: RevisionCase) -> Step | None:
