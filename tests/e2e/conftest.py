@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from chaos_faults import Faults
+from endpoint_faults import EndpointFaults
 from endpoint_world import Endpoints
 
 TESTS = Path(__file__).parents[1]
@@ -65,6 +66,13 @@ class Operator:
             process.kill()
             process.wait()
         self.processes.clear()
+
+    def stop(self) -> int:
+        """SIGTERM, as a rollout of the operator's Deployment sends it; its exit code."""
+        (process,) = self.processes
+        process.send_signal(signal.SIGTERM)
+        self.processes.clear()
+        return process.wait(timeout=30)
 
     def ensure(self) -> None:
         """Exactly one operator runs."""
@@ -255,6 +263,14 @@ def endpoints(operator, kubectl):
     made.prepare()
     yield made
     kubectl("delete", "namespace", made.namespace, "--timeout=120s", timeout=130)
+
+
+@pytest.fixture
+def endpoint_faults(endpoints, devcluster):
+    """Ways to lose parts of this test's endpoints; they need the dev cluster."""
+    if devcluster.state is None:
+        pytest.skip("kills processes of this machine, so it needs the dev cluster")
+    return EndpointFaults(endpoints, devcluster.state)
 
 
 @pytest.fixture
