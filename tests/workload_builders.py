@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MODEL = "m"
+NO_TENSORS = (2).to_bytes(8, "little") + b"{}"
+"""A whole safetensors file without a tensor."""
 
 
 def request(identifier: str, **changes: Any) -> dict[str, Any]:
@@ -53,7 +55,7 @@ def model_at(path: Path) -> Path:
     """A folder that passes for a local model's: a config and weights. Nothing loads it."""
     path.mkdir(parents=True, exist_ok=True)
     (path / "config.json").write_text("{}")
-    (path / "model.safetensors").write_bytes(b"")
+    (path / "model.safetensors").write_bytes(NO_TENSORS)
     return path
 
 

@@ -1,6 +1,6 @@
-"""Are the model and its adapters there? Asked on the head before anything is paid for; no weights are read.
+"""Are the model and its adapters there? Asked on the head before anything is paid for; of weights the headers are read.
 
-A source that is a path must be a folder with a config and weights; any other source is a hub id, whose config is
+A source that is a path must be a folder with a config and whole weights; any other source is a hub id, whose config is
 fetched by the hub's own client, which honours HF_HUB_OFFLINE and its cache.
 """
 
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
 CONFIG = "config.json"
 WEIGHT_PATTERNS = ("*.safetensors", "*.bin", "*.pt", "*.gguf")
+INDEX = "model.safetensors.index.json"
 FIELD = "spec.model.source"
 
 
 def check_model(model: ModelSpec, mounts: Sequence[str]) -> None:
-    """Raises JobRefused(ModelNotFound) with the cause, or InvalidSpec for a path outside of the mounts.
+    """Raises JobRefused with the cause: ModelNotFound, or ModelNotLoadable for weights that are no whole files.
 
-    And ModelNotLoadable for an adapter that is none.
+    InvalidSpec for a path outside of the mounts, and what `check_adapters` raises.
     """
     if is_local(model.source):
         _check_folder(model_folder(model.source, mounts, FIELD))
@@ -38,7 +39,7 @@ def check_model(model: ModelSpec, mounts: Sequence[str]) -> None:
 
 
 def check_model_of_engine(source: str) -> None:
-    """The same for the engine of an endpoint, on its worker pod. Raises JobRefused(ModelNotFound) with the cause."""
+    """The same for the model alone, asked by the engine of an endpoint on its worker pod. Raises as `check_model`."""
     if is_local(source):
         _check_folder(Path(source), "worker")
     else:
@@ -59,6 +60,33 @@ def _check_folder(folder: Path, pod: str = "head") -> None:
     if not any(next(folder.glob(pattern), None) for pattern in WEIGHT_PATTERNS):
         names = ", ".join(WEIGHT_PATTERNS)
         raise _not_found(f"{folder} holds no weights ({names}); was the model copied whole?")
+    _check_weights(folder)
+
+
+def _check_weights(folder: Path) -> None:
+    """Every safetensors file is as long as its header says, and none that the index names is missing."""
+    from safetensors import SafetensorError, safe_open
+
+    missing = sorted(name for name in _indexed(folder / INDEX) if not (folder / name).is_file())
+    if missing:
+        raise _not_found(f"{folder} lacks {missing[0]} of its weights ({len(missing)} in all); was it copied whole?")
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="np"):
+                pass
+        except (OSError, SafetensorError) as error:
+            found = f"{path} is no whole file of weights ({error}); was it copied whole, no git-lfs pointer?"
+            raise JobRefused(Reason.MODEL_NOT_LOADABLE, f"{FIELD}: {found}") from error
+
+
+def _indexed(path: Path) -> set[str]:
+    """The files that an index of several weight files names; none where there is no index that can be read."""
+    try:
+        index = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return set()
+    named = index.get("weight_map") if isinstance(index, dict) else None
+    return {str(name) for name in named.values()} if isinstance(named, dict) else set()
 
 
 def _check_hub(source: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gzip
 import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from obstore.store import MemoryStore
-from workload_builders import model_at
+from workload_builders import NO_TENSORS, model_at
 
 from tidemill_api.conditions import Reason
 from tidemill_api.v1alpha1.common import ModelSpec
@@ -251,6 +252,27 @@ def test_a_model_folder_that_lacks_something_is_refused(mount: Path, spoil: obje
     assert found.reason == Reason.MODEL_NOT_FOUND
     assert found.message.startswith("spec.model.source: ")
     assert says in found.message
+
+
+@pytest.mark.parametrize(
+    "content", [b"", NO_TENSORS[:-1], NO_TENSORS + b"x", b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n"]
+)
+def test_weights_that_are_no_whole_file_are_refused(mount: Path, content: bytes) -> None:
+    folder = model_at(mount / "model")
+    (folder / "model.safetensors").write_bytes(content)
+    found = refusal(check_model, ModelSpec(name="m", source=str(folder)), [str(mount)])
+    assert found.reason == Reason.MODEL_NOT_LOADABLE
+    assert found.message.startswith(f"spec.model.source: {folder}/model.safetensors is no whole file of weights")
+
+
+def test_weights_of_which_a_file_is_missing_are_refused(mount: Path) -> None:
+    folder = model_at(mount / "model")
+    names = {f"layer-{number}": f"model-{number}-of-3.safetensors" for number in (1, 2, 3)}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
+    (folder / names["layer-1"]).write_bytes(NO_TENSORS)
+    found = refusal(check_model, ModelSpec(name="m", source=str(folder)), [str(mount)])
+    assert found.reason == Reason.MODEL_NOT_FOUND
+    assert "lacks model-2-of-3.safetensors of its weights (2 in all)" in found.message
 
 
 def test_a_model_outside_of_the_mounts_is_refused(mount: Path) -> None:
