@@ -86,7 +86,10 @@ def bad_parameter(message: str, parameter: str | None) -> BadLine:
     """The verdict on a parameter, named as `body.<field>` where vLLM names it."""
     if _NO_TOOL_PARSER in message:
         parameter = "tool_choice"
-        message = "this engine parses no tool calls; set it to 'none', or leave the tools out."
+        message = (
+            "this engine parses no tool calls: set spec.model.engineArgs.toolCallParser of the job, or tool_choice to"
+            " 'none', or leave the tools out."
+        )
     param = f"body.{parameter}" if parameter else "body"
     return BadLine(INVALID, shortened(f"{param}: {message}"), param)
 

@@ -29,6 +29,65 @@ class ApiModel(BaseModel):
     )
 
 
+ToolCallParser = Literal[
+    "apertus",
+    "cohere_command3",
+    "cohere_command4",
+    "deepseek_v3",
+    "deepseek_v31",
+    "deepseek_v32",
+    "deepseek_v4",
+    "deepseek_v41",
+    "dots",
+    "ernie45",
+    "functiongemma",
+    "gemma4",
+    "gigachat3",
+    "glm45",
+    "glm47",
+    "granite",
+    "granite-20b-fc",
+    "granite4",
+    "hermes",
+    "hf",
+    "hunyuan_a13b",
+    "hy_v3",
+    "hy_v4",
+    "inkling",
+    "internlm",
+    "jamba",
+    "k2_horizon",
+    "kimi_k2",
+    "kimi_k3",
+    "lfm2",
+    "ling3",
+    "llama3_json",
+    "llama4_json",
+    "llama4_pythonic",
+    "longcat",
+    "mimo",
+    "minicpm5",
+    "minimax_m2",
+    "minimax_m3",
+    "mistral",
+    "muse_glimmer",
+    "olmo3",
+    "openai",
+    "phi4_mini_json",
+    "plamo3",
+    "poolside_v1",
+    "pythonic",
+    "qwen3_coder",
+    "qwen3_json",
+    "qwen3_xml",
+    "seed_oss",
+    "step3",
+    "step3p5",
+    "xlam",
+]
+"""The names of vLLM 0.32 (`--tool-call-parser`), by the models' families: how each of them writes a call of a tool."""
+
+
 class EngineArgs(ApiModel):
     """The vLLM engine arguments that may be set: a closed list, without remote code."""
 
@@ -63,6 +122,11 @@ class EngineArgs(ApiModel):
     quantization: Literal["awq", "gptq", "fp8", "bitsandbytes"] | None = Field(
         default=None,
         description="quantization method of the weights. Default: what the model's own config says.",
+    )
+    tool_call_parser: ToolCallParser | None = Field(
+        default=None,
+        description="toolCallParser that reads calls of tools out of what the model writes, by vLLM's name of the"
+        " model's family, such as hermes. Default: none, and requests with tools are refused.",
     )
 
 

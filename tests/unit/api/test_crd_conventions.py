@@ -39,6 +39,7 @@ SHOWN_AS_TEXT = {
 LOWER_CASE_ENUMS = {
     "spec.model.engineArgs.dtype": "vLLM's own words",
     "spec.model.engineArgs.quantization": "vLLM's own words",
+    "spec.model.engineArgs.toolCallParser": "vLLM's own words",
 }
 
 Schema = dict[str, Any]

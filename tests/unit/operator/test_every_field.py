@@ -64,6 +64,7 @@ CHANGES = {
     "model.engineArgs.maxNumBatchedTokens": 64,
     "model.engineArgs.gpuMemoryUtilizationPercent": 50,
     "model.engineArgs.quantization": "awq",
+    "model.engineArgs.toolCallParser": "hermes",
     "input.uri": "/data/input/others.jsonl",
     "input.onInvalid": "Skip",
     "output.uri": "/data/output/others/",

@@ -77,7 +77,8 @@ def settings(gpus: int = 0, source: str = "/models/x", **engine_args: object) ->
         (settings(gpus=1, gpu_memory_utilization_percent=85), ["--gpu-memory-utilization 0.85"], []),
         (settings(gpu_memory_utilization_percent=85), [], ["--gpu-memory-utilization"]),
         (settings(quantization="awq", max_num_batched_tokens=4096), ["--quantization awq", "batched-tokens 4096"], []),
-        (settings(source="org/model"), ["--model org/model"], []),
+        (settings(source="org/model"), ["--model org/model"], ["--tool-call-parser", "--enable-auto-tool-choice"]),
+        (settings(tool_call_parser="hermes"), ["--tool-call-parser hermes", "--enable-auto-tool-choice"], []),
     ],
 )
 def test_engine_arguments_are_vllms_own(made: EngineSettings, has: list[str], lacks: list[str]) -> None:

@@ -38,8 +38,9 @@ def engine_arguments(settings: EngineSettings) -> list[str]:
         "--max-num-batched-tokens": given.max_num_batched_tokens,
         "--quantization": given.quantization,
         "--allowed-media-domains": NO_MEDIA_DOMAIN,
+        "--tool-call-parser": given.tool_call_parser,
     }
-    flags: list[str] = []
+    flags = ["--enable-auto-tool-choice"] if given.tool_call_parser else []
     if settings.gpus:
         options["--tensor-parallel-size"] = settings.gpus
         if given.gpu_memory_utilization_percent is not None:

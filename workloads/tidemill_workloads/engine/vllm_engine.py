@@ -85,7 +85,9 @@ class VllmEngine:
 
         arguments = parse_arguments([*engine_arguments(self._settings), *adapter_arguments(adapters)])
         engine_args = AsyncEngineArgs.from_cli_args(arguments)
-        require_served(adapters, require_fit(engine_args))
+        config = require_fit(engine_args)
+        require_parser(arguments.tool_call_parser, config)
+        require_served(adapters, config)
         client = await self._open.enter_async_context(
             build_async_engine_client_from_engine_args(engine_args, usage_context=UsageContext.OPENAI_BATCH_RUNNER)
         )
@@ -154,6 +156,22 @@ def require_fit(engine_args: Any) -> Any:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         cause = " ".join(line for line in lines if not line.startswith("For further information"))
         message = f"spec.model.engineArgs: vLLM refuses them for this model: {cause[:600]}"
+        raise JobRefused(Reason.INVALID_SPEC, message) from error
+
+
+def require_parser(name: str | None, config: Any) -> None:
+    """Lets vLLM judge the parser of tool calls against the model's tokenizer, before weights. Raises JobRefused."""
+    if name is None:
+        return
+    from vllm.parser.parser_manager import ParserManager
+    from vllm.tokenizers.registry import cached_tokenizer_from_config
+
+    tokenizer = cached_tokenizer_from_config(config.model_config)
+    try:
+        ParserManager.get_parser(name, enable_auto_tools=True, model_name=name, tokenizer=tokenizer)
+    except (TypeError, ImportError) as error:  # the latter of a parser that wants a package of its own
+        cause = " ".join(str(error.__cause__ or error).split())[:400]
+        message = f"spec.model.engineArgs.toolCallParser: vLLM's parser {name} cannot be used with this model: {cause}"
         raise JobRefused(Reason.INVALID_SPEC, message) from error
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from tidemill_workloads.adapter_files import fetch_adapters
 from tidemill_workloads.engine.arguments import engine_environment
 from tidemill_workloads.engine.vllm_adapters import adapter_arguments, load_adapters, require_served
-from tidemill_workloads.engine.vllm_engine import require_fit
+from tidemill_workloads.engine.vllm_engine import require_fit, require_parser
 from tidemill_workloads.model_check import check_model_of_engine
 from tidemill_workloads.serving.frames import Usage
 
@@ -67,7 +67,9 @@ class VllmServer:
 
         arguments = parse_server_arguments([*self._settings.arguments(), *adapter_arguments(adapters)])
         engine_args = AsyncEngineArgs.from_cli_args(arguments)
-        require_served(adapters, require_fit(engine_args))
+        config = require_fit(engine_args)
+        require_parser(arguments.tool_call_parser, config)
+        require_served(adapters, config)
         client = await self._open.enter_async_context(build_async_engine_client_from_engine_args(engine_args))
         tasks = await client.get_supported_tasks()
         app = build_app(arguments, tasks, client.model_config)
