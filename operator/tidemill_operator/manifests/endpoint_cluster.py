@@ -57,11 +57,11 @@ WITHOUT_NODE_HELPERS = {"include-log-monitor": "false"}
 """Ray's processes on each node that nothing here needs, each a second of CPU and 100 MB at the start: the log monitor
 brings the workers' output to a driver, of which there is none."""
 
-WITHOUT_HEAD_HELPERS = {"no-monitor": "true", "ray-client-server-port": "0"}
-"""The same on the head: Ray's autoscaler, and the server of Ray clients, which is a door less too."""
+WITHOUT_HEAD_HELPERS = {"no-monitor": "true"}
+"""The same on the head: Ray's autoscaler."""
 
 PORTS = {"metrics": 8080, "serve": HTTP_PORT, "ingress-figures": INGRESS_METRICS_PORT}
-HEAD_PORTS = {"gcs": 6379, "dashboard": 8265} | PORTS
+HEAD_PORTS = {"gcs": 6379, "dashboard": 8265, "client": 10001} | PORTS
 WORKER_PORTS = PORTS | {"engine-figures": ENGINE_METRICS_PORT}
 """Names of at most 15 characters."""
 
