@@ -44,14 +44,16 @@ class LedgerClient:
     def __init__(self, replica: str) -> None:
         self._replica = replica
         self._actor: Any = None
+        self._finding: asyncio.Task[Any] | None = None
 
     async def exchange(self, waiting: int, asked: int, bound: int) -> Share:
         """See RemoteLedger."""
         try:
-            if self._actor is None:
-                self._actor = await asyncio.to_thread(_get_or_make)
-            answer: Awaitable[Share] = self._actor.exchange.remote(self._replica, waiting, asked, bound)
-            return await asyncio.wait_for(answer, ANSWER_SECONDS)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                if self._actor is None:
+                    self._actor = await self._find()
+                answer: Awaitable[Share] = self._actor.exchange.remote(self._replica, waiting, asked, bound)
+                return await answer
         except (
             RayError,
             GetTimeoutError,
@@ -60,6 +62,16 @@ class LedgerClient:
         ) as error:  # ValueError: its name is just being freed
             self._actor = None
             raise LedgerUnreachable(type(error).__name__) from error
+
+    async def _find(self) -> Any:
+        """The actor. While Ray's head is away the search stands still: it goes on in its thread, and nobody waits."""
+        if self._finding is None:
+            self._finding = asyncio.create_task(asyncio.to_thread(_get_or_make))
+        try:
+            return await asyncio.shield(self._finding)
+        finally:
+            if self._finding.done():
+                self._finding = None
 
 
 def _get_or_make() -> Any:
