@@ -23,6 +23,7 @@ from tidemill_workloads.serving.engine import ServerSettings, create_engine
 from tidemill_workloads.serving.figures import EngineFigures, Labels
 from tidemill_workloads.serving.frames import Frame, Kind, Usage, usage_payload
 from tidemill_workloads.serving.links import Links
+from tidemill_workloads.serving.start_log import StartLog
 from tidemill_workloads.serving.start_problems import problem_of
 from tidemill_workloads.serving.warm_up import warm_up
 from tidemill_workloads.watchdog import StallClock, stall_seconds
@@ -70,13 +71,15 @@ class EngineReplica:
     async def start(self) -> None:
         """Loads the model. Raises RuntimeError with an EngineProblem in its text where that does not work."""
         self._figures.serve()
+        written = StartLog.begin()
         try:
             await self._engine.start(self)
             await warm_up(self._engine.app, self._model)
         except Exception as error:  # whatever keeps an engine from starting is told to the user, see problem_of
+            problem = problem_of(error, written.text())
             log.exception("the engine does not start")
             await self.close()
-            raise RuntimeError(problem_of(error).to_text()) from error
+            raise RuntimeError(problem.to_text()) from error
         self._figures.ready = True
         self._watching = asyncio.create_task(self._look_after())
 
