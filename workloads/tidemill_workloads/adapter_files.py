@@ -40,17 +40,20 @@ def field_of(name: str) -> str:
     return f"spec.model.adapters[{name}]"
 
 
-def check_adapters(adapters: Iterable[AdapterSpec], mounts: Sequence[str]) -> None:
-    """Asked on the head of a job, before anything is paid for; of a hub adapter only the config is fetched.
+def check_adapters(adapters: Iterable[AdapterSpec], mounts: Sequence[str]) -> tuple[Adapter, ...]:
+    """Those whose files are on the head of a job, asked before anything is paid for; of others the config is fetched.
 
     Raises JobRefused with the adapter's name: ModelNotFound where its files are missing, ModelNotLoadable where they
     are no adapter's, InvalidSpec for a path outside of the mounts.
     """
+    here = []
     for adapter in adapters:
         if is_local(adapter.source):
-            _read(adapter, model_folder(adapter.source, mounts, f"{field_of(adapter.name)}.source"), "head")
+            folder = model_folder(adapter.source, mounts, f"{field_of(adapter.name)}.source")
+            here.append(_read(adapter, folder, "head"))
         else:
             _rank(adapter, _hub_config(adapter))
+    return tuple(here)
 
 
 def fetch_adapters(adapters: Iterable[AdapterSpec]) -> tuple[Adapter, ...]:

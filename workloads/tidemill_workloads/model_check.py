@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tidemill_api.conditions import Reason
 from tidemill_workloads.adapter_files import check_adapters
+from tidemill_workloads.adapter_shapes import require_shapes
 from tidemill_workloads.errors import JobRefused
 from tidemill_workloads.locations import is_local, model_folder
 
@@ -29,13 +30,13 @@ FIELD = "spec.model.source"
 def check_model(model: ModelSpec, mounts: Sequence[str]) -> None:
     """Raises JobRefused with the cause: ModelNotFound, or ModelNotLoadable for weights that are no whole files.
 
-    InvalidSpec for a path outside of the mounts, and what `check_adapters` raises.
+    InvalidSpec for a path outside of the mounts, and what `check_adapters` and `require_shapes` raise.
     """
     if is_local(model.source):
         _check_folder(model_folder(model.source, mounts, FIELD))
     else:
         _check_hub(model.source)
-    check_adapters(model.adapters, mounts)
+    require_shapes(model.source, check_adapters(model.adapters, mounts))
 
 
 def check_model_of_engine(source: str) -> None:

@@ -6,13 +6,16 @@ import json
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from lora_adapters import TINY, make_adapter
+from safetensors.numpy import save_file
 from workload_builders import MODEL, model_at, request
 
 from tidemill_api.conditions import Reason
 from tidemill_api.v1alpha1.common import ModelSpec
 from tidemill_workloads.adapter_files import Adapter, check_adapters, fetch_adapters
+from tidemill_workloads.adapter_shapes import fault_of
 from tidemill_workloads.engine.arguments import engine_environment
 from tidemill_workloads.engine.interface import EngineSettings
 from tidemill_workloads.engine.vllm_adapters import adapter_arguments, load_adapters, require_served
@@ -97,6 +100,59 @@ def test_an_adapter_that_is_missing_or_broken_is_named(tmp_path: Path, fault: st
         assert says in found.message
 
 
+def base_model(folder: Path, **changes: Any) -> Path:
+    """The weights of the model of `TINY`, or of one that differs."""
+    shape = TINY | changes
+    query = (shape["num_attention_heads"] * shape["head_dim"], shape["hidden_size"])
+    value = (shape["num_key_value_heads"] * shape["head_dim"], shape["hidden_size"])
+    layers = [f"model.layers.{number}.self_attn" for number in range(shape["num_hidden_layers"])]
+    tensors = {f"{layer}.q_proj.weight": np.zeros(query, np.float16) for layer in layers}
+    tensors |= {f"{layer}.v_proj.weight": np.zeros(value, np.float16) for layer in layers}
+    model_at(folder)
+    save_file(tensors, folder / "model.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        ({"hidden_size": 6}, "q_proj is 4 x 6 in the model and 4 x 4 in the adapter"),
+        ({"num_key_value_heads": 2}, "v_proj is 4 x 4 in the model and 2 x 4 in the adapter"),
+        ({"num_hidden_layers": 2}, ""),
+    ],
+)
+def test_an_adapter_of_another_model_is_refused_though_vllm_would_take_it(
+    tmp_path: Path, model: dict[str, int], says: str
+) -> None:
+    folder = make_adapter(tmp_path / "a", TINY)
+    named = spec(tmp_path, ("a", str(folder)))
+    base_model(tmp_path / "model", **model)
+    if not says:
+        check_model(named, [str(tmp_path)])
+        return
+    found = refusal(check_model, named, [str(tmp_path)])
+    assert found.reason == Reason.MODEL_NOT_LOADABLE
+    assert found.message.startswith(f"spec.model.adapters[a]: it was made from another model than {tmp_path}/model")
+    assert says in found.message
+
+
+def test_an_adapter_with_more_layers_than_the_model_is_refused(tmp_path: Path) -> None:
+    named = spec(tmp_path, ("a", str(make_adapter(tmp_path / "a", TINY | {"num_hidden_layers": 2}))))
+    base_model(tmp_path / "model")
+    assert "the model has no model.layers.1.self_attn" in refusal(check_model, named, [str(tmp_path)]).message
+
+
+def test_layers_that_the_models_files_name_in_another_way_are_left_to_vllm() -> None:
+    adapter = {
+        "base_model.model.lm_head.lora_A.weight": (8, 4),
+        "base_model.model.model.layers.0.mlp.experts.0.w1.lora_B.weight": (6, 8),
+        "base_model.model.transformer.h.0.attn.c_attn.lora_A.weight": (8, 4),
+        "base_model.model.transformer.h.0.attn.c_attn.lora_B.weight": (12, 8),
+    }
+    model = {"model.layers.0.mlp.gate_up.weight": (12, 4), "transformer.h.0.attn.c_attn.weight": (4, 12)}
+    assert fault_of(adapter, model) == ""
+
+
 def test_an_adapter_outside_of_the_mounts_is_refused(tmp_path: Path) -> None:
     found = refusal(check_adapters, spec(tmp_path, ("a", "/elsewhere/a")).adapters, [str(tmp_path)])
     assert (found.reason, found.message[:32]) == (Reason.INVALID_SPEC, "spec.model.adapters[a].source: /")
@@ -178,8 +234,8 @@ async def test_the_adapter_that_vllm_fails_to_load_is_named(tmp_path: Path) -> N
                 return "Success"
             return create_error_response("shapes\ndiffer", "InternalServerError", HTTPStatus.INTERNAL_SERVER_ERROR)
 
-    with pytest.raises(JobRefused, match=r"adapters\[second\]: vLLM cannot load it \(shapes differ\)"):
-        await load_adapters(Models(), [Adapter("first", tmp_path, 8), Adapter("second", tmp_path, 8)])
+    with pytest.raises(JobRefused, match=r"adapters\[second\]: vLLM cannot load it: shapes differ"):
+        await load_adapters(Models(), str(tmp_path), [Adapter("first", tmp_path, 8), Adapter("second", tmp_path, 8)])
 
 
 def test_rows_may_ask_for_the_model_and_for_each_adapter(tmp_path: Path) -> None:

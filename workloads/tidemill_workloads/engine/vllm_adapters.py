@@ -6,13 +6,17 @@ fails is named. All are loaded when the engine starts, before it counts as ready
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
-from tidemill_workloads.adapter_files import not_loadable
+from tidemill_workloads.adapter_files import fetch_adapters, not_loadable
+from tidemill_workloads.adapter_shapes import require_shapes
+from tidemill_workloads.locations import is_local
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tidemill_api.v1alpha1.common import ModelSpec
     from tidemill_workloads.adapter_files import Adapter
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -22,6 +26,13 @@ MOST_IN_A_BATCH = 8
 """Adapters that requests of one batch may name. Each has its own buffers on the device; further ones take turns."""
 
 _LONGEST = 400
+
+
+async def find_adapters(model: ModelSpec) -> tuple[Adapter, ...]:
+    """The adapters of a model with their files here, made from this model where its files tell. Raises JobRefused."""
+    adapters = await asyncio.to_thread(fetch_adapters, model.adapters)
+    await asyncio.to_thread(require_shapes, model.source, adapters)
+    return adapters
 
 
 def adapter_arguments(adapters: Sequence[Adapter]) -> list[str]:
@@ -48,8 +59,13 @@ def require_served(adapters: Sequence[Adapter], config: Any) -> None:
             raise not_loadable(adapter.name, f"vLLM does not serve such an adapter: {_short(str(error))}") from error
 
 
-async def load_adapters(models: Any, adapters: Sequence[Adapter]) -> None:
-    """Loads each into the engine by vLLM's `OpenAIServingModels`. Raises JobRefused for one that does not fit."""
+async def load_adapters(models: Any, source: str, adapters: Sequence[Adapter]) -> None:
+    """Loads each into the engine by vLLM's `OpenAIServingModels`. Raises JobRefused for one that does not fit.
+
+    `source` is the model's: only now that it is loaded are the files of one of the hub surely here.
+    """
+    if not is_local(source):
+        await asyncio.to_thread(require_shapes, source, adapters)
     from vllm.entrypoints.serve.engine.protocol import ErrorResponse
     from vllm.entrypoints.serve.lora.protocol import LoadLoRAAdapterRequest
 
@@ -58,7 +74,7 @@ async def load_adapters(models: Any, adapters: Sequence[Adapter]) -> None:
         answer = await models.load_lora_adapter(request)
         if isinstance(answer, ErrorResponse):
             cause = _short(answer.error.message)
-            raise not_loadable(adapter.name, f"vLLM cannot load it ({cause}); was it made from this model?")
+            raise not_loadable(adapter.name, f"vLLM cannot load it: {cause}")
 
 
 def _short(text: str) -> str:

@@ -6,7 +6,6 @@ body is what an OpenAI-compatible vLLM server would have sent, errors included. 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from contextlib import AsyncExitStack
@@ -17,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tidemill_api.conditions import Reason
-from tidemill_workloads.adapter_files import fetch_adapters
 from tidemill_workloads.engine.arguments import engine_arguments, engine_environment
 from tidemill_workloads.engine.interface import Answer
-from tidemill_workloads.engine.vllm_adapters import adapter_arguments, load_adapters, require_served
+from tidemill_workloads.engine.vllm_adapters import adapter_arguments, find_adapters, load_adapters, require_served
 from tidemill_workloads.errors import EngineDead, JobRefused
 from tidemill_workloads.urls import CHAT, COMPLETIONS, EMBEDDINGS
 
@@ -74,7 +72,7 @@ class VllmEngine:
         Raises JobRefused: InvalidSpec for unfit engine arguments, ModelNotFound or ModelNotLoadable for an adapter.
         """
         os.environ.update(engine_environment(self._settings, dict(os.environ)))
-        adapters = await asyncio.to_thread(fetch_adapters, self._settings.model.adapters)
+        adapters = await find_adapters(self._settings.model)
         from starlette.datastructures import State
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.entrypoints.launchers.api_server.app_state import init_app_state
@@ -94,7 +92,7 @@ class VllmEngine:
         tasks = await client.get_supported_tasks()
         state = State()
         await init_app_state(client, state, arguments, tasks)
-        await load_adapters(state.openai_serving_models, adapters)
+        await load_adapters(state.openai_serving_models, self._settings.model.source, adapters)
         self._client = client
         self._count_steps()
         self._routes = _routes(state)

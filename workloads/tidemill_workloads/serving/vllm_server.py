@@ -16,9 +16,8 @@ from contextlib import AsyncExitStack
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from tidemill_workloads.adapter_files import fetch_adapters
 from tidemill_workloads.engine.arguments import engine_environment
-from tidemill_workloads.engine.vllm_adapters import adapter_arguments, load_adapters, require_served
+from tidemill_workloads.engine.vllm_adapters import adapter_arguments, find_adapters, load_adapters, require_served
 from tidemill_workloads.engine.vllm_engine import require_fit, require_parser
 from tidemill_workloads.model_check import check_model_of_engine
 from tidemill_workloads.serving.frames import Usage
@@ -59,7 +58,7 @@ class VllmServer:
         os.environ.pop("VLLM_API_KEY", None)  # keys are the ingress's affair: an engine asks for none
         model = self._settings.config.model
         await asyncio.to_thread(check_model_of_engine, model.source)
-        adapters = await asyncio.to_thread(fetch_adapters, model.adapters)
+        adapters = await find_adapters(model)
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.entrypoints.launchers.api_server.app_state import init_app_state
         from vllm.entrypoints.launchers.api_server.entry import build_async_engine_client_from_engine_args
@@ -75,7 +74,7 @@ class VllmServer:
         app = build_app(arguments, tasks, client.model_config)
         app.state.server = SimpleNamespace()  # vLLM's handler of a dead engine asks its uvicorn to end: there is none
         await init_app_state(client, app.state, arguments, tasks)
-        await load_adapters(app.state.openai_serving_models, adapters)
+        await load_adapters(app.state.openai_serving_models, model.source, adapters)
         self._app, self._client = app, client
         self._watch(watcher)
         gc.collect()
