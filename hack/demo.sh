@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job, end to end on this machine: see ./hack/demo.sh --help.
+# A batch job, or with --realtime an endpoint, end to end on this machine: see ./hack/demo.sh --help.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,11 @@ FULL_SECONDS = 20.0
 LOOK_SECONDS = 0.2
 
 
+def count_of(replicas: int) -> str:
+    """So many replicas, in words."""
+    return f"{replicas} replica" + ("" if replicas == 1 else "s")
+
+
 class Acts:
     """The acts on one endpoint."""
 
@@ -51,6 +57,8 @@ class Acts:
         self._key = key
         self.ledger = Ledger()
         self.told = Told()
+        self.ready_at = math.inf
+        """When the endpoint was up, in seconds of the timeline's clock; infinite before."""
         self._board = Board(timeline, self.ledger, endpoint.target_age_seconds)
 
     async def play(self) -> None:
@@ -76,7 +84,8 @@ class Acts:
         began = time.monotonic()
         async with self._board.shown(self._stage.console, "coming up"):
             await self._until(lambda seen: seen.ready, UP_SECONDS, "a ready endpoint", mend=True)
-        self.told.up_seconds = time.monotonic() - began
+        self.ready_at = time.monotonic()
+        self.told.up_seconds = self.ready_at - began
         self._stage.step(f"ready after {self.told.up_seconds:.0f} s")
 
     def _service(self) -> Service:
@@ -130,10 +139,10 @@ class Acts:
             if most > before:
                 await self._until(lambda seen: seen.wanted > before, DECISION_SECONDS, "a decision to grow")
                 self.told.decided_seconds = self._since(began, lambda seen: seen.wanted > before)
-                self._stage.step(f"{timeline.seen.wanted} replicas wanted {self.told.decided_seconds:.1f} s later")
-                await self._until(lambda seen: seen.answering >= most, REPLICA_SECONDS, f"{most} replicas")
+                self._stage.step(f"{count_of(timeline.seen.wanted)} wanted {self.told.decided_seconds:.1f} s later")
+                await self._until(lambda seen: seen.answering >= most, REPLICA_SECONDS, count_of(most))
                 self.told.grown_seconds = self._since(began, lambda seen: seen.answering >= most)
-                self._stage.step(f"{most} replicas answer {self.told.grown_seconds:.0f} s after the burst began")
+                self._stage.step(f"{count_of(most)} answer {self.told.grown_seconds:.0f} s after the burst began")
             await asyncio.sleep(FULL_SECONDS)
             ended = time.monotonic()
         grown = began + self.told.grown_seconds
@@ -148,10 +157,11 @@ class Acts:
         limit = 2 * scaling.scale_down.stabilization_seconds + DRAIN_SECONDS
         async with users(1, asker, questions(), self.ledger):
             await self._until(
-                lambda seen: seen.wanted == awake == seen.answering, limit, f"{awake} replica(s) once it is calm"
+                lambda seen: seen.wanted == awake == seen.answering, limit, f"{count_of(awake)} once it is calm"
             )
         self.told.calm_seconds = time.monotonic() - began
-        self._stage.step(f"{awake} replica(s) {self.told.calm_seconds:.0f} s after the burst; one user asked all along")
+        after = f"{self.told.calm_seconds:.0f} s after the burst"
+        self._stage.step(f"{count_of(awake)} left {after}; one user asked all along")
 
     async def _sleep(self) -> None:
         began = time.monotonic()

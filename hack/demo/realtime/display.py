@@ -102,21 +102,23 @@ class Board:
             await asyncio.gather(printing, return_exceptions=True)
 
     async def _print_lines(self, console: Console) -> None:
-        printed, said = 0.0, None
+        printed, shown = 0.0, None
+        said = {""}
         while True:
             now, moves = time.monotonic(), _moves(self.timeline.seen)
-            if moves != said or now - printed >= LINE_SECONDS:
+            if moves != shown or now - printed >= LINE_SECONDS:
                 console.print(self.line(), highlight=False, markup=False, soft_wrap=True)
-                if said is None or moves[2:] != said[2:]:
-                    console.print(f"       {moves[3]}", highlight=False, markup=False, soft_wrap=True)
-                printed, said = now, moves
+                printed, shown = now, moves
+            message = self.timeline.seen.condition("Progressing").message
+            if message not in said:
+                console.print(f"      {message}", highlight=False, markup=False, soft_wrap=True)
+                said.add(message)
             await asyncio.sleep(1 / FRAMES_PER_SECOND)
 
 
-def _moves(seen: Seen) -> tuple[int, int, str, str]:
+def _moves(seen: Seen) -> tuple[int, int, str]:
     """What a line is printed for at once."""
-    progressing = seen.condition("Progressing")
-    return seen.wanted, seen.answering, progressing.reason, progressing.message
+    return seen.wanted, seen.answering, seen.condition("Progressing").reason
 
 
 def clock(seconds: float) -> str:

@@ -22,6 +22,8 @@ from demo.stage import EXAMPLES, MODELS, Stage
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from demo.realtime.observing import Moment
+
 RESOURCE = "realtimeendpoint"
 CLIENT = "demo"
 """The name of the demo's key in the Secret."""
@@ -55,12 +57,16 @@ class RealtimeDemo:
             try:
                 await acts.play()
             finally:
-                drawn = draw(timeline.moments, self._stage.console.width)
-                self._stage.console.print(Text.from_ansi(drawn), soft_wrap=True)
+                self._plot([moment for moment in timeline.moments if acts.ready_at <= moment.time])
         self._stage.console.print(table(acts.told))
         code, words = verdict(acts.told, acts.ledger)
         self._stage.console.print(f"[bold]{words}[/bold]", highlight=False, soft_wrap=True)
         return code
+
+    def _plot(self, moments: list[Moment]) -> None:
+        drawn = draw(moments, self._stage.console.width)
+        if drawn:
+            self._stage.console.print(Text.from_ansi(drawn), soft_wrap=True)
 
     def leave(self) -> None:
         """Neither the endpoint nor the demo's key stays behind in a cluster that ran before."""
