@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import logging
-import secrets
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from tidemill_api.conditions import Reason
 from tidemill_api.job_contract import Ending
-from tidemill_operator.cache import RAY_CLUSTER_LABEL, Key, WatchCache, Watched
-from tidemill_operator.cluster import JOBS, PODS, RAY_CLUSTERS, SECRETS, Cluster
+from tidemill_operator.cache import Key, WatchCache
+from tidemill_operator.cluster import JOBS, Cluster
 from tidemill_operator.core import plan
 from tidemill_operator.core.snapshot import Rejection
-from tidemill_operator.errors import (
-    ConflictError,
-    KindMissingError,
-    ObjectMissingError,
-    OperatorError,
-    RayRefusedError,
-    RayUnavailableError,
-    RejectedError,
-)
+from tidemill_operator.errors import OperatorError, RayRefusedError, RayUnavailableError, RejectedError
 from tidemill_operator.manifests.job_config import job_config
-from tidemill_operator.manifests.names import secret_name, submission_id
-from tidemill_operator.manifests.ray_cluster import WORKER_GROUP, ClusterOrder, ray_cluster, token_secret
+from tidemill_operator.manifests.names import submission_id
+from tidemill_operator.manifests.ray_cluster import ClusterOrder, ray_cluster, token_secret
+from tidemill_operator.ray_clusters import NewRayCluster, RayClusterRefusedError, RayClusters, new_token
 from tidemill_operator.refusals import Refusals
-from tidemill_operator.views import worker_replicas
 
 if TYPE_CHECKING:
     from tidemill_api.v1alpha1.batch_inference_job import BatchInferenceJobSpec
@@ -36,13 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TOKEN_BYTES = 32
 NAMESAKES: tuple[Ending | None, ...] = (None, *get_args(Ending))
 """What an attempt may have been submitted for when the operator was killed before its status said so."""
-
-KUBERAY_MISSING = (
-    "KubeRay is not installed: the API server does not know RayCluster of ray.io/v1. Install KubeRay 1.6 or newer."
-)
 
 
 class ClusterRefusedError(OperatorError):
@@ -73,8 +59,8 @@ class Executor:
 
     def __init__(self, cluster: Cluster, ray: RayApi, cache: WatchCache, heads: Heads, settings: Settings) -> None:
         self._cluster = cluster
+        self._clusters = RayClusters(cluster, cache)
         self._ray = ray
-        self._cache = cache
         self._heads = heads
         self._settings = settings
         self._refusals = Refusals()
@@ -113,43 +99,14 @@ class Executor:
         order = self.order(job)
         self._heads.forget(job)
         try:
-            await self._create_token(order)
-            created = await self._create_or_find(order)
-        except ObjectMissingError as error:
-            raise ConflictError(f"what stood in the way of RayCluster {order.name} is gone") from error
-        except RejectedError as error:
-            message = f"The API server refused the RayCluster or its Secret: {error}"
-            raise ClusterRefusedError(Rejection(Reason.CLUSTER_REJECTED, message)) from error
-        except KindMissingError as error:
-            raise ClusterRefusedError(Rejection(Reason.KUBERAY_MISSING, KUBERAY_MISSING)) from error
-        self._cache.put(Watched.CLUSTERS, created)
-
-    async def _create_token(self, order: ClusterOrder) -> None:
-        try:
-            await self._cluster.create(SECRETS, token_secret(order, secrets.token_urlsafe(TOKEN_BYTES)))
-        except ConflictError:
-            standing = await self._cluster.get(SECRETS, order.namespace, secret_name(order.name))
-            _check_ours(standing, order, "Secret")
-
-    async def _create_or_find(self, order: ClusterOrder) -> dict[str, Any]:
-        """The new RayCluster, or ours that stands already, which a lost answer or a stale cache explains."""
-        try:
-            return await self._cluster.create(RAY_CLUSTERS, ray_cluster(order))
-        except ConflictError:
-            standing = await self._cluster.get(RAY_CLUSTERS, order.namespace, order.name)
-        _check_ours(standing, order, "RayCluster")
-        return standing
+            await self._clusters.create(NewRayCluster("job", ray_cluster(order), token_secret(order, new_token())))
+        except RayClusterRefusedError as error:
+            reason = Reason.KUBERAY_MISSING if error.no_kuberay else Reason.CLUSTER_REJECTED
+            raise ClusterRefusedError(Rejection(reason, str(error))) from error
 
     async def _delete_cluster(self, job: JobView, name: str, uid: str) -> None:
         self._heads.forget(job)
-        try:
-            await self._cluster.delete(RAY_CLUSTERS, job.namespace, name, uid)
-        except ConflictError:  # another object of that name: ours is gone, and the Secret is that one's
-            log.info("RayCluster %s is gone already", name)
-            self._cache.drop(Watched.CLUSTERS, Key(job.namespace, name))
-            return
-        await self._cluster.delete(SECRETS, job.namespace, secret_name(name))
-        self._cache.drop(Watched.CLUSTERS, Key(job.namespace, name))
+        await self._clusters.delete(job.namespace, name, uid)
 
     async def _submit(self, job: JobView, submit: plan.SubmitDriver) -> None:
         config = job_config(job, submit, self._settings.allow_loopback_input)
@@ -179,58 +136,15 @@ class Executor:
         if self._refusals.waiting(key):
             raise ScaleRefusedError
         try:
-            await self._check_pods(job, scale)
-            patched = await self._cluster.patch(RAY_CLUSTERS, job.namespace, scale.name, scale_patch(scale))
-        except (ObjectMissingError, KindMissingError) as error:
-            self._cache.drop(Watched.CLUSTERS, Key(job.namespace, scale.name))
-            raise ConflictError(f"RayCluster {scale.name} is gone") from error
+            await self._clusters.scale(job.namespace, scale)
         except RejectedError as error:
             self._refusals.refused(key)
             message = f"The API server refuses to scale RayCluster {scale.name}: {error}"
             raise ScaleRefusedError(message) from error
         self._refusals.forget(key)
-        self._cache.put(Watched.CLUSTERS, patched)
-
-    async def _check_pods(self, job: JobView, scale: plan.ScaleCluster) -> None:
-        """Raises ConflictError where a pod stands that the plan did not see: KubeRay might pick another in its place.
-
-        Only a group that gets smaller, and is to keep some of its pods, is worth the question.
-        """
-        standing = self._cache.cluster(job.namespace, scale.name)
-        if standing is None or not 0 < scale.replicas < worker_replicas(standing):
-            return
-        known = {pod["metadata"]["name"] for pod in self._cache.pods(job.namespace, scale.name)}
-        found = self._cluster.list_all(PODS, job.namespace, f"{RAY_CLUSTER_LABEL}={scale.name}")
-        unseen = [pod async for pod in found if pod["metadata"]["name"] not in known]
-        for pod in unseen:
-            self._cache.put(Watched.PODS, pod)
-        if unseen:
-            raise ConflictError(f"RayCluster {scale.name} has {len(unseen)} pods that were not known yet")
-
-
-def scale_patch(scale: plan.ScaleCluster) -> list[dict[str, Any]]:
-    """One JSON patch for all of it: fewer replicas without names would let KubeRay pick pods by itself.
-
-    The worker groups are an atomic list, so a merge patch would replace them; the test guards the position.
-    """
-    group = "/spec/workerGroupSpecs/0"
-    return [
-        {"op": "test", "path": f"{group}/groupName", "value": WORKER_GROUP},
-        {"op": "add", "path": f"{group}/maxReplicas", "value": scale.max_replicas},
-        {"op": "add", "path": f"{group}/replicas", "value": scale.replicas},
-        {"op": "add", "path": f"{group}/scaleStrategy", "value": {"workersToDelete": list(scale.workers_to_delete)}},
-    ]
 
 
 def _spec(job: JobView) -> BatchInferenceJobSpec:
     if job.spec is None:
         raise ValueError(f"an action for {job.namespace}/{job.name} needs a spec that can be read")
     return job.spec
-
-
-def _check_ours(standing: dict[str, Any], order: ClusterOrder, kind: str) -> None:
-    owners = {owner.get("uid") for owner in standing["metadata"].get("ownerReferences") or ()}
-    if order.owner_uid not in owners:
-        name = standing["metadata"]["name"]
-        message = f"A {kind} named {name} stands in the namespace and is not this job's. Delete or rename it."
-        raise ClusterRefusedError(Rejection(Reason.CLUSTER_REJECTED, message))

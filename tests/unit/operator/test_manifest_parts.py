@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from unit.operator.builders import T0, make_job, make_spec
 
 from tidemill_api.job_contract import Ending
-from tidemill_operator.apply import scale_patch
 from tidemill_operator.core.plan import Event, ScaleCluster, SubmitDriver
 from tidemill_operator.event_writer import event_manifest
 from tidemill_operator.manifests.job_config import job_config
 from tidemill_operator.manifests.names import cluster_name, label_value, submission_id
 from tidemill_operator.manifests.quantities import quantity, whole_bytes
+from tidemill_operator.ray_clusters import scale_patch
 
 OBJECT_NAMES = st.from_regex(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", fullmatch=True)
 
