@@ -40,6 +40,7 @@ class EndpointReason(StrEnum):
     ENGINE_ARGUMENTS_REFUSED = "EngineArgumentsRefused"
     REPLICAS_FAILING = "ReplicasFailing"
     INSUFFICIENT_CAPACITY = "InsufficientCapacity"
+    PODS_FAILING = "PodsFailing"
     # Progressing=Unknown: the head is there, its Ray does not answer
     RAY_UNREACHABLE = "RayUnreachable"
 

@@ -136,6 +136,7 @@ def read_cluster(body: Json, pods: tuple[Json, ...]) -> ClusterView:
         head_ready_since=datetime.fromisoformat(since) if since and head_ready else None,
         head_away_since=datetime.fromisoformat(since) if since and not head_ready else None,
         creation_refused=bool(refusal) and refused.get("reason") == CREATION_REFUSED,
+        no_room=any(map(_finds_no_node, pods)) or (bool(refusal) and "quota" in refusal),
     )
 
 
@@ -179,6 +180,12 @@ def _of_type(pods: tuple[Json, ...], node_type: str) -> tuple[Json, ...]:
 def _condition(pod: Json, of: str) -> Json:
     conditions: list[Json] = (pod.get("status") or {}).get("conditions") or []
     return next((condition for condition in conditions if condition["type"] == of), {})
+
+
+def _finds_no_node(pod: Json) -> bool:
+    """Whether the scheduler has no node for it; one that waits for its volume is no matter of room."""
+    scheduled = _condition(pod, "PodScheduled")
+    return scheduled.get("status") == "False" and "persistentvolumeclaim" not in scheduled.get("message", "")
 
 
 def _pod_problem(pods: tuple[Json, ...]) -> str:

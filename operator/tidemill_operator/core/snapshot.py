@@ -53,6 +53,7 @@ class ClusterView:
     head_ready_since: datetime | None = None
     head_away_since: datetime | None = None  # since when it has not been ready
     creation_refused: bool = False  # KubeRay may not create the worker pods that are missing: a quota, say
+    no_room: bool = False  # what keeps pods from being ready is that no node takes one, or a quota
 
 
 @dataclass(frozen=True)

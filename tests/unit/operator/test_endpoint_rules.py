@@ -115,11 +115,25 @@ def test_the_service_comes_when_the_first_replica_answers():
     assert condition(serves, "Ready") == ("True", "Serving")
 
 
-def test_as_many_as_the_least_have_to_answer_first():
+def test_the_first_revision_serves_with_its_first_replica_and_is_ready_with_the_least():
     endpoint = make_endpoint(spec=make_spec(replicas={"min": 3, "max": 4}))
-    two = look(make_revision(replicas=3, running=2), endpoint=endpoint)
-    assert PointService("r1") not in two.actions
-    assert look(make_revision(replicas=3), endpoint=endpoint).actions == (PointService("r1"),)
+    assert PointService("r1") not in look(make_revision(replicas=3, running=0), endpoint=endpoint).actions
+    one = look(make_revision(replicas=3, running=1), endpoint=endpoint)
+    assert PointService("r1") in one.actions
+    assert condition(one, "Available") == ("True", "ReplicasRunning")
+    assert condition(one, "Ready") == ("False", "ReplicasStarting")
+    assert message(one, "Ready") == "1 of at least 3 replicas answer."
+    served = look(make_revision(replicas=3), endpoint=endpoint, serving="r1")
+    assert condition(served, "Ready") == ("True", "Serving")
+
+
+def test_a_later_revision_takes_over_with_all_that_serve_now():
+    endpoint = make_endpoint(spec=make_spec(replicas={"min": 3, "max": 4}), status=served_status())
+    old = make_revision(replicas=3)
+    two = look(old, make_revision("r2", replicas=3, running=2), endpoint=endpoint, wanted="r2", serving="r1")
+    assert PointService("r2") not in two.actions
+    three = look(old, make_revision("r2", replicas=3), endpoint=endpoint, wanted="r2", serving="r1")
+    assert PointService("r2") in three.actions
 
 
 def test_a_settled_endpoint_does_nothing_and_looks_again_soon():
@@ -252,11 +266,31 @@ def test_a_start_that_works_forgets_the_tries_before_it():
 
 
 def test_pods_that_find_no_place_are_said():
-    cluster = make_cluster(name="chat-r1", replicas=3, worker_problem="0/2 nodes: Insufficient nvidia.com/gpu.")
+    said = "0/2 nodes are available: 2 Insufficient nvidia.com/gpu."
+    cluster = make_cluster(name="chat-r1", replicas=3, worker_problem=said, no_room=True)
     short = look(make_revision(replicas=3, running=1, cluster=cluster), serving="r1", status=served_status())
     assert condition(short, "Progressing") == ("False", "InsufficientCapacity")
-    assert "Insufficient nvidia.com/gpu" in message(short, "Progressing")
+    assert message(short, "Progressing") == (
+        f"1 of 3 replicas answer. {said} Add nodes, or lower replicas or resources in the spec."
+    )
     assert condition(short, "Available") == ("True", "ReplicasRunning")
+
+
+def test_pods_that_do_not_start_for_another_reason_are_no_matter_of_capacity():
+    cluster = make_cluster(name="chat-r1", replicas=3, worker_problem="ImagePullBackOff: no such image")
+    failing = look(make_revision(replicas=3, running=1, cluster=cluster), serving="r1", status=served_status())
+    assert condition(failing, "Progressing") == ("False", "PodsFailing")
+    assert "ImagePullBackOff: no such image. Mend image" in message(failing, "Progressing")
+    assert ("Warning", "PodsFailing") in [(event.type, event.reason) for event in failing.events]
+
+
+@pytest.mark.parametrize(("no_room", "reason"), [(True, "InsufficientCapacity"), (False, "PodsFailing")])
+def test_a_head_that_does_not_start_is_said(no_room, reason):
+    cluster = make_cluster(name="chat-r1", head_ready=False, head_problem="It is so.", no_room=no_room)
+    waiting = look(make_revision(serve=None, cluster=cluster))
+    assert condition(waiting, "Progressing") == ("False", reason)
+    assert message(waiting, "Progressing").startswith("The head pod does not start: It is so. ")
+    assert condition(waiting, "Ready")[0] == "False"
 
 
 # The head

@@ -95,6 +95,23 @@ def test_a_crashing_init_container_is_said_before_what_waits_for_it():
     assert len(problem) < 600
 
 
+@pytest.mark.parametrize(
+    ("pods", "refusal", "no_room"),
+    [
+        ([], "", False),
+        (["0/2 nodes are available: 2 Insufficient cpu."], "", True),
+        (['0/2 nodes are available: persistentvolumeclaim "models" not found.'], "", False),
+        ([], 'pods "w" is forbidden: exceeded quota: team', True),
+        ([], "admission webhook denied the request", False),
+    ],
+)
+def test_a_cluster_without_room_is_told_from_pods_that_cannot_start(pods, refusal, no_room):
+    unscheduled = [{"type": "PodScheduled", "status": "False", "message": message} for message in pods]
+    failure = {"type": "ReplicaFailure", "status": "True", "message": refusal}
+    waiting = tuple(pod("w", ready=False, conditions=[condition]) for condition in unscheduled)
+    assert read_cluster(cluster([failure] if refusal else []), waiting).no_room is no_room
+
+
 def test_pods_that_kuberay_may_not_create_are_said_too():
     refused = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}
     view = read_cluster(cluster([refused]), ())

@@ -26,6 +26,7 @@ TROUBLE = STARTUP_PROBLEMS | {
     EndpointReason.SERVICE_NAME_TAKEN,
     EndpointReason.REPLICAS_FAILING,
     EndpointReason.INSUFFICIENT_CAPACITY,
+    EndpointReason.PODS_FAILING,
     EndpointReason.REVISION_LATE,
     EndpointReason.RAY_UNREACHABLE,
 }

@@ -14,6 +14,8 @@ from tidemill_operator.core.plan import Event
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from tidemill_operator.core.snapshot import ClusterView
+
 START_GRACE = timedelta(seconds=60)
 """How long after HeadPodReady Ray's dashboard may still be starting."""
 
@@ -112,8 +114,21 @@ def head_starting(case: RevisionCase) -> Step | None:
     cluster = case.view.cluster
     if cluster is None or (cluster.head_ready and cluster.head_ip):
         return None
-    problem = f": {cluster.head_problem}" if cluster.head_problem else "."
-    return Step(EndpointReason.CLUSTER_STARTING, f"The head pod is starting{problem}", recheck_after=SAFETY_NET)
+    if not cluster.head_problem:
+        return Step(EndpointReason.CLUSTER_STARTING, "The head pod is starting.", recheck_after=SAFETY_NET)
+    reason, hint = pod_trouble(cluster, "head")
+    message = f"The head pod does not start: {cluster.head_problem.rstrip('.')}. {hint}"
+    return Step(reason, message, "False", recheck_after=SAFETY_NET)
+
+
+def pod_trouble(cluster: ClusterView, field: str) -> tuple[EndpointReason, str]:
+    """What it is called that pods are not ready, and what to do about it; `field` of the spec says how large they are.
+
+    Nothing is given up meanwhile: it heals when there is room, or when what the pods need is mended.
+    """
+    if cluster.no_room:
+        return EndpointReason.INSUFFICIENT_CAPACITY, f"Add nodes, or lower replicas or {field} in the spec."
+    return EndpointReason.PODS_FAILING, "Mend image, template or resources in the spec, or what they refer to."
 
 
 def ray_silent(case: RevisionCase) -> Step | None:

@@ -8,7 +8,7 @@ from tidemill_api.endpoint_conditions import EndpointReason
 from tidemill_api.endpoint_contract import EngineProblem
 from tidemill_operator.core.endpoint.case import RevisionCase, Step
 from tidemill_operator.core.endpoint.plan import Deploy
-from tidemill_operator.core.endpoint.rules_cluster import next_try, warm_size
+from tidemill_operator.core.endpoint.rules_cluster import next_try, pod_trouble, warm_size
 from tidemill_operator.core.endpoint.sizing import (
     HEAD_INGRESS,
     group_of,
@@ -19,6 +19,9 @@ from tidemill_operator.core.endpoint.sizing import (
 )
 from tidemill_operator.core.endpoint.snapshot import DEPLOY_FAILED
 from tidemill_operator.core.plan import Event
+
+AWAITED = frozenset({EndpointReason.INSUFFICIENT_CAPACITY, EndpointReason.PODS_FAILING})
+"""What missing replicas wait for, where it is known: somebody else has to do something."""
 
 MAX_PROBLEM = 1500
 """Characters of an engine's own words in a condition."""
@@ -128,17 +131,27 @@ def late(case: RevisionCase) -> Step | None:
 
 
 def warming(case: RevisionCase) -> Step | None:
-    """A revision that does not serve yet gets its replicas; warm once they all answer."""
+    """A revision that does not serve yet gets its replicas; warm once they all answer.
+
+    The first revision of an endpoint serves with its first replica: where nothing answers, some are better than none.
+    """
     if case.serves:
         return None
     size = warm_size(case)
     scale = group_of(case, size)
     actions = size_actions(case, scale)
-    warm = _running(case) >= size
-    reason = EndpointReason.SETTLED if warm else EndpointReason.REPLICAS_STARTING
-    message = "All replicas answer." if warm else _missing(case, size)
+    if _running(case) >= size:
+        reason, message = EndpointReason.SETTLED, "All replicas answer."
+    else:
+        reason, message = _why_missing(case), _missing(case, size)
     return Step(
-        _short(case, reason), message, actions=actions, replicas=size, warm=warm, recheck_after=case.seen.tuning.poll
+        reason,
+        message,
+        "False" if reason in AWAITED else "True",
+        actions=actions,
+        replicas=size,
+        warm=_running(case) >= (size if case.seen.serving else 1),
+        recheck_after=case.seen.tuning.poll,
     )
 
 
@@ -149,7 +162,7 @@ def serving(case: RevisionCase) -> Step | None:
     running = _running(case)
     leaving = sum(worker.deleting for worker in case.view.workers)
     if running < scale.replicas:
-        reason, message = _short(case, EndpointReason.REPLICAS_STARTING), _missing(case, scale.replicas)
+        reason, message = _why_missing(case), _missing(case, scale.replicas)
     elif leaving or running > scale.replicas:
         reason, message = EndpointReason.SCALING_DOWN, f"{max(leaving, running - scale.replicas)} replicas are leaving."
     else:
@@ -158,7 +171,7 @@ def serving(case: RevisionCase) -> Step | None:
     step = Step(
         reason,
         message,
-        "False" if reason in (EndpointReason.SETTLED, EndpointReason.INSUFFICIENT_CAPACITY) else "True",
+        "False" if reason is EndpointReason.SETTLED or reason in AWAITED else "True",
         actions=size_actions(case, scale),
         startup=healed if case.wanted else None,
         scaling=scaling_after(case, sized, scale),
@@ -179,14 +192,15 @@ def _missing(case: RevisionCase, size: int) -> str:
     text = f"{_running(case)} of {size} replicas answer."
     cluster, serve = case.view.cluster, case.view.serve
     if cluster is not None and cluster.worker_problem:
-        return f"{text} {cluster.worker_problem}"
+        return f"{text} {cluster.worker_problem.rstrip('.')}. {pod_trouble(cluster, 'resources')[1]}"
     if serve is not None and serve.engine.message and EngineProblem.from_text(serve.engine.message):
         return f"{text} {_problem(serve.engine.message)[1]}"
     return text
 
 
-def _short(case: RevisionCase, reason: EndpointReason) -> EndpointReason:
-    """What missing replicas are called where the cluster has no room for their pods."""
+def _why_missing(case: RevisionCase) -> EndpointReason:
+    """What missing replicas are called: on their way, or kept from it by the cluster."""
     cluster = case.view.cluster
-    short = reason is EndpointReason.REPLICAS_STARTING and cluster is not None and cluster.worker_problem
-    return EndpointReason.INSUFFICIENT_CAPACITY if short else reason
+    if cluster is None or not cluster.worker_problem:
+        return EndpointReason.REPLICAS_STARTING
+    return pod_trouble(cluster, "resources")[0]
