@@ -15,7 +15,7 @@ from workload_builders import MODEL, model_at, request
 from tidemill_api.conditions import Reason
 from tidemill_api.v1alpha1.common import ModelSpec
 from tidemill_workloads.adapter_files import Adapter, check_adapters, fetch_adapters
-from tidemill_workloads.adapter_shapes import fault_of
+from tidemill_workloads.adapter_shapes import fault_of, require_shapes
 from tidemill_workloads.engine.arguments import engine_environment
 from tidemill_workloads.engine.interface import EngineSettings
 from tidemill_workloads.engine.vllm_adapters import adapter_arguments, load_adapters, require_served
@@ -140,6 +140,17 @@ def test_an_adapter_with_more_layers_than_the_model_is_refused(tmp_path: Path) -
     named = spec(tmp_path, ("a", str(make_adapter(tmp_path / "a", TINY | {"num_hidden_layers": 2}))))
     base_model(tmp_path / "model")
     assert "the model has no model.layers.1.self_attn" in refusal(check_model, named, [str(tmp_path)]).message
+
+
+def test_a_model_of_the_hub_is_compared_once_it_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    adapter = Adapter("a", make_adapter(tmp_path / "a", TINY), 8)
+    require_shapes("org/model", [adapter])  # nothing is here to compare with
+    snapshot = tmp_path / "models--org--model" / "snapshots" / ("0" * 40)
+    base_model(snapshot, hidden_size=6)
+    (tmp_path / "models--org--model" / "refs").mkdir()
+    (tmp_path / "models--org--model" / "refs" / "main").write_text(snapshot.name)
+    assert "another model than org/model" in refusal(require_shapes, "org/model", [adapter]).message
 
 
 def test_layers_that_the_models_files_name_in_another_way_are_left_to_vllm() -> None:
