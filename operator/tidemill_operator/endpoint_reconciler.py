@@ -21,7 +21,7 @@ from tidemill_operator.core.endpoint.spec_checks import secrets_of
 from tidemill_operator.core.plan import Event
 from tidemill_operator.core.snapshot import Tuning
 from tidemill_operator.core.spec_checks import SpecPolicy
-from tidemill_operator.endpoint_views import read_endpoint, read_service, revision_label
+from tidemill_operator.endpoint_views import read_endpoint, read_revision_cluster, read_service, revision_label
 from tidemill_operator.errors import (
     ConflictError,
     KindMissingError,
@@ -38,7 +38,7 @@ from tidemill_operator.revision_heads import RevisionHeads
 from tidemill_operator.revision_writes import RevisionRefusedError, RevisionWriter
 from tidemill_operator.serve_api import Asked
 from tidemill_operator.serve_reading import read_serve
-from tidemill_operator.views import read_cluster, read_workers
+from tidemill_operator.views import read_workers
 from tidemill_operator.workqueue import Look
 
 if TYPE_CHECKING:
@@ -166,10 +166,10 @@ class EndpointReconciler:
 
     async def _revision(self, endpoint: EndpointView, body: Json) -> RevisionView:
         pods = self._cache.pods(endpoint.namespace, body["metadata"]["name"])
-        cluster = read_cluster(body, pods)
+        cluster = read_revision_cluster(body, pods)
         view = RevisionView(revision_label(body), cluster, read_workers(pods))
         if not cluster.head_ip or cluster.deleting:
-            return replace(view, serve_problem="the head pod is not ready.")
+            return replace(view, serve_problem="the head pod does not run.")
         try:
             head = await self._heads.head(endpoint, cluster.name, cluster.head_ip)
             serve = read_serve(await self._serve.details(head))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,12 @@ from tidemill_api.v1alpha1.realtime_endpoint import RealtimeEndpointSpec
 from tidemill_api.v1alpha1.realtime_endpoint_status import RealtimeEndpointStatus
 from tidemill_operator.core.endpoint.snapshot import EndpointView, ServiceView
 from tidemill_operator.core.endpoint.spec_checks import endpoint_problems
-from tidemill_operator.views import explained, listed
+from tidemill_operator.views import explained, listed, of_type, read_cluster
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tidemill_operator.core.snapshot import ClusterView
     from tidemill_operator.core.spec_checks import SpecPolicy
 
     Json = dict[str, Any]
@@ -56,6 +60,26 @@ def read_service(body: Json | None, owner_uid: str) -> ServiceView | None:
     owners = {owner.get("uid") for owner in body["metadata"].get("ownerReferences") or ()}
     selector = (body.get("spec") or {}).get("selector") or {}
     return ServiceView(str(selector.get(labels.REVISION, "")), foreign=owner_uid not in owners)
+
+
+def read_revision_cluster(body: Json, pods: tuple[Json, ...]) -> ClusterView:
+    """A revision's RayCluster. Its head counts as ready as soon as its container runs: Ray is asked whether it answers.
+
+    The pod itself is Ready only once its ingress replica takes requests, and somebody has to deploy that first.
+    """
+    cluster = read_cluster(body, pods)
+    for pod in of_type(pods, "head"):
+        ip, started = (pod.get("status") or {}).get("podIP", ""), _running_since(pod)
+        if ip and started and "deletionTimestamp" not in pod["metadata"]:
+            since = datetime.fromisoformat(started)
+            return replace(cluster, head_ready=True, head_ip=ip, head_ready_since=since, head_away_since=None)
+    return cluster
+
+
+def _running_since(pod: Json) -> str:
+    """When the pod's only container began to run, empty while it does not."""
+    containers: Sequence[Json] = (pod.get("status") or {}).get("containerStatuses") or ({},)
+    return str(((containers[0].get("state") or {}).get("running") or {}).get("startedAt", ""))
 
 
 def revision_label(body: Json) -> str:

@@ -128,11 +128,11 @@ def read_cluster(body: Json, pods: tuple[Json, ...]) -> ClusterView:
         deleting="deletionTimestamp" in metadata,
         head_ready=head_ready,
         head_ip=(status.get("head") or {}).get("podIP", "") if head_ready else "",
-        head_problem=_pod_problem(_of_type(pods, "head")) or refusal,
+        head_problem=_pod_problem(of_type(pods, "head")) or refusal,
         replicas=worker_replicas(body),
         max_replicas=group.get("maxReplicas", 0),
         workers_to_delete=tuple((group.get("scaleStrategy") or {}).get("workersToDelete") or ()),
-        worker_problem=_pod_problem(_of_type(pods, "worker")) or refusal,
+        worker_problem=_pod_problem(of_type(pods, "worker")) or refusal,
         head_ready_since=datetime.fromisoformat(since) if since and head_ready else None,
         head_away_since=datetime.fromisoformat(since) if since and not head_ready else None,
         creation_refused=bool(refusal) and refused.get("reason") == CREATION_REFUSED,
@@ -159,7 +159,7 @@ def read_workers(pods: tuple[Json, ...]) -> tuple[WorkerPod, ...]:
             ready=_condition(pod, "Ready").get("status") == "True",
             deleting="deletionTimestamp" in pod["metadata"],
         )
-        for pod in _of_type(pods, "worker")
+        for pod in of_type(pods, "worker")
         if not _ended(pod)
     )
 
@@ -173,7 +173,8 @@ def _ended(pod: Json) -> bool:
     return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
 
-def _of_type(pods: tuple[Json, ...], node_type: str) -> tuple[Json, ...]:
+def of_type(pods: tuple[Json, ...], node_type: str) -> tuple[Json, ...]:
+    """The pods of a RayCluster that are `head` or `worker`."""
     return tuple(pod for pod in pods if (pod["metadata"].get("labels") or {}).get(NODE_TYPE_LABEL) == node_type)
 
 

@@ -21,7 +21,6 @@ from tidemill_api.endpoint_contract import (
 from tidemill_api.v1alpha1.realtime_endpoint import KIND
 from tidemill_operator.manifests.names import secret_name
 from tidemill_operator.manifests.pods import (
-    HEAD_READINESS,
     PodRole,
     head_resources,
     pod_template,
@@ -65,13 +64,14 @@ HEAD_PORTS = {"gcs": 6379, "dashboard": 8265, "client": 10001} | PORTS
 WORKER_PORTS = PORTS | {"engine-figures": ENGINE_METRICS_PORT}
 """Names of at most 15 characters."""
 
-WORKER_READINESS = {
+INGRESS_READINESS = {
     "httpGet": {"path": "/-/healthz", "port": HTTP_PORT},
     "periodSeconds": 1,
     "timeoutSeconds": 5,
     "failureThreshold": 3,
 }
-"""A worker gets requests while its own ingress replica takes them; not before, and not while it drains."""
+"""A pod gets requests while its own ingress replica takes them; not before, and not while it drains. The head too: Ray
+finds it by a Service that does not ask whether it is ready, and so does the operator by its address."""
 
 KEYS_VOLUME = "tidemill-api-keys"
 SERVICE_PORT = 80
@@ -192,7 +192,7 @@ def _head_template(order: RevisionOrder) -> dict[str, Any]:
         env=env,
         scheduling={},
         grace_seconds=drain + GRACE_MARGIN_SECONDS,
-        readiness=dict(HEAD_READINESS),
+        readiness=dict(INGRESS_READINESS),
         volumes=_key_volumes(order),
         mounts=_key_mounts(order),
     )
@@ -211,7 +211,7 @@ def _worker_group(order: RevisionOrder, workers: int) -> dict[str, Any]:
         env=ENDPOINT_ENV | {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": str(drain)},
         scheduling=worker_scheduling(spec),
         grace_seconds=drain + GRACE_MARGIN_SECONDS,
-        readiness=dict(WORKER_READINESS),
+        readiness=dict(INGRESS_READINESS),
         volumes=_key_volumes(order),
         mounts=_key_mounts(order),
     )

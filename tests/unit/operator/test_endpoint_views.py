@@ -1,5 +1,7 @@
 """Endpoints and Services as the API server gives them, read; and what this operator allows."""
 
+from datetime import UTC, datetime
+
 import pytest
 from unit.operator.endpoint_builders import MINIMAL, look, make_revision
 
@@ -7,7 +9,7 @@ from tidemill_api import labels
 from tidemill_operator.core.endpoint.snapshot import ServiceView
 from tidemill_operator.core.endpoint.spec_checks import endpoint_problems, secrets_of
 from tidemill_operator.core.spec_checks import SpecPolicy
-from tidemill_operator.endpoint_views import read_endpoint, read_service, revision_label
+from tidemill_operator.endpoint_views import read_endpoint, read_revision_cluster, read_service, revision_label
 
 POLICY = SpecPolicy()
 
@@ -98,3 +100,37 @@ def test_our_service_says_which_revision_serves_and_another_is_foreign():
     assert read_service(None, "u") is None
     assert revision_label({"metadata": {"labels": {labels.REVISION: "r1"}}}) == "r1"
     assert revision_label({"metadata": {}}) == ""
+
+
+def cluster(*, head_ready=False):
+    conditions = [{"type": "HeadPodReady", "status": str(head_ready), "lastTransitionTime": "2026-01-01T12:00:00Z"}]
+    status = {"conditions": conditions, "head": {"podIP": "10.0.0.9"}}
+    return {"metadata": {"name": "chat-r1", "uid": "c"}, "spec": {}, "status": status}
+
+
+def head_pod(state, **metadata):
+    status = {"podIP": "10.0.0.1", "containerStatuses": [{"state": state}]}
+    return {"metadata": {"name": "head", "labels": {"ray.io/node-type": "head"}, **metadata}, "status": status}
+
+
+RUNNING = {"running": {"startedAt": "2026-01-01T12:00:05Z"}}
+
+
+def test_a_head_counts_as_ready_while_its_container_runs_since_its_pod_waits_for_an_ingress():
+    view = read_revision_cluster(cluster(), (head_pod(RUNNING),))
+    assert (view.head_ready, view.head_ip) == (True, "10.0.0.1")
+    assert view.head_ready_since == datetime(2026, 1, 1, 12, 0, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "pod",
+    [
+        head_pod({"waiting": {"reason": "ContainerCreating"}}),
+        head_pod(RUNNING, deletionTimestamp="2026-01-01T12:01:00Z"),
+        head_pod(RUNNING, labels={"ray.io/node-type": "worker"}),
+    ],
+)
+def test_a_head_that_does_not_run_is_as_ready_as_kuberay_says(pod):
+    assert not read_revision_cluster(cluster(), (pod,)).head_ready
+    said = read_revision_cluster(cluster(head_ready=True), (pod,))
+    assert (said.head_ready, said.head_ip) == (True, "10.0.0.9")

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from tidemill_operator.core.snapshot import ClusterView
 
-START_GRACE = timedelta(seconds=60)
-"""How long after HeadPodReady Ray's dashboard may still be starting."""
+START_GRACE = timedelta(seconds=120)
+"""How long after the head's container began to run Ray may still be starting."""
 
 
 def rejected(case: RevisionCase) -> Step | None:
@@ -110,7 +110,7 @@ def warm_size(case: RevisionCase) -> int:
 
 
 def head_starting(case: RevisionCase) -> Step | None:
-    """The head is not ready: say what it waits for. Workers and their replicas stay: traffic may go on without it."""
+    """The head does not run: say what it waits for. Workers and their replicas stay: traffic may go on without it."""
     cluster = case.view.cluster
     if cluster is None or (cluster.head_ready and cluster.head_ip):
         return None
@@ -132,7 +132,7 @@ def pod_trouble(cluster: ClusterView, field: str) -> tuple[EndpointReason, str]:
 
 
 def ray_silent(case: RevisionCase) -> Step | None:
-    """The head is ready and Ray does not answer: hold everything and look again soon."""
+    """The head runs and Ray does not answer: hold everything and look again soon."""
     cluster, seen = case.view.cluster, case.seen
     if case.view.serve is not None or cluster is None:
         return None
