@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -50,12 +50,17 @@ class StopDriver:
 
 @dataclass(frozen=True)
 class ScaleCluster:
-    """Set the worker group: how many, at most how many, and which pods have to go."""
+    """Set the worker group: how many, at most how many, and which pods have to go.
+
+    `decided_at` is the size that this was decided at, where it must not be carried out at another: two who shrink a
+    group at once would name different pods.
+    """
 
     name: str
     replicas: int
     max_replicas: int
     workers_to_delete: tuple[str, ...] = ()
+    decided_at: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from tidemill_api.endpoint_contract import ENGINE_DEPLOYMENT, INGRESS_DEPLOYMENT
 from tidemill_operator.core.endpoint.plan import Deploy, ScaleServe
 from tidemill_operator.core.endpoint.snapshot import RUNNING
 from tidemill_operator.core.plan import ScaleCluster
+from tidemill_operator.ray_clusters import scale_patch
 
 DRAINING = "PENDING_MIGRATION"
 SECOND = timedelta(seconds=1)
@@ -133,3 +134,21 @@ def test_a_put_that_reset_the_replicas_is_mended():
     reset = make_serve(3, engine=engines([RUNNING], target=1))
     mended = look(make_revision(replicas=3, serve=reset), serving="r1", status=served_status())
     assert ScaleServe("r1", "10.0.0.1", ENGINE_DEPLOYMENT, 3) in mended.actions
+
+
+def test_while_a_named_pod_has_not_been_told_to_go_no_other_one_is_named_in_its_place():
+    cluster = make_cluster(name="chat-r1", uid="cluster-r1", replicas=1, workers_to_delete=("w1",))
+    engine = engines([RUNNING] * 2, target=1)
+    serve = make_serve(2, engine=engine, ingress=ingresses(2, target=2))
+    busier = engine_samples([3, 0])  # w1 was empty when it was named; now w2 is
+    seen = make_revision(
+        cluster=cluster, workers=make_workers(2), serve=serve, engine_samples=busier, ingress_samples=samples(2)
+    )
+    assert not any(isinstance(a, ScaleCluster) for a in look(seen, serving="r1", status=served_status()).actions)
+
+
+def test_a_size_is_put_in_force_only_where_the_group_stands_as_it_did_when_that_was_decided():
+    busy = make_revision(ingress_samples=samples(1, waiting=20, running=10))
+    (scale,) = (a for a in look(busy, serving="r1", status=served_status()).actions if isinstance(a, ScaleCluster))
+    tests = [step for step in scale_patch(scale) if step["op"] == "test"]
+    assert {"op": "test", "path": "/spec/workerGroupSpecs/0/replicas", "value": 1} in tests

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tidemill_api.endpoint_contract import ENGINE_DEPLOYMENT, INGRESS_DEPLOYMENT
@@ -58,14 +59,19 @@ def scaling_after(case: RevisionCase, sized: Sized, scale: Scale) -> ScalingStat
 
 
 def group_of(case: RevisionCase, wanted: int) -> Scale:
-    """The worker group for so many replicas, and who leaves."""
+    """The worker group for so many replicas, and who leaves.
+
+    A pod that was named leaves, even where nobody has told it yet: taken for one that stays, it would be spared by the
+    next look, which may find another one to have less to do, and both would go.
+    """
     view, cluster, serve = case.view, case.view.cluster, case.view.serve
     if cluster is None:
         return Scale(wanted)
+    workers = tuple(replace(w, deleting=w.deleting or w.name in cluster.workers_to_delete) for w in view.workers)
     running = [replica.node_ip for replica in serve.engine.running] if serve is not None else []
-    loads = pod_loads(view.workers, running, view.engine_samples, case.seen.now - STALE_AFTER)
-    starting = [worker.name for worker in view.workers if worker.ip not in running]
-    group = Group(cluster.replicas, view.workers, case.spec.replicas.max, complete=cluster.creation_refused)
+    loads = pod_loads(workers, running, view.engine_samples, case.seen.now - STALE_AFTER)
+    starting = [worker.name for worker in workers if worker.ip not in running]
+    group = Group(cluster.replicas, workers, case.spec.replicas.max, complete=cluster.creation_refused)
     return group_for(wanted, group, loads, starting)
 
 
@@ -86,7 +92,7 @@ def cluster_actions(case: RevisionCase, cluster: ClusterView, scale: Scale) -> t
     most = max(case.spec.replicas.max, scale.replicas)
     if (scale.replicas, most, named) == (cluster.replicas, cluster.max_replicas, cluster.workers_to_delete):
         return ()
-    return (ScaleCluster(cluster.name, scale.replicas, most, named),)
+    return (ScaleCluster(cluster.name, scale.replicas, most, named, decided_at=cluster.replicas),)
 
 
 def serve_actions(
