@@ -69,6 +69,11 @@ class Endpoints:
         """As `kubectl apply -f`."""
         self.kubectl("apply", "-f", "-", given=manifest)
 
+    def bring_up(self, manifest: dict[str, Any], seconds: float = 240) -> None:
+        """Applies it and waits until it is ready: minutes, on a machine that does much else."""
+        self.apply(manifest)
+        self.wait_condition("Ready", "True", seconds=seconds)
+
     def patch(self, spec: dict[str, Any], name: str = "chat") -> None:
         """As a user edits an endpoint."""
         change = json.dumps({"spec": spec})
