@@ -27,7 +27,7 @@ def draw(moments: Sequence[Moment], width: int) -> str:
     begin = moments[0].time
     times = [moment.time - begin for moment in moments]
     panels: dict[str, dict[str, Sequence[float]]] = {
-        f"replicas wanted ({WANTED}) and answering ({ANSWERING})": {
+        f"replicas wanted ({WANTED}) and answering ({ANSWERING}), by seconds since it was ready": {
             WANTED: [moment.seen.wanted for moment in moments],
             ANSWERING: [moment.seen.answering for moment in moments],
         },
