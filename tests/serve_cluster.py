@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from pod_figures import sums
 from ray_cluster import environment
 
 from tidemill_api import endpoint_contract as contract
@@ -28,6 +29,7 @@ THROUGHPUT = {
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     "RAY_SERVE_LOG_TO_STDERR": "1",
     "RAY_SERVE_PORT_QUARANTINE_S": "0",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": contract.HTTP_DOOR,
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",  # no balancer has to learn of anything here
 }
 
@@ -198,15 +200,7 @@ class ServeCluster:
 
     def figures(self, kind: str) -> dict[str, float]:
         """Each figure of all live processes of a kind, summed."""
-        sums: dict[str, float] = {}
-        for port in self.ports(kind):
-            with suppress(OSError):
-                text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
-                for line in text.splitlines():
-                    if line and not line.startswith("#"):
-                        name, _, rest = line.partition("{")
-                        sums[name] = sums.get(name, 0.0) + float(rest.rpartition(" ")[2])
-        return sums
+        return sums(f"127.0.0.1:{port}" for port in self.ports(kind))
 
     def _send(self, what: str) -> None:
         assert self.process.stdin is not None

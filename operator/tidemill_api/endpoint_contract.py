@@ -24,6 +24,9 @@ from tidemill_api.v1alpha1.common import ModelSpec  # noqa: TC001 - pydantic rea
 IMPORT_PATH = "tidemill_workloads.serving.application:build"
 """Serve's import_path: `build(config: EndpointConfig) -> Application`. Serve parses `args` by the annotation."""
 
+HTTP_DOOR = "tidemill_workloads.serving.http_door:middlewares"
+"""What Serve puts before its own code in each HTTP server: its RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH."""
+
 APPLICATION = "endpoint"
 """Name of the only Serve application of a revision's cluster."""
 

@@ -14,6 +14,7 @@ from tidemill_api.endpoint_contract import (
     API_KEYS_FOLDER,
     ENGINE_METRICS_PORT,
     ENGINE_RESOURCE,
+    HTTP_DOOR,
     HTTP_PORT,
     INGRESS_METRICS_PORT,
     INGRESS_RESOURCE,
@@ -48,6 +49,7 @@ ENDPOINT_ENV = {
     "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(HTTP_PORT),
     "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(HTTP_PORT + 1),  # not itself a port to take: it is one port
     "RAY_SERVE_PORT_QUARANTINE_S": "0",  # and it is free again for the next ingress replica of the pod
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": HTTP_DOOR,  # no client gives orders to Serve
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "10",  # Serve waits 30 s for balancers; a Service needs seconds
 }
 """What Ray on head and workers reads when its processes start."""

@@ -109,6 +109,31 @@ async def test_a_client_that_leaves_frees_its_engine_at_once(cluster: ServeClust
     await figure(cluster, contract.METRIC_RUNNING, 0)
 
 
+ORDERS: tuple[tuple[bytes, bytes], ...] = (
+    (b"x-request-timeout-seconds", b"0.001"),
+    (b"x-request-id", b"\xff\xfe"),
+    (b"x-session-id", b"\xff"),
+    (b"serve_multiplexed_model_id", b"\xff"),
+)
+
+
+async def test_a_client_gives_no_orders_to_serve(cluster: ServeCluster) -> None:
+    """Serve reads these headers before the ingress sees a request; the last one would have it never look for us."""
+    cluster.wait_running(2, 1)
+    body = {"model": "m", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 4}
+    url = f"http://127.0.0.1:{cluster.ingress_port}/v1/chat/completions"
+    async with httpx.AsyncClient(verify=False, timeout=60) as plain:
+        for order in ORDERS:
+            answer = await plain.post(url, json=body, headers=[(b"authorization", b"Bearer key-of-alice"), order])
+            assert (order, answer.status_code) == (order, 200), answer.text
+    async with client(cluster) as caller:
+        stream = await ask(caller, 10_000, stream=True, extra_headers={"x-request-disconnect-disabled": "?1"})
+        await anext(aiter(stream))
+        await figure(cluster, contract.METRIC_ENGINE_RUNNING, 1, kind="engine")
+        await stream.close()
+        await figure(cluster, contract.METRIC_ENGINE_RUNNING, 0, seconds=3, kind="engine")
+
+
 async def test_what_waits_at_a_lost_node_is_answered_by_the_others(cluster: ServeCluster) -> None:
     cluster.scale(2)
     cluster.wait_running(2, 2)

@@ -18,6 +18,7 @@ from serving_world import World, config, until
 
 from tidemill_api import endpoint_contract as contract
 from tidemill_api.v1alpha1.common import ModelSpec
+from tidemill_workloads.serving.http_door import middlewares
 from tidemill_workloads.serving.model_cards import ModelCards
 from tidemill_workloads.serving.openai_errors import Refusal
 from tidemill_workloads.serving.request_body import read_body
@@ -167,6 +168,32 @@ async def test_odd_headers_change_nothing_of_an_answer(ingress: Ingress, headers
     async with httpx.AsyncClient(verify=False) as caller:
         answer = await caller.post(ingress.url + CHAT, content=GOOD, headers=given)
     assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize(
+    ("header", "passes"),
+    [
+        ((b"authorization", b"Bearer \xff"), True),
+        ((b"x-request-id", b"req_0.1-a"), True),
+        ((b"x-request-id", b"\xff"), False),
+        ((b"x-request-id", b"x" * 129), False),
+        ((b"x-request-timeout-seconds", b"0.1"), False),
+        ((b"X-Request-Disconnect-Disabled", b"?1"), False),
+        ((b"serve_multiplexed_model_id", b"m"), False),
+        ((b"x-session-id", b"m"), False),
+    ],
+)
+async def test_no_header_gives_orders_to_serve(header: tuple[bytes, bytes], passes: bool) -> None:
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.extend(scope["headers"])
+
+    (door,) = middlewares()
+    nobody: Any = None
+    await door.cls(app)({"type": "http", "headers": [header]}, nobody, nobody)
+    assert seen == ([header] if passes else [])
+    assert f"{middlewares.__module__}:{middlewares.__name__}" == contract.HTTP_DOOR
 
 
 async def test_headers_beyond_any_use_are_refused(ingress: Ingress) -> None:
