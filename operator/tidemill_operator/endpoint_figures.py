@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
+INGRESS_GAUGES = (contract.METRIC_WAITING, contract.METRIC_RUNNING, contract.METRIC_OLDEST_WAITING)
+ENGINE_GAUGES = (contract.METRIC_ENGINE_READY, contract.METRIC_ENGINE_WAITING, contract.METRIC_ENGINE_RUNNING)
+READ = (*INGRESS_GAUGES, contract.METRIC_HELD, *ENGINE_GAUGES)
+"""The only gauges that are parsed: every endpoint is looked at each second, and histograms are long."""
+
+
 def read_ingress(text: str, endpoint: str, revision: str, asked: datetime) -> IngressSample | None:
     """The sample of the ingress replica of this revision that answers there; None where another or nobody does.
 
@@ -24,10 +30,9 @@ def read_ingress(text: str, endpoint: str, revision: str, asked: datetime) -> In
     if found is None:
         return None
     replica, values = found
-    names = (contract.METRIC_WAITING, contract.METRIC_RUNNING, contract.METRIC_OLDEST_WAITING)
-    if not all(name in values for name in names):
+    if not all(name in values for name in INGRESS_GAUGES):
         return None
-    waiting, running, oldest = (values[name] for name in names)
+    waiting, running, oldest = (values[name] for name in INGRESS_GAUGES)
     held = int(values.get(contract.METRIC_HELD, 0))
     return IngressSample(replica, asked, int(waiting), int(running), oldest, held)
 
@@ -50,8 +55,9 @@ def _gauges(text: str, endpoint: str, revision: str) -> tuple[str, dict[str, flo
     """The replica and its gauges by name. NaN, infinities and what is below zero are no counts and no ages."""
     values: dict[str, float] = {}
     replica = ""
+    asked_for = "\n".join(line for line in text.splitlines() if any(name in line for name in READ))
     try:
-        for family in text_string_to_metric_families(text):
+        for family in text_string_to_metric_families(asked_for):
             for sample in family.samples if family.type == "gauge" else ():
                 ours = (sample.labels.get("endpoint"), sample.labels.get("revision")) == (endpoint, revision)
                 if ours and 0 <= sample.value < math.inf:

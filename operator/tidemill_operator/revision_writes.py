@@ -116,8 +116,7 @@ class RevisionWriter:
             written = await self._cluster.create(SERVICES, manifest)
         except ConflictError:
             standing = await self._cluster.get(SERVICES, order.namespace, order.owner)
-            self._cache.put(Watched.SERVICES, standing)
-            if not is_owned(standing, order.owner_uid):
+            if not is_owned(standing, order.owner_uid):  # not kept: nobody would tell us that it went
                 raise ConflictError(f"Service {order.owner} is not this endpoint's") from None
             selector = {"spec": {"selector": service_selector(order.owner, order.revision)}}
             change = {"metadata": {"labels": order.labels()}} | selector

@@ -210,6 +210,8 @@ def test_a_digest_wins_over_a_tag(render: Callable[..., list[Manifest]]) -> None
 def test_roles_of_users_join_kubernetes_own_and_can_be_left_out(render: Callable[..., list[Manifest]]) -> None:
     edit = named(render(), "ClusterRole", "tide-tidemill-edit")
     assert edit["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-edit"] == "true"
+    scale = next(rule for rule in edit["rules"] if rule["resources"] == ["realtimeendpoints/scale"])
+    assert scale["verbs"] == ["get", "update", "patch"]  # what kubectl scale and an autoscaler ask for
     without = render(rbac={"aggregateToDefaultRoles": False})
     assert [m["metadata"]["name"] for m in without if m["kind"] == "ClusterRole"] == ["tide-tidemill"]
 

@@ -73,6 +73,11 @@ def test_what_is_no_count_is_no_figure(value):
     assert read_ingress(text(INGRESS | {contract.METRIC_WAITING: value}), "team/chat", "r1", T0) is None
 
 
+def test_what_is_not_asked_for_is_not_even_parsed():
+    longer = text(INGRESS) + "no prometheus text {{{\n" * 1000
+    assert read_ingress(longer, "team/chat", "r1", T0) == IngressSample("abc", T0, 3, 5, 1.25, 2)
+
+
 @given(st.text(max_size=200))
 def test_noise_is_no_sample(noise):
     assert read_ingress(noise, "team/chat", "r1", T0) is None
