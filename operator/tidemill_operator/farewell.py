@@ -51,4 +51,4 @@ class Farewell:
         try:
             await self._serve.end(head)
         except (RayUnavailableError, RayRefusedError) as error:
-            log.info("Serve on a leaving head does not say that it ends: %s", error, extra={"key": str(owner)})
+            log.debug("Serve on a leaving head does not say that it has ended: %s", error, extra={"key": str(owner)})

@@ -54,6 +54,14 @@ ENDPOINT_ENV = {
 }
 """What Ray on head and workers reads when its processes start."""
 
+HEAD_DRAIN_SECONDS = 60
+"""A head that is told to go finishes what passes through it, and its GCS is there for the workers meanwhile, no longer
+than this: Serve's controller stays on it until its node ends, but where Serve is told to end (`farewell.py`)."""
+
+NOTICE_SECONDS = 2
+"""From a pod's deletion until its Ray drains. A Service learns of it meanwhile; and where the whole revision goes,
+Serve is told to end before it sees its nodes drain, for which it would start replicas elsewhere."""
+
 WITHOUT_NODE_HELPERS = {"include-log-monitor": "false"}
 """Ray's processes on each node that nothing here needs, each a second of CPU and 100 MB at the start: the log monitor
 brings the workers' output to a driver, of which there is none."""
@@ -185,7 +193,7 @@ def _metadata(order: RevisionOrder, name: str) -> dict[str, Any]:
 
 
 def _head_template(order: RevisionOrder) -> dict[str, Any]:
-    drain = order.drain_seconds  # it finishes what passes through it, and its GCS is there for the workers meanwhile
+    drain = min(order.drain_seconds, HEAD_DRAIN_SECONDS)
     env = ENDPOINT_ENV | {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": str(drain)}
     role = PodRole(
         name="head",
@@ -197,6 +205,7 @@ def _head_template(order: RevisionOrder) -> dict[str, Any]:
         readiness=dict(INGRESS_READINESS),
         volumes=_key_volumes(order),
         mounts=_key_mounts(order),
+        notice_seconds=NOTICE_SECONDS,
     )
     template = pod_template(order.spec, order.labels("head"), order.image, role)
     template["spec"]["restartPolicy"] = "Always"
@@ -216,6 +225,7 @@ def _worker_group(order: RevisionOrder, workers: int) -> dict[str, Any]:
         readiness=dict(INGRESS_READINESS),
         volumes=_key_volumes(order),
         mounts=_key_mounts(order),
+        notice_seconds=NOTICE_SECONDS,
     )
     return {
         "groupName": WORKER_GROUP,
