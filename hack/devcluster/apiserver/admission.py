@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from devcluster.apiserver import openapi_definitions
 from devcluster.apiserver.defaulting import apply_defaults
 from devcluster.apiserver.errors import Cause, bad_request
-from devcluster.apiserver.objects import JsonObject, metadata, without_nulls
+from devcluster.apiserver.objects import JsonObject, clone, metadata, without_nulls
 from devcluster.apiserver.pruning import prune
 from devcluster.apiserver.requests import Target, WriteOptions
 from devcluster.apiserver.resources import Resource
@@ -39,6 +39,18 @@ def admit(resource: Resource, document: JsonObject, options: WriteOptions) -> Js
     else:
         _check_types(resource, pruned)
     return pruned
+
+
+def as_read(resource: Resource, stored: JsonObject) -> JsonObject:
+    """Return a stored object as a write finds it: with the defaults that its schema has got since it was stored.
+
+    Without them a write of anything would seem to change the fields that have a default by now.
+    """
+    if not resource.custom:
+        return stored
+    document = clone(stored)
+    apply_defaults(node_of(resource), document)
+    return document
 
 
 def admit_config(resource: Resource, config: JsonObject, options: WriteOptions) -> JsonObject:

@@ -123,7 +123,7 @@ def modify(cluster: Cluster, target: Target, change: Change, options: WriteOptio
     """Apply `change` to a copy of the current object and store the outcome. Raises `StatusError`."""
     resource = target.resource
     entry = existing(cluster, target)
-    old = to_version(resource, entry.document)
+    old = admission.as_read(resource, to_version(resource, entry.document))
     new = change(clone(old))
     object_meta.check_type(target, new)
     admission.check_metadata(resource, new)

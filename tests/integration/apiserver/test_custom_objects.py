@@ -1,6 +1,6 @@
 """Custom resources over plain HTTP: their definitions, schemas, subresources, lists and discovery."""
 
-from api_server_process import MERGE, STRATEGIC, gone, thing, thing_definition
+from api_server_process import MERGE, STRATEGIC, THING, gone, thing, thing_definition
 
 TABLE = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"}
 
@@ -157,6 +157,29 @@ async def test_a_definitions_schema_can_be_changed(http, namespace):
     document = await http("GET", f"/openapi/v3/apis/{group}/v1", code=200)
     published = document["components"]["schemas"]["com.example.changing.v1.Thing"]
     assert "extra" in published["properties"]["spec"]["properties"]
+
+
+async def test_an_object_from_before_a_default_is_written_as_if_it_had_it(http, namespace):
+    group = f"{namespace}.example.com"
+    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    things = f"/apis/{group}/v1/namespaces/{namespace}/things"
+    definition = thing_definition(group)
+    await http("POST", definitions, definition, code=201)
+    await http("POST", things, {**thing(), "apiVersion": f"{group}/v1"}, code=201)
+    spec = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    late = {"type": "string", "default": "a", "x-kubernetes-validations": [{"rule": "self == oldSelf"}]}
+    changed = {**spec, "properties": {**spec["properties"], "late": late}}
+    changed["x-kubernetes-validations"] = [
+        {"rule": "has(self.late) == has(oldSelf.late)", "message": "late is immutable"}
+    ]
+    root = {"type": "object", "properties": {"spec": changed, "status": THING["properties"]["status"]}}
+    patch = [{"op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema", "value": root}]
+    await http("PATCH", f"{definitions}/things.{group}", patch, code=200, type="application/json-patch+json")
+    told = await http("PATCH", f"{things}/t/status", {"status": {"replicas": 3}}, code=200, type=MERGE)
+    assert told["spec"]["late"] == "a"
+    assert told["metadata"]["generation"] == 1
+    await http("DELETE", f"{definitions}/things.{group}", code=200)
+    await gone(http, f"{definitions}/things.{group}")
 
 
 async def test_everything_is_discovered_in_both_forms(http, things):
