@@ -144,7 +144,9 @@ def test_while_a_named_pod_has_not_been_told_to_go_no_other_one_is_named_in_its_
     seen = make_revision(
         cluster=cluster, workers=make_workers(2), serve=serve, engine_samples=busier, ingress_samples=samples(2)
     )
-    assert not any(isinstance(a, ScaleCluster) for a in look(seen, serving="r1", status=served_status()).actions)
+    waiting = look(seen, serving="r1", status=served_status())
+    assert not any(isinstance(action, ScaleCluster) for action in waiting.actions)
+    assert condition(waiting, "Progressing") == ("True", "ScalingDown")
 
 
 def test_a_size_is_put_in_force_only_where_the_group_stands_as_it_did_when_that_was_decided():

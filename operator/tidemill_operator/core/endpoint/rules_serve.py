@@ -160,7 +160,7 @@ def serving(case: RevisionCase) -> Step | None:
     sized = sized_by_law(case)
     scale = group_of(case, sized.replicas)
     running = _running(case)
-    leaving = sum(worker.deleting for worker in case.view.workers)
+    leaving = _leaving(case)
     if running < scale.replicas:
         reason, message = _why_missing(case), _missing(case, scale.replicas)
     elif leaving or running > scale.replicas:
@@ -181,6 +181,12 @@ def serving(case: RevisionCase) -> Step | None:
     )
     event = scaled_event(case, sized, scale)
     return step.told(event) if event is not None else step
+
+
+def _leaving(case: RevisionCase) -> int:
+    """Pods that go, told already or only named: KubeRay tells none while another of its group is on its way out."""
+    named = case.view.cluster.workers_to_delete if case.view.cluster is not None else ()
+    return sum(worker.deleting or worker.name in named for worker in case.view.workers)
 
 
 def _running(case: RevisionCase) -> int:
