@@ -15,7 +15,7 @@ CONFIG = {
     "namespace": "team",
     "name": "chat",
     "revision": "abc",
-    "model": {"name": "m", "source": "/models/m"},
+    "model": {"name": "m", "source": "/models/m", "adapters": [{"name": "a", "source": "org/a"}]},
     "gpus_per_replica": 0,
     "max_sequences": 8,
     "drain_seconds": 60,
