@@ -49,6 +49,7 @@ class WatchCache:
         self._owner_kind = owner_kind
         self._objects: dict[Watched, dict[Key, Json]] = {kind: {} for kind in Watched}
         self._pods_of: dict[Key, set[Key]] = {}
+        self._pods_labelled: dict[Key, set[Key]] = {}
         self._clusters_of: dict[Key, set[Key]] = {}
         self._resubmits_of: dict[Key, set[Key]] = {}
 
@@ -61,6 +62,8 @@ class WatchCache:
         self._objects[kind][key] = body
         if kind is Watched.PODS:
             self._pods_of.setdefault(cluster_key(body), set()).add(key)
+            for owner in _labelled(body):
+                self._pods_labelled.setdefault(owner, set()).add(key)
         elif kind is Watched.CLUSTERS:
             for owner in _owners(body, self._owner_kind):
                 self._clusters_of.setdefault(owner, set()).add(key)
@@ -73,6 +76,8 @@ class WatchCache:
         body = self._objects[kind].pop(key, None)
         if kind is Watched.PODS and body is not None:
             _discard(self._pods_of, cluster_key(body), key)
+            for owner in _labelled(body):
+                _discard(self._pods_labelled, owner, key)
         elif kind is Watched.CLUSTERS and body is not None:
             for owner in _owners(body, self._owner_kind):
                 _discard(self._clusters_of, owner, key)
@@ -108,13 +113,8 @@ class WatchCache:
 
     def pods_without_cluster(self, owner: Key) -> tuple[Json, ...]:
         """The pods of this endpoint that are left of RayClusters which are gone or going, by name."""
-        left = [
-            pod
-            for cluster, keys in self._pods_of.items()
-            if cluster.namespace == owner.namespace and _going(self._objects[Watched.CLUSTERS].get(cluster))
-            for pod in (self._objects[Watched.PODS][key] for key in sorted(keys))
-        ]
-        return tuple(pod for pod in left if owner in _labelled(pod))
+        pods = (self._objects[Watched.PODS][key] for key in sorted(self._pods_labelled.get(owner, ())))
+        return tuple(pod for pod in pods if _going(self._objects[Watched.CLUSTERS].get(cluster_key(pod))))
 
     def dependents(self, key: Key) -> tuple[Key, ...]:
         """The keys of the jobs that continue this one, by name."""
