@@ -23,6 +23,7 @@ from tidemill_api.v1alpha1.realtime_endpoint import KIND
 from tidemill_operator.manifests.names import secret_name
 from tidemill_operator.manifests.pods import (
     PodRole,
+    engine_threads,
     head_resources,
     pod_template,
     worker_resources,
@@ -219,7 +220,7 @@ def _worker_group(order: RevisionOrder, workers: int) -> dict[str, Any]:
         name="worker",
         resources=worker_resources(spec),
         ports=WORKER_PORTS,
-        env=ENDPOINT_ENV | {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": str(drain)},
+        env=ENDPOINT_ENV | engine_threads(spec) | {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": str(drain)},
         scheduling=worker_scheduling(spec),
         grace_seconds=drain + GRACE_MARGIN_SECONDS,
         readiness=dict(INGRESS_READINESS),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tidemill_api import labels
 from tidemill_api.job_contract import METRICS_PORT
 from tidemill_operator.manifests.names import label_value
+from tidemill_operator.manifests.quantities import quantity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,8 +101,24 @@ def head_role(spec: PodSettings) -> PodRole:
 
 def worker_role(spec: PodSettings) -> PodRole:
     """A worker: one engine that uses all of its pod."""
-    scheduling = worker_scheduling(spec)
-    return PodRole("worker", worker_resources(spec), WORKER_PORTS, WORKER_ENV, scheduling, WORKER_GRACE_SECONDS)
+    env = WORKER_ENV | engine_threads(spec)
+    return PodRole("worker", worker_resources(spec), WORKER_PORTS, env, worker_scheduling(spec), WORKER_GRACE_SECONDS)
+
+
+def engine_threads(spec: PodSettings) -> dict[str, str]:
+    """How many threads an engine on the CPU computes with, and on which cores: what the user sets is left alone.
+
+    By itself vLLM takes each core of the node that it may use but the last, and binds its threads to them: with the
+    CPUs of a node shared, as they are by default, two workers would sit on the same cores while others idle. Here a
+    worker computes with the cores it asks for, less one for vLLM's scheduler, which spins (as vLLM itself reserves
+    one), wherever the kernel finds them.
+    """
+    if spec.resources.gpu:
+        return {}
+    threads = max(int(quantity(spec.resources.cpu)) - 1, 1)
+    wanted = {"OMP_NUM_THREADS": str(threads), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    given = {variable.name for variable in spec.template.env}
+    return {name: value for name, value in wanted.items() if name not in given}
 
 
 def head_resources(spec: PodSettings) -> dict[str, Any]:
