@@ -98,6 +98,15 @@ def test_names_of_pods_that_have_gone_are_taken_off_the_list():
     assert tidy.actions == (ScaleCluster("chat-r1", 1, 4, ()),)
 
 
+def test_a_pod_that_others_told_to_go_is_named_so_that_its_replacement_need_not_wait_for_its_end():
+    pods = tuple(replace(pod, deleting=pod.name == "w2") for pod in make_workers(3))
+    cluster = make_cluster(name="chat-r1", replicas=3)
+    serve = make_serve(3, engine=engines([RUNNING, DRAINING, RUNNING]))
+    evicted = make_revision(replicas=3, cluster=cluster, workers=pods, serve=serve, ingress_samples=samples(3))
+    named = look(evicted, serving="r1", status=served_status())
+    assert ScaleCluster("chat-r1", 3, 4, ("w2",)) in named.actions
+
+
 def test_the_last_replica_goes_after_the_delay_and_the_ingress_on_the_head_stays():
     endpoint = make_endpoint(
         spec=make_spec(replicas={"min": 0, "max": 4}), status=served_status(idle_since=LATER - timedelta(hours=1))

@@ -85,9 +85,12 @@ def size_actions(case: RevisionCase, scale: Scale) -> tuple[EndpointAction, ...]
 
 
 def cluster_actions(case: RevisionCase, cluster: ClusterView, scale: Scale) -> tuple[EndpointAction, ...]:
-    """The patch of the worker group, or nothing. Names of pods that have gone leave workersToDelete."""
-    existing = {worker.name for worker in case.view.workers}
-    leaving = {name for name in cluster.workers_to_delete if name in existing}
+    """The patch of the worker group, or nothing. Names of pods that have gone leave workersToDelete.
+
+    A pod that somebody else told to go (a node that is drained) is named too: KubeRay counts a leaving pod that nobody
+    named as one that stands, and would make its replacement only when it has gone.
+    """
+    leaving = {w.name for w in case.view.workers if w.deleting or w.name in cluster.workers_to_delete}
     named = tuple(sorted(leaving | set(scale.victims)))
     most = max(case.spec.replicas.max, scale.replicas)
     if (scale.replicas, most, named) == (cluster.replicas, cluster.max_replicas, cluster.workers_to_delete):
