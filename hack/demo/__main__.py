@@ -66,6 +66,8 @@ def main() -> int:
         )
         code = EXIT_INTERRUPTED
     finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the second Ctrl-C of an impatient person: it takes seconds
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if demo is not None and not options.keep:
             demo.leave()
         if not options.keep:

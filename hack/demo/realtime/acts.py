@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from demo.stage import Stage
 
 UP_SECONDS = 600.0
-REPLICA_SECONDS = 300.0
-"""A model is loaded and warm within this time, two at once on two cores."""
+REPLICA_SECONDS = 600.0
+"""A model is loaded and warm within this time, on a busy machine too."""
 
 DECISION_SECONDS = 30.0
 DRAIN_SECONDS = 180.0

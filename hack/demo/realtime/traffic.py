@@ -136,10 +136,15 @@ async def users(count: int, asker: Asker, questions: Iterable[str], ledger: Ledg
             if answer.fault:
                 await asyncio.sleep(AFTER_FAULT_SECONDS)
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(count):
-            group.create_task(user())
-        try:
-            yield
-        finally:
-            left.set()
+    asking = [asyncio.create_task(user()) for _ in range(count)]
+    try:
+        yield
+    except BaseException:
+        for task in asking:
+            task.cancel()
+        raise
+    finally:
+        left.set()
+        await asyncio.gather(*asking, return_exceptions=True)
+    for task in asking:
+        task.result()  # a bug of ours is told

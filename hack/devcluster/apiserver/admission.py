@@ -48,7 +48,7 @@ def as_read(resource: Resource, stored: JsonObject) -> JsonObject:
     """
     if not resource.custom:
         return stored
-    document = clone(stored)
+    document: JsonObject = clone(stored)
     apply_defaults(node_of(resource), document)
     return document
 

@@ -41,6 +41,8 @@ class SmallEndpoint:
     It counts looks and requests, not seconds, so that a busy machine changes nothing.
     """
 
+    most_answering = 2
+
     def __init__(self, *, keys: bool = True, fails_at: int = -1) -> None:
         self.timeline = Timeline()
         self.in_flight = self.asked = self.wanted = self.answering = 0
@@ -82,7 +84,7 @@ class SmallEndpoint:
         self.tell(ready="False")
         while True:
             await asyncio.sleep(0.02)
-            self.answering = self.wanted
+            self.answering = min(self.wanted, self.most_answering)
             self._awake.set() if self.answering else self._awake.clear()
             self.tell()
             self._idle = 0 if self.in_flight else self._idle + 1
@@ -168,6 +170,17 @@ async def test_a_request_of_the_burst_that_fails_is_counted() -> None:
     async with acting(SmallEndpoint(fails_at=9)) as (play, _):
         await play.play()
     assert len(play.ledger.faults) == 1
+
+
+async def test_a_replica_that_never_comes_ends_the_demo_with_what_the_conditions_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(acts, "REPLICA_SECONDS", 0.3)
+    monkeypatch.setattr(SmallEndpoint, "_next_size", lambda self: 2 if self.in_flight > 16 else 1)
+    monkeypatch.setattr(SmallEndpoint, "most_answering", 1)
+    async with acting(SmallEndpoint()) as (play, _):
+        with pytest.raises(DemoError, match="2 replicas did not come about: Scripted"):
+            await play.play()
 
 
 async def test_an_endpoint_that_lets_a_wrong_key_in_ends_the_demo() -> None:
