@@ -83,6 +83,7 @@ class World:
         self.broken: set[str] = set()  # models that cannot load
         self.silent = False
         self.asleep = False  # the operator is down
+        self.forgetful = False  # its status writes are lost
         self.rate = 0
         self.number = 0
         self.answered = 0
@@ -230,7 +231,8 @@ class World:
         decided = plan(self.snapshot())
         for action in decided.actions:
             self._carry_out(action)
-        self.endpoint = replace(self.endpoint, status=decided.status)
+        if not self.forgetful:
+            self.endpoint = replace(self.endpoint, status=decided.status)
         self.events += [str(event.reason) for event in decided.events]
 
     def snapshot(self):

@@ -138,6 +138,17 @@ def test_an_old_one_that_never_falls_silent_goes_after_the_longest_request():
     assert moved(now, busy).actions == (DeleteCluster("chat-r1", "cluster-r1"),)
 
 
+def test_a_move_that_nobody_wrote_down_is_taken_for_one_of_this_moment():
+    """The Service moved, the status write after it was lost: r1 has served for long, and has requests."""
+    before = served_status("r1")
+    since = before.revision.model_copy(update={"serving_time": LATER - timedelta(days=3), "wanted": "r2"})
+    busy = make_revision("r1", ingress_samples=samples(1, running=7))
+    status = before.model_copy(update={"revision": since})
+    found = look(make_revision("r2"), busy, wanted="r2", serving="r2", status=status)
+    assert found.actions == (Deploy("r1", "10.0.0.1", 1, 2, LEAVING, 1),)
+    assert (found.status.revision.serving, found.status.revision.serving_time) == ("r2", LATER)
+
+
 def test_a_cluster_that_is_going_already_is_not_deleted_twice():
     now = LATER + timedelta(minutes=1)
     old = make_revision("r1", now=now)

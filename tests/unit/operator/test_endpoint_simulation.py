@@ -126,6 +126,18 @@ def test_a_lost_head_is_rebuilt():
     assert world.rays["smollm2"].replicas == 2
 
 
+def test_status_writes_that_are_lost_fail_no_request():
+    world = up(least=1, most=6)
+    world.rate = 1
+    world.user_wants("second")
+    world.forgetful = True
+    play(world, 120, until=lambda w: w.service == "second")
+    play(world, 30)
+    assert "smollm2" in world.rays, "nothing is known of how long ago the Service moved"
+    world.forgetful = False
+    play(world, 120, until=settled)
+
+
 FATES = {
     "traffic": lambda world, n: setattr(world, "rate", n % 4),
     "calm": lambda world, n: setattr(world, "rate", 0),
@@ -138,6 +150,7 @@ FATES = {
     "silence": lambda world, n: setattr(world, "silent", True),
     "word": lambda world, n: setattr(world, "silent", False),
     "operator": lambda world, n: setattr(world, "asleep", not world.asleep),
+    "conflict": lambda world, n: setattr(world, "forgetful", not world.forgetful),
 }
 
 
@@ -148,7 +161,7 @@ def test_whatever_comes_in_the_end_what_is_wanted_serves(story):
     for fate, number, seconds in story:
         FATES[fate](world, number)
         play(world, seconds)
-    world.rate, world.silent, world.asleep, world.broken = 0, False, False, set()
+    world.rate, world.silent, world.asleep, world.forgetful, world.broken = 0, False, False, False, set()
     play(world, 4000, until=settled)
     low = world.endpoint.spec.replicas.min
     play(world, 2000, until=lambda w: settled(w) and w.rays[w.service].replicas == low)

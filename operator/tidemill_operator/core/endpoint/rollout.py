@@ -65,7 +65,10 @@ def retire(seen: EndpointSnapshot, view: RevisionView) -> DeleteCluster | Deploy
 
 def _drained(seen: EndpointSnapshot, view: RevisionView) -> bool:
     """Whether nothing is asked of it: no request on any of its replicas, seen at least `SETTLING` after the move."""
-    moved, spec = seen.endpoint.status.revision.serving_time, seen.endpoint.spec
+    known, spec = seen.endpoint.status.revision, seen.endpoint.spec
+    if known.serving != seen.serving:
+        return False  # the Service has moved and nobody has written down when: what is known is of an earlier move
+    moved = known.serving_time
     if not seen.serving or moved is None or spec is None:
         return not seen.serving  # nothing ever led to it
     if seen.now < moved + SETTLING:
