@@ -101,7 +101,7 @@ def _client(order: str) -> Generator[str]:
     ) as process:
         try:
             assert process.stdin is not None  # noqa: S101 - for the type checker: both are pipes
-            assert process.stdout is not None  # noqa: S101
+            assert process.stdout is not None  # noqa: S101 - for the type checker as well
             process.stdin.write(order + "\n")
             process.stdin.flush()
             yield from process.stdout

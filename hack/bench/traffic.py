@@ -38,7 +38,7 @@ class Traffic:
 
     def requests(self, count: int, seed: int, label: str = "") -> list[Request]:
         """`count` requests, the same for the same seed; with another label the same but for the numbers in front."""
-        drawn = random.Random(seed)  # noqa: S311 - no secret
+        drawn = random.Random(seed)  # noqa: S311 - a load to repeat, no secret
         return [self._request(number, f"{label}{seed}.{number}", answer_tokens(drawn)) for number in range(count)]
 
     def poisson(self, rate: float, seconds: float, seed: int) -> list[Request]:
@@ -64,7 +64,7 @@ def answer_tokens(drawn: random.Random) -> int:
 
 def arrivals(rate: float, seed: int) -> Iterator[float]:
     """Seconds at which requests of a Poisson process arrive, the first after one gap; without end."""
-    drawn = random.Random(seed)  # noqa: S311 - no secret
+    drawn = random.Random(seed)  # noqa: S311 - a load to repeat, no secret
     return itertools.accumulate(drawn.expovariate(rate) for _ in itertools.count())
 
 
