@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 FIRST_AFTER_SECONDS = 0.5
 """Before the first request: the session stands and the interpreter is warm."""
 
+TEXTS = ("content", "reasoning", "reasoning_content", "tool_calls")
+"""Parts of a chat's delta that hold tokens; the first delta has only a role."""
+
 
 async def main() -> None:
     """Obeys the order on standard input."""
@@ -100,11 +103,17 @@ def take(found: dict[str, Any], event: dict[str, Any], now: float) -> None:
     """Notes what one event of a stream says. A token that is no text yet (half a letter) is timed with the next one."""
     if "error" in event:
         found["error"] = json.dumps(event["error"])
-    if any(choice.get("text") or (choice.get("delta") or {}).get("content") for choice in event.get("choices", ())):
+    if any(says_something(choice) for choice in event.get("choices", ())):
         found["first"] = found["first"] or now
         found["last"] = now
     if event.get("usage"):
         found["tokens"] = event["usage"]["completion_tokens"]
+
+
+def says_something(choice: dict[str, Any]) -> bool:
+    """Whether a part of an answer holds text: an answer, a thought before it, or a call of a tool."""
+    delta = choice.get("delta") or {}
+    return bool(choice.get("text") or any(delta.get(key) for key in TEXTS))
 
 
 if __name__ == "__main__":

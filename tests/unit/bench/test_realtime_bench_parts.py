@@ -113,6 +113,21 @@ def test_a_failed_request_ends_the_benchmark():
     assert read_answer(line | {"error": "", "tokens": 2}).first == 1
 
 
+def test_the_first_token_is_the_first_text_and_tokens_are_counted_by_the_server():
+    from load_client import take
+
+    found = {"first": None, "last": None, "tokens": 0, "error": ""}
+    take(found, {"choices": [{"delta": {"role": "assistant", "content": ""}}]}, 1.0)
+    assert found["first"] is None
+    take(found, {"choices": [{"delta": {"content": "a"}}]}, 2.0)
+    take(found, {"choices": [{"delta": {"tool_calls": [{"index": 0}]}}]}, 3.0)
+    take(found, {"choices": [{"delta": {}, "finish_reason": "stop"}]}, 4.0)
+    take(found, {"choices": [], "usage": {"completion_tokens": 5}}, 5.0)
+    assert found == {"first": 2.0, "last": 3.0, "tokens": 5, "error": ""}
+    take(found, {"error": {"message": "gone"}}, 6.0)
+    assert "gone" in found["error"]
+
+
 def test_percentiles_are_of_all_rounds_and_throughput_is_tokens_by_the_rounds_own_seconds():
     from load_figures import Figures
 
