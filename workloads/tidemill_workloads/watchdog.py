@@ -28,14 +28,23 @@ def driver_stall_seconds() -> float:
 
 @dataclass(slots=True)
 class StallClock:
-    """How long the same sign of progress has been seen while there was something to do."""
+    """How long the same sign of progress has been seen while there was something to do.
+
+    With `idle_forgives` (the default) a moment with nothing to do begins the time anew; without, busy times add up
+    until there is progress: clients that give up on a hung engine must not excuse it.
+    """
 
     limit: float
+    idle_forgives: bool = True
     _sign: object = None
     _since: float | None = None
+    _idle_at: float | None = None  # the last look, where there was nothing to do
 
     def stalled(self, now: float, busy: bool, sign: object) -> bool:
         """Whether `sign` (any value that changes with each step forward) stood still for `limit` busy seconds."""
-        if not busy or self._since is None or sign != self._sign:
+        if self._since is None or sign != self._sign or (self.idle_forgives and not busy):
             self._sign, self._since = sign, now
+        elif self._idle_at is not None and not self.idle_forgives:
+            self._since += now - self._idle_at
+        self._idle_at = None if busy else now
         return now - self._since > self.limit

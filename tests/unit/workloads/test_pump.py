@@ -189,6 +189,16 @@ def test_an_engine_stalls_only_while_it_is_busy_and_shows_no_progress() -> None:
     assert clock.stalled(51, busy=True, sign=2)
 
 
+def test_clients_that_give_up_on_a_hung_engine_do_not_excuse_it() -> None:
+    clock = StallClock(limit=10, idle_forgives=False)
+    for begun in range(0, 60, 20):  # 4 s with a request at hand, then 16 s without
+        for second in range(begun, begun + 5):
+            hung = clock.stalled(second, busy=True, sign=1)
+        assert hung is (begun == 40), "busy times of 4 s add up to 12"
+        assert not clock.stalled(begun + 5, busy=False, sign=1) or hung
+    assert not clock.stalled(60, busy=True, sign=2), "a step forward begins anew"
+
+
 def test_the_rate_is_that_of_the_last_minute_of_work() -> None:
     meter = RateMeter()
     for second in range(10):

@@ -75,7 +75,11 @@ class Answering:
         return {"type": "http.disconnect"}
 
     async def _send(self, message: MutableMapping[str, Any]) -> None:
-        if self._gone.is_set() or self._engine.dead:  # what a dead engine's server says is no answer: another gives it
+        if self._engine.dead:  # what a dead engine's server says is no answer: another gives it
+            return
+        if self._gone.is_set():
+            if self._task is not None:
+                self._task.cancel()  # it began to answer when its client was gone already: nobody else would stop it
             return
         if message["type"] == "http.response.start":
             self._started = True

@@ -94,9 +94,8 @@ class Desk:
 
     def oldest_waiting(self, now: float) -> float:
         """Age of the oldest waiting request in seconds, 0 without one."""
-        if not self._waiting:
-            return 0.0
-        return max(0.0, now - min(ticket.arrived for ticket in self._waiting))
+        waiting = list(self._waiting)  # a copy in one step: the figures are read from another thread
+        return max(0.0, now - min((ticket.arrived for ticket in waiting), default=now))
 
     def _move(self, ticket: Ticket, place: Place) -> None:
         before, ticket.place = ticket.place, place

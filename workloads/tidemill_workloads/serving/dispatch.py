@@ -12,6 +12,7 @@ import time
 import uuid
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from tidemill_workloads.serving import openai_errors
@@ -59,6 +60,14 @@ class EngineLost(Exception):  # noqa: N818 - named for what happened
     """The engine that had the request is gone."""
 
 
+GIVEN_UP = b"DeploymentUnavailableError"
+"""How Serve names that it has given up starting a deployment (ray.serve.exceptions)."""
+
+
+class NoEngine(Exception):  # noqa: N818 - named for what happened
+    """Serve starts no engine any more."""
+
+
 @dataclass(slots=True)
 class Dispatcher:
     """Hands requests to the engine deployment; used from one event loop."""
@@ -81,6 +90,8 @@ class Dispatcher:
                     async for part in parts:
                         begun = True
                         yield part
+            except NoEngine as none:
+                raise openai_errors.no_engine() from none
             except EngineLost as lost:
                 log.warning("an engine was lost with a request at hand (try %d): %s", trial, lost)
                 if begun or trial == TRIES:
@@ -111,12 +122,14 @@ class Dispatcher:
     async def _parts(self, reply: Reply, ticket: Ticket) -> AsyncGenerator[Head | bytes | None]:
         """Head and body of the answer; None says that an engine has the request. Raises EngineLost."""
         head: Head | None = None
+        refused = False
         while (frame := await reply.get()).kind is not Kind.END:
-            self._note(frame, ticket)
+            self._note(frame, ticket, refused=refused)
             if frame.kind is Kind.TAKEN:
                 yield None
             elif frame.kind is Kind.HEAD:
                 head = read_head(frame.payload)  # goes out with the first byte: until then another try is open
+                refused = head.status >= HTTPStatus.BAD_REQUEST
             elif frame.kind is Kind.BODY:
                 if head is not None:
                     yield head
@@ -126,13 +139,15 @@ class Dispatcher:
             yield head
         self.figures.used(read_usage(frame.payload))
 
-    def _note(self, frame: Frame, ticket: Ticket) -> None:
-        """The request stands at the desk where the frame says."""
+    def _note(self, frame: Frame, ticket: Ticket, *, refused: bool) -> None:
+        """The request stands at the desk where the frame says. An answer that refuses has no first token."""
         if frame.kind is Kind.FAILED:
+            if frame.payload.startswith(GIVEN_UP):
+                raise NoEngine(frame.payload.decode(errors="replace"))
             raise EngineLost(frame.payload.decode(errors="replace"))
         if frame.kind is Kind.TAKEN:
             self.desk.taken(ticket)
-        elif frame.kind in (Kind.FIRST, Kind.BODY) and self.desk.first_token(ticket):
+        elif frame.kind in (Kind.FIRST, Kind.BODY) and self.desk.first_token(ticket) and not refused:
             self.figures.first_token(time.monotonic() - ticket.arrived)
 
     def _call(self, request: Request, reply: Reply) -> Call:

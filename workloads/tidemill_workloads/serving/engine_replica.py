@@ -134,7 +134,7 @@ class EngineReplica:
             raise RuntimeError("the engine is dead")
 
     async def _look_after(self) -> None:
-        clock = StallClock(stall_seconds())
+        clock = StallClock(stall_seconds(), idle_forgives=False)
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             busy = bool(self._in_hand)

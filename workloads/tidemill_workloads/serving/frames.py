@@ -94,20 +94,29 @@ def read_usage(payload: bytes) -> Usage:
 class FrameReader:
     """Cuts the bytes of a connection, however they arrive, into frames."""
 
-    def __init__(self) -> None:
-        self._rest = b""
+    def __init__(self, most: int = MAX_PAYLOAD) -> None:
+        self.most = most
+        self._rest = bytearray()
+        self._needed = 0
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """The frames that `data` completes. Raises FrameError."""
-        data = self._rest + data if self._rest else data
+        """The frames that `data` completes. Raises FrameError for a payload above `most` bytes and for what is none."""
+        if self._rest:
+            self._rest += data
+            if len(self._rest) < self._needed:
+                return  # a large frame comes in many pieces: each is looked at once
+            data, self._rest = bytes(self._rest), bytearray()
         start, end = 0, len(data)
         while end - start >= _HEADER.size:
             kind, stream, length = _HEADER.unpack_from(data, start)
-            if kind > Kind.GONE or length > MAX_PAYLOAD:
+            if kind > Kind.GONE or length > self.most:
                 raise FrameError(f"no frame begins with kind {kind} and length {length}")
             stop = start + _HEADER.size + length
             if stop > end:
+                self._needed = stop - start
                 break
             yield Frame(Kind(kind), stream, data[start + _HEADER.size : stop])
             start = stop
-        self._rest = data[start:]
+        else:
+            self._needed = _HEADER.size
+        self._rest += data[start:]

@@ -47,6 +47,9 @@ _PASSED_BACK = frozenset({b"content-type", b"content-length"})
 _JSON = (b"content-type", b"application/json")
 _CLOSE = (b"connection", b"close")
 
+LAST_WORD_SECONDS = 2.0
+"""What saying an error may take: who does not read has had the time of the request already."""
+
 
 @dataclass(slots=True)
 class FrontSettings:
@@ -176,15 +179,22 @@ class _Out:
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def refuse(self, refusal: Refusal) -> None:
-        """An error: the whole response, or the last event of a stream that has begun. Raises Refusal in between."""
-        if not self._started:
-            await self.whole(refusal.status, refusal.body, refusal.headers)
-        elif self._events:
-            self.status = refusal.status
-            await self.body(refusal.event)
-            await self.end()
-        else:
-            raise refusal  # half a JSON document: the connection is cut, so that nobody takes it for whole
+        """An error: the whole response, or the last event of a stream that has begun. Raises Refusal in between.
+
+        A client that reads nothing is not waited for: its connection is cut.
+        """
+        self.status = refusal.status
+        try:
+            async with asyncio.timeout(LAST_WORD_SECONDS):
+                if not self._started:
+                    await self.whole(refusal.status, refusal.body, refusal.headers)
+                elif self._events:
+                    await self.body(refusal.event)
+                    await self.end()
+                else:
+                    raise refusal  # half a JSON document: the connection is cut, so that nobody takes it for whole
+        except TimeoutError:
+            raise refusal from None
 
     async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self.status = status

@@ -9,7 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from tidemill_workloads.serving.frames import Frame, FrameReader, Kind, encode
-from tidemill_workloads.serving.replies import no_delay
+from tidemill_workloads.serving.replies import keep_prompt_and_alive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +68,7 @@ class Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
         self._transport = cast("asyncio.Transport", transport)
-        no_delay(self._transport)
+        keep_prompt_and_alive(self._transport)
         self._transport.write(encode(Frame(Kind.HELLO, 0, self._secret)))
 
     def data_received(self, data: bytes) -> None:

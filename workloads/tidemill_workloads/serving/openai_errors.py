@@ -58,6 +58,11 @@ def no_key() -> Refusal:
     return Refusal(401, message, code="invalid_api_key", headers=((b"www-authenticate", b"Bearer"),))
 
 
+DO_NOT_REPEAT = (b"x-should-retry", b"false")
+"""OpenAI's clients send 408 and every 5xx twice again by themselves, unless this is said: a request that kills engines
+would kill more of them, and one that took too long would triple the load of an endpoint that has too much."""
+
+
 def wrong_key() -> Refusal:
     """An API key that is none. It is not repeated, not even in part."""
     message = "Incorrect API key provided."
@@ -107,10 +112,18 @@ def queue_full(bound: int, oldest: float) -> Refusal:
 
 def timed_out(seconds: float) -> Refusal:
     """A request that took longer than it may."""
-    return Refusal(408, f"The request took longer than {seconds:g} s.", kind="timeout_error", code="request_timeout")
+    message = f"The request took longer than {seconds:g} s."
+    return Refusal(408, message, kind="timeout_error", code="request_timeout", headers=(DO_NOT_REPEAT,))
 
 
 def engine_lost() -> Refusal:
-    """The engine that ran a request is gone, and so is the answer."""
+    """The engine that ran a request is gone, and so is the answer; the second engine, where there was time for one."""
     message = "The engine that ran this request was lost before its answer was whole; send it again."
-    return Refusal(503, message, kind=SERVER_ERROR, code="engine_lost", headers=((b"retry-after", b"1"),))
+    return Refusal(503, message, kind=SERVER_ERROR, code="engine_lost", headers=(DO_NOT_REPEAT,))
+
+
+def no_engine() -> Refusal:
+    """No engine starts: Serve has given up until the operator has it try again."""
+    message = "No engine of this endpoint starts; the conditions of the RealtimeEndpoint say why."
+    headers = ((b"retry-after", b"30"),)
+    return Refusal(503, message, kind=SERVER_ERROR, code="no_engine", headers=headers)

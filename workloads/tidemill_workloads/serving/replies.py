@@ -16,7 +16,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import cast
 
-from tidemill_workloads.serving.frames import Frame, FrameError, FrameReader, Kind, encode
+from tidemill_workloads.serving.frames import MAX_PAYLOAD, Frame, FrameError, FrameReader, Kind, encode
 
 log = logging.getLogger(__name__)
 
@@ -119,12 +119,16 @@ class ReplyListener:
                 reply.put(Frame(Kind.FAILED, reply.number, b"the connection to the engine was lost"))
 
 
+MOST_BEFORE_HELLO = 256
+"""Bytes of the first frame: a secret, and nothing that a stranger could have held in memory."""
+
+
 class _EngineConnection(asyncio.Protocol):
     """One engine replica's connection."""
 
     def __init__(self, listener: ReplyListener) -> None:
         self._listener = listener
-        self._frames = FrameReader()
+        self._frames = FrameReader(most=MOST_BEFORE_HELLO)
         self._known = False
         self._transport: asyncio.Transport | None = None
 
@@ -136,7 +140,7 @@ class _EngineConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
         self._transport = cast("asyncio.Transport", transport)
-        no_delay(self._transport)
+        keep_prompt_and_alive(self._transport)
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
@@ -157,6 +161,7 @@ class _EngineConnection(asyncio.Protocol):
             self._listener.received(frame, self)
         elif frame.kind is Kind.HELLO and self._listener.is_secret(frame.payload):
             self._known = True
+            self._frames.most = MAX_PAYLOAD
         else:
             raise FrameError("it does not know the secret")
 
@@ -165,8 +170,20 @@ class _EngineConnection(asyncio.Protocol):
             self._transport.close()
 
 
-def no_delay(transport: asyncio.Transport) -> None:
-    """Small frames go out at once."""
+SILENT_PEER = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 3),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 5),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000),  # milliseconds, for what was sent and not acknowledged
+)
+"""A node that loses its power says nothing: after 20 to 30 s without a sign of its kernel the connection is lost, and
+its requests are tried elsewhere. Ray itself notices after minutes only."""
+
+
+def keep_prompt_and_alive(transport: asyncio.Transport) -> None:
+    """Small frames go out at once, and a peer that vanished is noticed."""
     connection = transport.get_extra_info("socket")
     if connection is not None:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for level, option, value in ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), *SILENT_PEER):
+            connection.setsockopt(level, option, value)

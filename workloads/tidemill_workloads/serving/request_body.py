@@ -20,8 +20,15 @@ class RequestBody(msgspec.Struct, frozen=True):
     priority: int = 0
 
 
+class _AnyTypes(msgspec.Struct, frozen=True):
+    """The same fields as they stand, of whatever type; nothing else of the body is built in memory."""
+
+    model: msgspec.Raw = msgspec.Raw(b"null")
+
+
 _DECODER = msgspec.json.Decoder(RequestBody)
-_SYNTAX = msgspec.json.Decoder()
+_OF_ANY_TYPES = msgspec.json.Decoder(_AnyTypes)
+_MODEL = msgspec.json.Decoder(str | None)
 
 
 def read_body(body: bytes, models: ModelCards) -> RequestBody:
@@ -45,10 +52,12 @@ def _decode(body: bytes) -> RequestBody:
     try:
         return _DECODER.decode(body)
     except msgspec.ValidationError:  # a field of another type, or no object at all
-        value = _SYNTAX.decode(body)
-    if not isinstance(value, dict):
-        raise openai_errors.bad_body("The request body must be a JSON object.")
-    model = value.get("model")
-    if model is not None and not isinstance(model, str):
-        raise openai_errors.bad_body("model must be a string.", "model")
-    return RequestBody(model=model)
+        pass
+    try:
+        found = _OF_ANY_TYPES.decode(body)
+    except msgspec.ValidationError as error:
+        raise openai_errors.bad_body("The request body must be a JSON object.") from error
+    try:
+        return RequestBody(model=_MODEL.decode(found.model))
+    except msgspec.ValidationError as error:
+        raise openai_errors.bad_body("model must be a string.", "model") from error

@@ -25,6 +25,7 @@ class Turnstile:
 
     def __init__(self, width: int = WIDTH) -> None:
         self._free = width
+        self._gone = 0
         self._order = itertools.count()
         self._queue: list[tuple[int, float, int, asyncio.Future[None]]] = []
 
@@ -56,7 +57,17 @@ class Turnstile:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self._leave()  # its turn had just come: the next one gets it
+            else:
+                self._forget()
             raise
+
+    def _forget(self) -> None:
+        """Those that left before their turn go from the queue once they are more than half of it."""
+        self._gone += 1
+        if 2 * self._gone > len(self._queue):
+            self._queue = [entry for entry in self._queue if not entry[-1].done()]
+            heapq.heapify(self._queue)
+            self._gone = 0
 
     def _leave(self) -> None:
         while self._queue:
@@ -64,4 +75,5 @@ class Turnstile:
             if not turn.done():
                 turn.set_result(None)
                 return
+            self._gone -= 1
         self._free += 1

@@ -108,8 +108,11 @@ class VllmServer:
 
         def watched(outputs: Any, *rest: Any, **named: Any) -> Any:
             self._steps += bool(outputs)
-            first, last = _turning_points(processor.request_states, outputs)
+            states = [processor.request_states.get(output.request_id) for output in outputs]
+            first = _beginning(states, outputs)
             result = process(outputs, *rest, **named)
+            # a stop string is found in there only: what is over is what vLLM has forgotten since
+            last = [state for state in states if state is not None and state.request_id not in processor.request_states]
             for state in first:
                 if (request_id := _our_id(state)) is not None:
                     watcher.first_token(request_id)
@@ -130,18 +133,10 @@ def parse_server_arguments(words: list[str]) -> Any:
     return make_arg_parser(parser).parse_args(words)
 
 
-def _turning_points(states: Any, outputs: Any) -> tuple[list[Any], list[Any]]:
-    """The requests whose first output, and those whose last output, is among these."""
-    first, last = [], []
-    for output in outputs:
-        state = states.get(output.request_id)
-        if state is None:
-            continue
-        if state.is_prefilling and output.new_token_ids:
-            first.append(state)
-        if output.finish_reason is not None:
-            last.append(state)
-    return first, last
+def _beginning(states: list[Any], outputs: Any) -> list[Any]:
+    """The requests whose first output is among these; None stands for one that vLLM has forgotten."""
+    pairs = zip(states, outputs, strict=True)
+    return [state for state, output in pairs if state is not None and state.is_prefilling and output.new_token_ids]
 
 
 def _our_id(state: Any) -> str | None:
