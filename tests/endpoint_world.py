@@ -99,10 +99,15 @@ class Endpoints:
         service = self.kubectl.json("get", "service", name, "-n", self.namespace)
         return f"http://{service['spec']['clusterIP']}/v1"
 
-    def pods(self, role: str) -> list[dict[str, Any]]:
-        """The pods of `head` or `worker` that are not being deleted."""
+    def pods(self, role: str, *, leaving: bool = False) -> list[dict[str, Any]]:
+        """The pods of `head` or `worker` that are not being deleted, or with those that are."""
         found = self.kubectl.json("get", "pods", "-n", self.namespace, "-l", f"ray.io/node-type={role}")
-        return [pod for pod in found["items"] if "deletionTimestamp" not in pod["metadata"]]
+        return [pod for pod in found["items"] if leaving or "deletionTimestamp" not in pod["metadata"]]
+
+    def children(self) -> list[str]:
+        """Names of everything that Tidemill and KubeRay made here."""
+        found: str = self.kubectl("get", "rayclusters,pods,services,secrets", "-n", self.namespace, "-o", "name")
+        return [name for name in found.split() if name != "secret/keys"]
 
     def wait(self, check: Callable[[], Any], seconds: float = 150, what: str = "the condition") -> Any:
         """What the check answers as soon as it is truthful. Raises AssertionError with what a person would look at."""

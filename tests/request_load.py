@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import aiohttp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 DONE = b"data: [DONE]"
 ENGINE = re.compile(rb'"system_fingerprint": ?"([^"]+)"')
@@ -45,13 +45,17 @@ class Sent:
 
 @dataclass
 class Load:
-    """`clients` who ask one request after the other, `tokens` an answer, while the context lasts."""
+    """`clients` who ask one request after the other, `tokens` an answer, while the context lasts.
+
+    `streams`: all answers are streamed, or none; unsaid, every second one.
+    """
 
     url: str
     key: str
     clients: int = 4
     tokens: int = 20
     pause_seconds: float = 0.0
+    streams: bool | None = None
     requests: list[Sent] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
     _numbers: int = 0
@@ -93,14 +97,16 @@ class Load:
                 await asyncio.sleep(0.05)
                 continue
             self._numbers += 1
-            sent = await ask(session, self.url, self._numbers, self.tokens)
+            sent = await ask(session, self.url, self._numbers, self.tokens, streamed=self.streams)
             self.requests.append(sent)
             await asyncio.sleep(self.pause_seconds + (0.2 if sent.fault else 0.0))
 
 
-async def ask(session: aiohttp.ClientSession, url: str, number: int, tokens: int) -> Sent:
+async def ask(
+    session: aiohttp.ClientSession, url: str, number: int, tokens: int, *, streamed: bool | None = None
+) -> Sent:
     """One chat request to `url` (ending in /v1); every second one is a stream. Never raises for what went wrong."""
-    stream, sent, first = number % 2 == 0, time.time(), 0.0
+    stream, sent, first = number % 2 == 0 if streamed is None else streamed, time.time(), 0.0
     messages = [{"role": "user", "content": f"request {number}"}]
     body: dict[str, Any] = {"model": "smollm2", "messages": messages, "max_tokens": tokens, "stream": stream}
     last, fault = b"", ""
@@ -132,6 +138,21 @@ async def burst(url: str, key: str, count: int, tokens: int) -> list[Sent]:
     async with aiohttp.ClientSession(connector=connector, headers=headers, timeout=timeout) as session:
         asked = (ask(session, url, number, tokens) for number in range(1, count + 1))
         return await asyncio.gather(*asked)
+
+
+def waited_longer(requests: Iterable[Sent], seconds: float) -> float:
+    """The first moment at which a stream had waited so long for its first token. Raises ValueError where none did."""
+    return min(one.sent + seconds for one in requests if one.stream and one.first_byte - one.sent > seconds)
+
+
+def more_at_once(requests: Sequence[Sent], count: int) -> float:
+    """The first moment at which more than `count` requests were under way. Raises ValueError where there never were."""
+    depth = 0
+    for moment, step in sorted([(one.sent, 1) for one in requests] + [(one.ended, -1) for one in requests]):
+        depth += step
+        if depth > count:
+            return moment
+    raise ValueError(f"there were never more than {count} requests at once")
 
 
 def percentile(values: Iterable[float], share: float) -> float:
