@@ -182,7 +182,7 @@ class EndpointReconciler:
         asked = Asked(
             endpoint=f"{endpoint.namespace}/{endpoint.name}",
             revision=view.revision,
-            ingress_ips=tuple(replica.node_ip for replica in serve.ingress.running),
+            ingress_ips=tuple(replica.node_ip for replica in serve.ingress.replicas),  # who leaves holds requests too
             engine_ips=tuple(replica.node_ip for replica in serve.engine.running),
         )
         figures = await self._serve.figures(asked)

@@ -34,6 +34,16 @@ def test_a_replica_that_is_gone_counts_no_more():
     assert (load.depth, load.oldest_seconds, load.complete) == (1, 0.0, True)
 
 
+def test_what_a_leaving_replica_holds_counts_and_its_silence_is_no_gap():
+    load = load_of(
+        [sample("a", running=1), sample("leaving", waiting=2, oldest=9)], "a", T0, leaving=["leaving", "mute"]
+    )
+    assert (load.depth, load.oldest_seconds, load.complete) == (3, 9.0, True)
+    assert not load_of([sample("leaving")], "a", T0, leaving=["leaving"]).complete, (
+        "nor does it stand for one that runs"
+    )
+
+
 def test_a_silent_replica_makes_the_load_incomplete():
     load = load_of([sample("a", running=1)], "ab", T0)
     assert (load.depth, load.complete) == (1, False)

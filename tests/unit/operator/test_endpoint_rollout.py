@@ -125,6 +125,20 @@ def test_the_old_one_stays_while_its_figures_are_missing():
     assert moved(now, leaving(now, serve=None)).actions == ()
 
 
+def test_a_request_that_reached_a_sleeping_old_one_while_the_service_moved_is_answered_there():
+    now = LATER + SETTLING + SECOND
+    held = {"ingress_samples": samples(0, now=now, waiting=2, oldest=15)}
+    asleep = leaving(now, replicas=0, serve=make_serve(0, settings=LEAVING), **held)
+    woken = moved(now, asleep)
+    assert woken.actions == (
+        ScaleCluster("chat-r1", 1, 4, decided_at=0),
+        ScaleServe("r1", "10.0.0.1", ENGINE_DEPLOYMENT, 1),
+        ScaleServe("r1", "10.0.0.1", INGRESS_DEPLOYMENT, 2),
+    )
+    starting = leaving(now, running=0, serve=make_serve(0, settings=LEAVING, engine=engines([], target=1)), **held)
+    assert moved(now, starting).actions == (), "once"
+
+
 def test_an_idle_old_one_goes():
     now = LATER + SETTLING
     gone = moved(now, make_revision("r1", now=now))

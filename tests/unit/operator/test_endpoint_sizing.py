@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from unit.operator.builders import make_cluster, make_workers
 from unit.operator.endpoint_builders import (
     LATER,
@@ -21,8 +22,9 @@ from unit.operator.endpoint_builders import (
 )
 
 from tidemill_api.endpoint_contract import ENGINE_DEPLOYMENT, INGRESS_DEPLOYMENT, IngressSettings
+from tidemill_operator.core.endpoint.load import IngressSample
 from tidemill_operator.core.endpoint.plan import Deploy, ScaleServe
-from tidemill_operator.core.endpoint.snapshot import RUNNING
+from tidemill_operator.core.endpoint.snapshot import RUNNING, DeploymentView, ReplicaView
 from tidemill_operator.core.plan import ScaleCluster
 from tidemill_operator.ray_clusters import scale_patch
 
@@ -131,6 +133,26 @@ def test_the_first_request_wakes_it():
     assert woken.actions[0] == ScaleCluster("chat-r1", 1, 4)
     assert ScaleServe("r1", "10.0.0.1", ENGINE_DEPLOYMENT, 1) in woken.actions
     assert condition(woken, "Available") == ("False", "NoReplicaRunning")
+
+
+@pytest.mark.parametrize(
+    "ingress",
+    [
+        (("i0", RUNNING, "10.0.0.1"), ("i1", "PENDING_MIGRATION", "10.0.1.1")),
+        (("i1", "PENDING_MIGRATION", "10.0.0.1"),),
+    ],
+    ids=["that of a worker that goes", "that of a head that is drained by others"],
+)
+def test_a_request_that_a_leaving_ingress_holds_wakes_a_replica_too(ingress):
+    listed = DeploymentView(1, tuple(ReplicaView(*replica) for replica in ingress))
+    held = IngressSample("i1", LATER, 3, 0, 40.0, 3)
+    asleep = make_revision(
+        replicas=0, serve=make_serve(0, ingress=listed), ingress_samples=(IngressSample("i0", LATER, 0, 0, 0.0), held)
+    )
+    endpoint = make_endpoint(spec=make_spec(replicas={"min": 0, "max": 4}), status=served_status())
+    woken = look(asleep, serving="r1", endpoint=endpoint)
+    assert ScaleCluster("chat-r1", 1, 4, decided_at=0) in woken.actions
+    assert woken.status.queue.depth == 3
 
 
 def test_new_limits_are_told_without_a_new_revision_and_with_the_counts_that_are():

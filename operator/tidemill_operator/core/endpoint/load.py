@@ -38,7 +38,7 @@ class IngressSample:
 
 @dataclass(frozen=True)
 class Load:
-    """The requests of an endpoint: `complete` says whether every ingress replica that runs is in it."""
+    """The requests of an endpoint, those that leaving replicas hold too; `complete`: every one that runs is in it."""
 
     waiting: int = 0
     running: int = 0
@@ -54,27 +54,33 @@ class Load:
 
 
 def load_of(
-    samples: Iterable[IngressSample], replicas: Iterable[str], now: datetime, changed: datetime | None = None
+    samples: Iterable[IngressSample],
+    replicas: Iterable[str],
+    now: datetime,
+    changed: datetime | None = None,
+    leaving: Iterable[str] = (),
 ) -> Load:
     """The load by the newest sample of each replica that counts.
 
-    `replicas` are those ingress replicas that run now: a sample of another one is of a replica that is gone, and with
-    it its requests. `changed` is when the endpoint's size changed last.
+    `replicas` are those ingress replicas that run now, `leaving` those that are there and take no new requests: what
+    they hold still has to be answered, and their silence is no gap, for they end at any moment. A sample of another
+    one is of a replica that is gone, and with it its requests. `changed` is when the endpoint's size changed last.
     """
     expected = frozenset(replicas)
+    there = expected | frozenset(leaving)
     newest: dict[str, IngressSample] = {}
     for sample in samples:
         before = newest.get(sample.replica)
         if before is None or sample.time > before.time:
             newest[sample.replica] = sample
-    counted = [s for s in newest.values() if s.replica in expected and _counts(s, now, changed)]
+    counted = [s for s in newest.values() if s.replica in there and _counts(s, now, changed)]
     arrivals = [arrival for sample in counted if (arrival := sample.oldest_arrival) is not None]
     return Load(
         waiting=sum(sample.waiting for sample in counted),
         running=sum(sample.running for sample in counted),
         oldest_seconds=max((s.oldest_waiting_seconds for s in counted if s.waiting > 0), default=0.0),
         oldest_arrival=min(arrivals, default=None),
-        complete=bool(expected) and len(counted) == len(expected),
+        complete=bool(expected) and expected <= {sample.replica for sample in counted},
         time=min((sample.time for sample in counted), default=None),
     )
 

@@ -65,7 +65,8 @@ def plan(seen: EndpointSnapshot) -> EndpointPlan:
         told.append(event)
     elif seen.serving and seen.service is None:
         actions.append(PointService(seen.serving))
-    actions += [gone for view in old if (gone := rollout.retire(seen, view)) is not None]
+    for view in old:
+        actions += rollout.retire(seen, view)
     after = wanted.startup if wanted is not None and wanted.startup is not None else startup
     new = compose(Decided(seen, serving, wanted, after, since, moving=moving, draining=bool(old)))
     told += events_of(endpoint.status.conditions, new.conditions)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from tidemill_operator.core.endpoint.plan import Deploy, PointService
-from tidemill_operator.core.endpoint.sizing import load_on
+from tidemill_operator.core.endpoint.case import RevisionCase
+from tidemill_operator.core.endpoint.plan import Deploy, EndpointAction, PointService
+from tidemill_operator.core.endpoint.sizing import group_of, load_on, size_actions
 from tidemill_operator.core.plan import DeleteCluster, Event
 
 if TYPE_CHECKING:
@@ -45,22 +46,32 @@ def retired(seen: EndpointSnapshot) -> tuple[RevisionView, ...]:
     return tuple(v for v in seen.revisions if v.revision not in kept and v.cluster is not None)
 
 
-def retire(seen: EndpointSnapshot, view: RevisionView) -> DeleteCluster | Deploy | None:
+def retire(seen: EndpointSnapshot, view: RevisionView) -> tuple[EndpointAction, ...]:
     """The deletion of an old revision, once nothing runs on it or nothing can any more; until then its clients leave.
 
     The Service leads new connections only: over those that stand clients would ask the old revision for ever.
     """
     cluster = view.cluster
     if cluster is None or cluster.deleting:
-        return None
+        return ()
     if _drained(seen, view):
-        return DeleteCluster(cluster.name, cluster.uid)
+        return (DeleteCluster(cluster.name, cluster.uid),)
     serve = view.serve
-    if serve is None or not serve.built or serve.settings is None or serve.settings.leaving:
-        return None
+    if serve is None or not serve.built or serve.settings is None:
+        return ()
+    if serve.settings.leaving:
+        return _woken(seen, view, cluster.replicas)
     counts = max(serve.engine.target, 1), max(serve.ingress.target, 1)
     leaving = serve.settings.model_copy(update={"leaving": True})
-    return Deploy(view.revision, cluster.head_ip, *counts, leaving, max(serve.attempt, 1))
+    return (Deploy(view.revision, cluster.head_ip, *counts, leaving, max(serve.attempt, 1)),)
+
+
+def _woken(seen: EndpointSnapshot, view: RevisionView, replicas: int) -> tuple[EndpointAction, ...]:
+    """One replica for requests that an old revision without any holds: they came while the Service moved."""
+    if replicas or not load_on(view, seen).waiting:
+        return ()
+    case = RevisionCase(seen, view, seen.endpoint.status.startup, seen.now)
+    return size_actions(case, group_of(case, 1))
 
 
 def _drained(seen: EndpointSnapshot, view: RevisionView) -> bool:

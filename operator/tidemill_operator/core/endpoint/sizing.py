@@ -10,6 +10,7 @@ from tidemill_api.v1alpha1.realtime_endpoint_status import ScalingStatus
 from tidemill_operator.core.endpoint.law import Law, Memory, Size, Sized, Why, next_size
 from tidemill_operator.core.endpoint.load import STALE_AFTER, Load, load_of
 from tidemill_operator.core.endpoint.plan import EndpointAction, ScaleServe
+from tidemill_operator.core.endpoint.snapshot import DeploymentView
 from tidemill_operator.core.endpoint.victims import group_for, pod_loads, serve_target
 from tidemill_operator.core.plan import Event, ScaleCluster
 from tidemill_operator.core.scaling import Group, Scale
@@ -25,8 +26,9 @@ HEAD_INGRESS = 1
 
 def load_on(view: RevisionView, seen: EndpointSnapshot, scaling: ScalingStatus | None = None) -> Load:
     """The load of one revision; with `scaling`, without what was measured before the last change of size."""
-    names = [replica.name for replica in view.serve.ingress.running] if view.serve is not None else []
-    return load_of(view.ingress_samples, names, seen.now, scaling.last_scale_time if scaling else None)
+    ingress = view.serve.ingress if view.serve is not None else DeploymentView()
+    running, there = ([replica.name for replica in of] for of in (ingress.running, ingress.replicas))
+    return load_of(view.ingress_samples, running, seen.now, scaling.last_scale_time if scaling else None, there)
 
 
 def sized_by_law(case: RevisionCase) -> Sized:
