@@ -74,7 +74,7 @@ def test_no_request_fails_while_replicas_leave_by_a_drain_of_their_node_and_by_s
         endpoints.wait(lambda: len(load.requests) > 8, what="a load that is under way")
         drained = time.time()
         with endpoint_faults.drain_node_of(leaving).running() as drain:
-            endpoints.wait(lambda: drain.poll() is not None, 150, "the end of kubectl drain")
+            endpoints.wait(lambda: drain.poll() is not None, 240, "the end of kubectl drain")
             assert drain.returncode == 0, drain.stdout.read().decode()
         figure("a drained worker has gone after", time.time() - drained)
         figure("failed requests of the drain", len(load.faults), "requests")
@@ -103,7 +103,7 @@ def test_no_request_fails_while_a_revision_is_refused_and_while_another_one_take
     old = endpoints.status()["revision"]["serving"]
     with Load(endpoints.url(), KEY, clients=6, tokens=40) as load:
         endpoints.patch({"model": {"source": "/models/refuses"}})
-        said = endpoints.wait_condition("Progressing", "False", "InvalidSpec")
+        said = endpoints.wait_condition("Progressing", "False", "EngineArgumentsRefused")
         assert "made to be refused" in said["message"]
         assert endpoints.condition("Available")["status"] == "True"
         assert endpoints.condition("Ready")["status"] == "False"

@@ -1,0 +1,111 @@
+"""The port of a pod is taken by the next ingress replica at once, with Serve's own server."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # ray.serve's own, as it is imported
+    from ray.serve._private import http_util, replica
+    from ray.serve.config import HTTPOptions
+
+from serving_world import until
+
+from tidemill_workloads.serving.pod_port import let_the_port_be_taken_again
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [
+    pytest.mark.timeout(30),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Serve drops the socket that it could not bind, open
+]
+
+
+@pytest.fixture(autouse=True)
+def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Serve's functions as they were, once the test is over."""
+    monkeypatch.setattr(http_util, "set_socket_reuse_port", http_util.set_socket_reuse_port)
+    monkeypatch.setattr(replica, "start_asgi_http_server", replica.start_asgi_http_server)
+    yield
+    gc.collect()
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"connection", b"close")]})
+    await send({"type": "http.response.body", "body": b"answer"})
+
+
+async def start(port: int) -> tuple[asyncio.Task[None], Any]:
+    """As a replica does."""
+    options = HTTPOptions(host="127.0.0.1", port=port)
+    loop = asyncio.get_running_loop()
+    started: tuple[asyncio.Task[None], Any] = await replica.start_asgi_http_server(
+        app, options, event_loop=loop, enable_so_reuseport=False
+    )
+    return started
+
+
+async def answered_once(port: int) -> None:
+    """One server on this port that answers one request, closes its connection first, and ends."""
+    task, server = await start(port)
+    await until(lambda: server.started)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert (await reader.read()).endswith(b"answer\r\n0\r\n\r\n")
+    writer.close()
+    server.should_exit = True
+    await task
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+async def test_serve_itself_cannot_take_a_port_on_which_a_connection_lingers() -> None:
+    """Where this fails, Ray has mended it, and `pod_port` can go."""
+    port = free_port()
+    await answered_once(port)
+    with pytest.raises(RuntimeError, match="Failed to bind"):
+        await start(port)
+
+
+async def test_the_next_replica_takes_the_port_at_once() -> None:
+    let_the_port_be_taken_again()
+    let_the_port_be_taken_again()  # a second time changes nothing
+    port = free_port()
+    await answered_once(port)
+    await answered_once(port)
+
+
+async def test_two_replicas_never_share_a_port() -> None:
+    let_the_port_be_taken_again()
+    port = free_port()
+    task, server = await start(port)
+    with pytest.raises(RuntimeError, match="Failed to bind") as raised:
+        await start(port)
+    assert isinstance(raised.value.__cause__, OSError)
+    server.should_exit = True
+    await task
+
+
+async def test_of_two_replicas_that_start_at_once_one_is_refused() -> None:
+    """Serve gives the other one another port where it has one, by the cause of the error."""
+    let_the_port_be_taken_again()
+    port = free_port()
+    ends = await asyncio.gather(start(port), start(port), return_exceptions=True)
+    (refused,) = [end for end in ends if isinstance(end, BaseException)]
+    ((task, server),) = [end for end in ends if not isinstance(end, BaseException)]
+    assert isinstance(refused, RuntimeError)
+    assert isinstance(refused.__cause__, OSError)
+    server.should_exit = True
+    await task

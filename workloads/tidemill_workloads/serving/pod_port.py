@@ -1,0 +1,50 @@
+"""Lets an ingress replica take its pod's port although connections of the one before it still linger on it.
+
+Serve 2.60 binds the port of a direct ingress without SO_REUSEADDR (`start_asgi_http_server`). After a crash, and after
+a drain that closed connections, the kernel remembers their ends for a minute, so the bind fails, and then Serve's
+controller blocks the port for good (`PortAllocator.release(block_port=True)`): a pod has one port, and would never take
+requests again. No setting of Serve changes that; its function has a switch for its own proxies, which is used here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import socket
+from typing import Any
+
+LOOK_SECONDS = 0.01
+
+
+def let_the_port_be_taken_again() -> None:
+    """For the servers that Serve starts in this process from now on. Two that listen at once still exclude each other.
+
+    Raises AttributeError where a later Ray has these functions no more, and this has to be looked at again.
+    """
+    from ray.serve._private import http_util, replica
+
+    start = replica.start_asgi_http_server  # type: ignore[attr-defined] # imported there, and called by that name
+
+    @functools.wraps(start)
+    async def start_on_a_lingering_port(*arguments: Any, **options: Any) -> Any:
+        task, server = await start(*arguments, **options | {"enable_so_reuseport": True})
+        await _listening(task, server)
+        return task, server
+
+    if getattr(start, "__wrapped__", None) is None:
+        http_util.set_socket_reuse_port = _reuse_address
+        replica.start_asgi_http_server = start_on_a_lingering_port  # type: ignore[attr-defined] # as above
+
+
+async def _listening(task: asyncio.Task[None], server: Any) -> None:
+    """Until the server listens: only then is it known that no other one has the port. Raises RuntimeError as Serve."""
+    while not server.started:
+        if task.done():
+            raise RuntimeError("Failed to listen on the port") from task.exception()
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _reuse_address(sock: socket.socket) -> bool:
+    """SO_REUSEADDR alone: with SO_REUSEPORT, which Serve's own function sets too, two replicas could share a port."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return True
