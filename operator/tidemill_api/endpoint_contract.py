@@ -150,6 +150,7 @@ class IngressSettings(_Frozen):
     leaving: bool = Field(
         default=False, description="The Service leads elsewhere: each answer closes its connection, for a new one there"
     )
+    attempt: int = Field(default=1, ge=1, description="As `EngineSettings.attempt`: nothing that an ingress acts on")
 
 
 class EngineSettings(_Frozen):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -43,9 +42,9 @@ def read_serve(details: Json) -> ServeView:
         deployed=True,
         built=INGRESS_DEPLOYMENT in deployments and ENGINE_DEPLOYMENT in deployments,
         failed=failed,
-        ingress=_deployment(deployments.get(INGRESS_DEPLOYMENT) or {}),
-        engine=_engine(deployments.get(ENGINE_DEPLOYMENT) or {}, status),
-        settings=settings if isinstance(settings, IngressSettings) else None,
+        ingress=_deployment(deployments.get(INGRESS_DEPLOYMENT) or {}, status),
+        engine=_deployment(deployments.get(ENGINE_DEPLOYMENT) or {}, status),
+        settings=settings.model_copy(update={"attempt": 1}) if isinstance(settings, IngressSettings) else None,
         attempt=attempt.attempt if isinstance(attempt, EngineSettings) else 0,
     )
 
@@ -76,17 +75,12 @@ def _parsed(model: type[BaseModel], value: Any) -> BaseModel | None:
         return None
 
 
-def _engine(details: Json, status: str) -> DeploymentView:
-    """The engine deployment. For a moment after a PUT it still says what came of the configuration before.
+def _deployment(details: Json, status: str) -> DeploymentView:
+    """A deployment. For a moment after a PUT it still says what came of the configuration before.
 
-    Only the application's own state, which the PUT sets at once, tells the two apart.
+    Only the application's own state (`status`), which the PUT sets at once, tells the two apart.
     """
-    view = _deployment(details)
-    stale = view.status == DEPLOY_FAILED and status != DEPLOY_FAILED
-    return replace(view, status="", message="") if stale else view
-
-
-def _deployment(details: Json) -> DeploymentView:
+    stale = details.get("status") == DEPLOY_FAILED and status != DEPLOY_FAILED
     replicas = tuple(
         ReplicaView(str(r.get("replica_id", "")), str(r.get("state", "")), str(r.get("node_ip") or ""))
         for r in details.get("replicas") or ()
@@ -94,6 +88,6 @@ def _deployment(details: Json) -> DeploymentView:
     return DeploymentView(
         target=int(details.get("target_num_replicas") or 0),
         replicas=replicas,
-        status=str(details.get("status", "")),
-        message=str(details.get("message") or ""),
+        status="" if stale else str(details.get("status", "")),
+        message="" if stale else str(details.get("message") or ""),
     )

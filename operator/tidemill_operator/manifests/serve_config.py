@@ -55,6 +55,11 @@ def ingress_settings(spec: RealtimeEndpointSpec) -> IngressSettings:
     return IngressSettings(queue_bound=limits.queue_bound, request_timeout_seconds=limits.request_timeout_seconds)
 
 
+def _ingress(deploy: Deploy) -> IngressSettings:
+    """With the number of the attempt, by which Serve tries an ingress again that it has given up."""
+    return deploy.settings.model_copy(update={"attempt": deploy.attempt})
+
+
 def serve_config(arguments: dict[str, Any], deploy: Deploy) -> dict[str, Any]:
     """The body of the PUT. `arguments` are those of the first PUT to this cluster, whatever the operator would say now.
 
@@ -63,7 +68,7 @@ def serve_config(arguments: dict[str, Any], deploy: Deploy) -> dict[str, Any]:
     """
     deployments = (
         (ENGINE_DEPLOYMENT, deploy.engine_replicas, EngineSettings(attempt=deploy.attempt).model_dump()),
-        (INGRESS_DEPLOYMENT, deploy.ingress_replicas, deploy.settings.model_dump(exclude_defaults=True)),
+        (INGRESS_DEPLOYMENT, deploy.ingress_replicas, _ingress(deploy).model_dump(exclude_defaults=True)),
     )
     return {
         "proxy_location": "EveryNode",

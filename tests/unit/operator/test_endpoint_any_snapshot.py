@@ -233,7 +233,17 @@ def test_the_service_moves_only_to_a_revision_that_answers(seen):
     views = {view.revision: view for view in seen.revisions}
     for action in plan(seen).actions:
         if isinstance(action, actions.PointService) and action.revision != seen.serving:
-            assert views[action.revision].serve.engine.running
+            view = views[action.revision]
+            assert view.serve.engine.running
+            assert len(view.serve.ingress.running) > 1, "the head's, and that of a worker"
+            assert any(pod.ready and not pod.deleting for pod in view.workers)
+
+
+@anything
+@given(snapshots())
+def test_nothing_that_may_have_a_request_is_deleted_where_it_is_not_known_when_the_service_moved(seen):
+    if seen.endpoint.status.revision.serving != seen.serving and seen.serving:
+        assert not any(isinstance(action, DeleteCluster) for action in plan(seen).actions)
 
 
 @anything

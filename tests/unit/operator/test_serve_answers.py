@@ -14,10 +14,12 @@ from unit.operator.endpoint_builders import SETTINGS
 
 from tidemill_api import endpoint_contract as contract
 from tidemill_operator.core.endpoint.load import IngressSample
+from tidemill_operator.core.endpoint.plan import Deploy
 from tidemill_operator.core.endpoint.snapshot import DEPLOY_FAILED, RUNNING, ServeView
 from tidemill_operator.core.endpoint.victims import EngineSample
 from tidemill_operator.endpoint_figures import read_engine, read_ingress
 from tidemill_operator.errors import RayRefusedError, RayUnavailableError
+from tidemill_operator.manifests.serve_config import serve_config
 from tidemill_operator.ray_api import HeadAddress
 from tidemill_operator.serve_api import Asked, ServeApi
 from tidemill_operator.serve_reading import arguments_of, read_serve
@@ -143,8 +145,23 @@ def test_an_engine_that_fails_is_not_a_failed_application():
 def test_a_failure_of_the_configuration_before_is_none_of_this_one():
     """Seen with Ray 2.60: for 0.3 s after the PUT of a new attempt the deployment still says DEPLOY_FAILED."""
     answer = details("DEPLOYING")
-    answer["applications"]["endpoint"]["deployments"]["Engine"] |= {"status": DEPLOY_FAILED, "message": "no"}
-    assert (read_serve(answer).engine.status, read_serve(answer).engine.message) == ("", "")
+    for deployment in answer["applications"]["endpoint"]["deployments"].values():
+        deployment |= {"status": DEPLOY_FAILED, "message": "no"}
+    serve = read_serve(answer)
+    assert (serve.engine.status, serve.engine.message, serve.given_up) == ("", "", False)
+    assert (serve.ingress.status, serve.ingress.message) == ("", "")
+
+
+def test_a_new_attempt_is_told_to_both_deployments_and_read_as_the_same_settings():
+    """Serve tries again what it has given up only where its configuration is another."""
+    told = serve_config({"namespace": "team"}, Deploy("r1", "10.0.0.1", 3, 4, SETTINGS, attempt=2))
+    engine, ingress = (d["user_config"] for d in told["applications"][0]["deployments"])
+    assert (engine, ingress["attempt"]) == ({"attempt": 2}, 2)
+    answer = details()
+    answer["applications"]["endpoint"]["deployed_app_config"] = told["applications"][0]
+    assert (read_serve(answer).settings, read_serve(answer).attempt) == (SETTINGS, 2)
+    first = serve_config({"namespace": "team"}, Deploy("r1", "10.0.0.1", 3, 4, SETTINGS, attempt=1))
+    assert "attempt" not in first["applications"][0]["deployments"][1]["user_config"], "an older image reads it too"
 
 
 def test_what_another_version_told_counts_as_not_told():

@@ -84,14 +84,26 @@ class RevisionCase:
             return kept
         return kept.model_copy(update={"last_start_time": self.seen.now})
 
-    def failed(self) -> StartupStatus:
-        """The startup after one more failed try: it waits longer each time, and the next try has a new number."""
+    @property
+    def beside(self) -> bool:
+        """Whether another revision serves: then this one can be given up without harm."""
+        return bool(self.seen.serving) and not self.serves
+
+    @property
+    def running(self) -> int:
+        """Engine replicas that answer; 0 also where Serve does not say."""
+        return len(self.view.serve.engine.running) if self.view.serve is not None else 0
+
+    def waiting(self) -> StartupStatus:
+        """The startup after one more time that nothing could be tried: it waits longer each time."""
         waits = self.startup.waits + 1
         wait = backoff(waits, self.seen.tuning.backoff_min, self.seen.tuning.backoff_max)
+        return self.startup.model_copy(update={"waits": waits, "retry_time": self.seen.now + wait})
+
+    def failed(self) -> StartupStatus:
+        """The startup after one more failed try: as `waiting`, and the next try has a new number."""
         told = self.view.serve.attempt if self.view.serve is not None else 0
-        attempt = max(self.startup.attempt, told) + 1
-        update = {"attempt": attempt, "waits": waits, "retry_time": self.seen.now + wait}
-        return self.startup.model_copy(update=update)
+        return self.waiting().model_copy(update={"attempt": max(self.startup.attempt, told) + 1})
 
     def until(self, moment: datetime | None) -> timedelta:
         """How long until then, but no longer than the safety net."""
@@ -120,9 +132,19 @@ class Decided:
         return self.seen.wanted if self.moving else self.seen.serving
 
     @property
+    def failing(self) -> bool:
+        """Whether the last try of the revision that serves brought up no replica: without any, it is not asleep."""
+        return self.leads_to == self.seen.wanted and self.startup.attempt > 1 and self.startup.waits > 0
+
+    @property
     def leading(self) -> Step | None:
         """The step of the revision that serves then; of the wanted one while none serves."""
         return self.wanted if self.moving or not self.seen.serving else self.serving
+
+
+def about_new(revision: str) -> str:
+    """How a message in a condition begins that is about a revision which does not serve yet."""
+    return f"New revision {revision}: "
 
 
 SAFETY_NET = timedelta(seconds=30)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Literal
 
 from tidemill_api.endpoint_conditions import STARTUP_PROBLEMS, EndpointCondition, EndpointReason
 from tidemill_api.v1alpha1.batch_inference_job_status import Condition
+from tidemill_operator.core.endpoint.case import about_new
 from tidemill_operator.core.plan import Event
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from tidemill_operator.core.endpoint.case import Decided, Step, Truth
-    from tidemill_operator.core.endpoint.snapshot import RevisionView
 
 MAX_MESSAGE = 32_000
 """Characters of a condition's message; the API allows 32768."""
@@ -43,8 +43,9 @@ class EndpointClaim:
     message: str
 
 
-def available(view: RevisionView, size: int) -> EndpointClaim:
-    """Whether requests are answered now, by the revision that the Service leads to."""
+def available(decided: Decided, size: int) -> EndpointClaim:
+    """Whether requests are answered now, by the revision that the Service leads to. `size`: replicas wanted of it."""
+    view = decided.seen.revision(decided.leads_to)
     kind = EndpointCondition.AVAILABLE
     if view.cluster is None:
         return EndpointClaim(kind, "False", EndpointReason.INGRESS_NOT_READY, "No revision serves yet.")
@@ -55,9 +56,12 @@ def available(view: RevisionView, size: int) -> EndpointClaim:
         return EndpointClaim(kind, "False", EndpointReason.INGRESS_NOT_READY, "No ingress replica answers.")
     if running:
         return EndpointClaim(kind, "True", EndpointReason.REPLICAS_RUNNING, "Requests are answered.")
-    if size == 0:
+    if size == 0 and not decided.failing:
         return EndpointClaim(kind, "True", EndpointReason.SCALED_TO_ZERO, "The next request wakes a replica.")
-    return EndpointClaim(kind, "False", EndpointReason.NO_REPLICA_RUNNING, "Requests are held until a replica answers.")
+    held = "Requests are held until a replica answers."
+    if decided.failing and decided.leading is not None and decided.leading.progressing == "False":
+        held = f"{held} The last try failed. {decided.leading.message}"
+    return EndpointClaim(kind, "False", EndpointReason.NO_REPLICA_RUNNING, held)
 
 
 def progressing(decided: Decided) -> EndpointClaim:
@@ -78,7 +82,7 @@ def _of_step(decided: Decided, step: Step) -> EndpointClaim:
     kind, seen = EndpointCondition.PROGRESSING, decided.seen
     if seen.serving and seen.wanted != decided.leads_to:
         reason = EndpointReason.ROLLING_OUT if step.progressing == "True" else step.reason
-        return EndpointClaim(kind, step.progressing, reason, f"New revision {seen.wanted}: {step.message}")
+        return EndpointClaim(kind, step.progressing, reason, about_new(seen.wanted) + step.message)
     if step.reason is not EndpointReason.SETTLED:
         return EndpointClaim(kind, step.progressing, step.reason, step.message)
     if decided.draining or (decided.moving and seen.serving):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tidemill_api.v1alpha1.realtime_endpoint_status import StartupStatus
-from tidemill_operator.core.endpoint import rollout, rules_cluster, rules_serve
+from tidemill_operator.core.endpoint import rollout, rules_cluster, rules_serve, rules_size, rules_tries
 from tidemill_operator.core.endpoint.case import SAFETY_NET, Decided, RevisionCase, Step
 from tidemill_operator.core.endpoint.conditions import events_of
 from tidemill_operator.core.endpoint.plan import EndpointAction, EndpointPlan, PointService
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
     Rule = Callable[[RevisionCase], Step | None]
 
 RULES: tuple[Rule, ...] = (
-    rules_cluster.rejected,
-    rules_cluster.awaiting_retry,  # what cannot start costs nothing while it waits
+    rules_tries.rejected,
+    rules_tries.awaiting_retry,  # what cannot start costs nothing while it waits
     rules_cluster.secret_missing,
     rules_cluster.cluster_leaving,
     rules_cluster.cluster_missing,
+    rules_tries.failing,
+    rules_tries.late,  # whatever it is that keeps a new revision from being ready
     rules_cluster.head_starting,
     rules_cluster.ray_silent,  # what is unknown is held
-    rules_serve.engine_failing,
     rules_serve.not_deployed,
     rules_serve.building,
-    rules_serve.try_again,
+    rules_tries.try_again,
     rules_serve.settings_outdated,
-    rules_serve.late,
-    rules_serve.warming,
-    rules_serve.serving,
+    rules_size.warming,
+    rules_size.serving,
 )
 
 

@@ -83,8 +83,13 @@ class ServeView:
     failed: str = ""  # why the application could not be built
     ingress: DeploymentView = DeploymentView()
     engine: DeploymentView = DeploymentView()
-    settings: IngressSettings | None = None  # as it was told last
+    settings: IngressSettings | None = None  # as it was told last, without the attempt
     attempt: int = 0  # as it was told last
+
+    @property
+    def given_up(self) -> bool:
+        """Whether Serve has given up the application or one of its deployments: it tries again only when told to."""
+        return bool(self.failed) or DEPLOY_FAILED in (self.engine.status, self.ingress.status)
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def compose(decided: Decided) -> RealtimeEndpointStatus:
     view = seen.revision(leads_to or seen.wanted)
     size = _size(decided)
     doing = progressing(decided)
-    is_available = available(seen.revision(leads_to), size)
+    is_available = available(decided, size)
     claims = (doing, is_available, ready(decided, is_available, doing))
     answering = len(view.serve.engine.running) if view.serve is not None else _unseen(view, old)
     scaling = decided.serving.scaling if decided.serving is not None else None
