@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 examples:
   .tidemill/venv/bin/python hack/bench/continuous_batching.py
-      the README's figures, about 7 minutes on 2 cores
+      the README's figures, about 5 minutes on 2 cores
   .tidemill/venv/bin/python hack/bench/continuous_batching.py --model ~/models/qwen --prompts rows.jsonl --natural
       your model and your prompts; answers end where the model ends them
   .tidemill/venv/bin/python hack/bench/continuous_batching.py --concurrency 1,4,64 --max-sequences 64
@@ -47,9 +47,9 @@ how to read the table:
 """
 
 WARM_UP_REQUESTS = 8
-LEAST_REQUESTS = 16
+LEAST_REQUESTS = 24
 SEED = 1
-BATCHES = 4
+BATCHES = 6
 """Requests of a concurrency are so many times it, so that the last ones, which run out of company, weigh little."""
 
 
