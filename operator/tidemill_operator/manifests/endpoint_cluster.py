@@ -55,7 +55,7 @@ ENDPOINT_ENV = {
 }
 """What Ray on head and workers reads when its processes start."""
 
-HEAD_DRAIN_SECONDS = 60
+HEAD_DRAIN_SECONDS = 30
 """A head that is told to go finishes what passes through it, and its GCS is there for the workers meanwhile, no longer
 than this: Serve's controller stays on it until its node ends, but where Serve is told to end (`farewell.py`)."""
 
