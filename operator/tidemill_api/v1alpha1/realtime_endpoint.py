@@ -54,8 +54,9 @@ class ScaleUpSpec(ApiModel):
         default=None,
         ge=1,
         le=MAX_REPLICAS,
-        description="maxStarting replicas at a time, 1 to 1000, for storage that many loading models would choke."
-        " Default: no bound.",
+        description="maxStarting replicas at a time when the load grows, 1 to 1000, for storage that many loading"
+        " models would choke; one that does not answer within upgrade.progressDeadlineSeconds counts no more. A new"
+        " revision, a cluster that is rebuilt and a raised replicas.min bring up all at once. Default: no bound.",
     )
 
 

@@ -4,7 +4,7 @@ A request takes one slot of one replica for its service time. Replicas answer `s
 No asyncio, no clock: a tick is a second.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import pairwise
 
@@ -52,11 +52,21 @@ class Endpoint:
     def ready(self):
         return sum(at <= self.second for at in self.ready_at)
 
-    def tick(self, arrivals, *, blind=False):
+    def _second_passes(self):
         before = self.ready
         self.second += 1
         if self.ready > before:
-            self.memory = Memory(self.now, self.memory.lower_since, self.memory.lower_peak, self.memory.idle_since)
+            self.memory = replace(self.memory, last_start=self.now)
+
+    def tick_slow(self, waiting, age):
+        """A second in which so many requests wait, the oldest for `age` seconds, whatever the size is."""
+        self._second_passes()
+        sample = IngressSample("r", self.now, waiting, 0, age)
+        load = load_of([sample], ["r"], self.now, self.changed)
+        self._apply(next_size(load, Size(self.wanted, self.ready), self.law, self.memory, self.now))
+
+    def tick(self, arrivals, *, blind=False):
+        self._second_passes()
         self.queue += [self.second] * arrivals
         self.running = [end for end in self.running if end > self.second]
         while self.queue and len(self.running) < self.ready * self.slots:

@@ -11,7 +11,7 @@ from unit.operator.builders import T0
 from unit.operator.endpoint_queue import Endpoint, law
 
 from tidemill_api.v1alpha1.realtime_endpoint import RealtimeEndpointSpec
-from tidemill_operator.core.endpoint.law import MARGIN, Law, Memory, Size, Why, next_size
+from tidemill_operator.core.endpoint.law import BACKLOG_AGES, MARGIN, Law, Memory, Size, Why, next_size
 from tidemill_operator.core.endpoint.load import Load
 
 SECOND = timedelta(seconds=1)
@@ -84,15 +84,40 @@ def test_missing_figures_do_not_keep_it_from_growing():
     ],
 )
 def test_age_corrects_what_depth_does_not_see(oldest, wanted, becomes):
-    sized = size_for(a_load(5, oldest=oldest), Size(wanted, wanted), Memory(last_start=LONG_AGO))
+    sized = size_for(a_load(30, oldest=oldest), Size(wanted, wanted), Memory(last_start=LONG_AGO))
     assert sized.replicas == becomes
     assert sized.why == (Why.AGE if becomes > wanted else Why.HELD)
 
 
+@pytest.mark.parametrize(("depth", "wanted", "becomes"), [(1, 1, 1), (2, 1, 2), (5, 4, 5), (4, 4, 4), (3, 8, 8)])
+def test_age_never_asks_for_more_replicas_than_there_are_requests(depth, wanted, becomes):
+    """A request that is slow by itself is not made quicker by a replica that has none."""
+    assert size_for(a_load(depth, oldest=60.0), Size(wanted, wanted)).replicas == becomes
+
+
 def test_a_request_that_came_before_the_last_replica_began_says_nothing_about_it():
     just_started = Memory(last_start=T0 - 5 * SECOND)
-    assert size_for(a_load(5, oldest=30.0), Size(4, 4), just_started).replicas == 4
-    assert size_for(a_load(5, oldest=4.0), Size(4, 4), just_started).replicas == 8
+    assert size_for(a_load(9, oldest=30.0), Size(4, 4), just_started).replicas == 4
+    assert size_for(a_load(9, oldest=4.0), Size(4, 4), just_started).replicas == 8
+
+
+def test_a_backlog_that_is_not_worked_off_is_no_excuse_for_ever():
+    """One request that an engine never answers hides how long all others wait."""
+    started = Memory(last_start=T0)
+    within = BACKLOG_AGES * 2 * SECOND
+    for since, becomes in ((within, 4), (within + SECOND, 8)):
+        load = replace(a_load(30, oldest=300.0), oldest_arrival=T0 - 300 * SECOND)
+        assert size_for(load, Size(4, 4), started, T0 + since).replicas == becomes
+
+
+def test_a_start_that_is_still_to_come_says_nothing():
+    """The clock was set back since it was written."""
+    assert size_for(a_load(30, oldest=60.0), Size(4, 4), Memory(last_start=T0 + 300 * SECOND)).replicas == 8
+
+
+def test_a_replica_that_is_stuck_keeps_no_other_from_starting():
+    assert size_for(a_load(100), Size(2, 1, stuck=1), max_starting=1).replicas == 3
+    assert size_for(a_load(20, oldest=60.0), Size(2, 1, stuck=1)).replicas == 4
 
 
 def test_the_larger_of_depth_and_age_counts():
@@ -130,9 +155,10 @@ def test_it_shrinks_by_steps_where_told_so():
     assert sized.memory.lower_since is None
 
 
-def test_it_never_shrinks_while_a_request_waits_too_long():
+@pytest.mark.parametrize(("depth", "becomes"), [(9, 8), (8, 8), (3, 3), (1, 2)])
+def test_while_a_request_waits_too_long_it_keeps_a_replica_for_each(depth, becomes):
     starting = Size(8, 7)  # so that age alone asks for no more
-    assert size_for(a_load(3, oldest=2.5), starting, CALM).replicas == 8
+    assert size_for(a_load(depth, oldest=2.5), starting, CALM).replicas == becomes
 
 
 def test_missing_figures_freeze_it_and_begin_the_stabilization_anew():
@@ -311,6 +337,16 @@ def test_requests_longer_than_the_target_depth_takes_them_to_be_are_seen_by_thei
     assert endpoint.wanted >= 3
     assert endpoint.wanted <= 8, endpoint.sizes
     assert endpoint.turns() == 0
+
+
+def test_requests_that_are_slow_by_themselves_do_not_run_away_with_the_size():
+    """One or three at a time, each 5 s to its first token where the target says 2: nothing that a replica mends."""
+    for at_once in (1, 3):
+        endpoint = Endpoint(law(most=1000, target_depth=32), startup=60)
+        for second in range(3600):
+            endpoint.tick_slow(at_once, age=second % 5 + 0.9)
+        assert endpoint.wanted <= at_once, endpoint.sizes
+        assert endpoint.turns() <= 1, endpoint.sizes
 
 
 def test_it_sleeps_and_wakes():

@@ -60,6 +60,11 @@ def test_a_sample_from_before_the_last_change_of_size_does_not_count():
     assert load_of([sample(ago=0.9, running=1)], "a", T0, changed=T0 - SECOND).complete
 
 
+def test_a_change_that_is_still_to_come_hides_no_sample():
+    """It was written by a clock that has been set back since, or by another machine's."""
+    assert load_of([sample(ago=1, running=1)], "a", T0, changed=T0 + 300 * SECOND).complete
+
+
 def test_no_replica_at_all_is_no_calm():
     assert load_of([], "", T0) == Load(complete=False)
 

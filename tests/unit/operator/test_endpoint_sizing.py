@@ -155,6 +155,20 @@ def test_a_request_that_a_leaving_ingress_holds_wakes_a_replica_too(ingress):
     assert woken.status.queue.depth == 3
 
 
+def test_a_replica_that_never_comes_keeps_no_other_from_starting():
+    """It counts as starting for as long as the spec says that a start may take."""
+    scaling = {"targetQueueDepth": 10, "scaleUp": {"maxStarting": 1}}
+    spec = make_spec(scaling=scaling, upgrade={"progressDeadlineSeconds": 300})
+    stuck = make_revision(replicas=2, running=1, ingress_samples=samples(1, waiting=500, oldest=400))
+    for minutes, grown in ((4, ()), (6, (ScaleCluster("chat-r1", 3, 4),))):
+        hours_ago = LATER - timedelta(hours=1)
+        before = served_status(last_scale_time=LATER - timedelta(minutes=minutes), last_start_time=hours_ago)
+        revision = before.revision.model_copy(update={"serving_time": hours_ago})
+        status = before.model_copy(update={"revision": revision})
+        told = look(stuck, serving="r1", endpoint=make_endpoint(spec=spec, status=status)).actions
+        assert tuple(action for action in told if isinstance(action, ScaleCluster)) == grown
+
+
 def test_new_limits_are_told_without_a_new_revision_and_with_the_counts_that_are():
     tighter = IngressSettings(queue_bound=5, request_timeout_seconds=600)
     told = look(make_revision(replicas=3), serving="r1", status=served_status(), settings=tighter)

@@ -5,12 +5,13 @@ anything itself. In words:
 - Up: as many replicas as give each its target depth, at once, as soon as the depth is a tolerance above what the size
   is for. Replicas that are starting count as capacity: what is on its way is not asked for again.
 - Age: where a request has waited longer than the target although the depth is met, requests are longer than the target
-  depth takes them to be: more replicas, by the share that the age is over its target, at most twice as many. Only once
+  depth takes them to be: more replicas, by the share that the age is over its target, at most twice as many, and never
+  more than there are requests: one that is slow by itself is not made quicker by replicas that have none. Only once
   nothing is starting, and only for a request that came after the last replica began to answer: what had queued before
-  is being worked off, and was answered by that very replica.
+  is being worked off, and was answered by that very replica. But not for ever: one old request hides all others.
 - Down: when a smaller size would hold the load with a margin, for the whole stabilization, to the most that was needed
-  in that time; the end of a burst is thus paid for at most twice that long. Never while a request waits too long, nor
-  on a load that is not complete: missing figures are no calm.
+  in that time; the end of a burst is thus paid for at most twice that long. While a request waits too long, never below
+  a replica for each request, and never on a load that is not complete: missing figures are no calm.
 - Zero: after the delay without any request, where the least size is 0. The first request wakes a replica.
 """
 
@@ -38,6 +39,10 @@ and n - 1 replicas come back only below that by the margin."""
 
 MOST_GROWTH_BY_AGE = 1.0
 """Age adds at most this share of the size at a time: it says that there is too little, not how much too little."""
+
+BACKLOG_AGES = 10
+"""For so many times the target age after a replica began to answer, what came before it is taken for a backlog that is
+being worked off. What is not worked off by then is too much for the size."""
 
 
 @dataclass(frozen=True)
@@ -89,15 +94,16 @@ class Memory:
 
 @dataclass(frozen=True)
 class Size:
-    """Replicas wanted so far, and those of them that answer; the others are starting."""
+    """Replicas wanted so far, those of them that answer, and those that should have begun to long ago."""
 
     wanted: int
     running: int
+    stuck: int = 0
 
     @property
     def starting(self) -> int:
         """Replicas that are on their way."""
-        return max(self.wanted - self.running, 0)
+        return max(self.wanted - self.running - self.stuck, 0)
 
 
 class Why(StrEnum):
@@ -125,7 +131,7 @@ def next_size(load: Load, size: Size, law: Law, memory: Memory, now: datetime) -
     bounded = law.clamp(size.wanted)
     if bounded != size.wanted:
         return Sized(bounded, Why.BOUNDS, memory.calm_over())
-    grown, why = _grown(load, size, law, memory)
+    grown, why = _grown(load, size, law, memory, now)
     if grown > size.wanted:
         return Sized(grown, why, memory.calm_over())
     if not load.complete:
@@ -133,10 +139,10 @@ def next_size(load: Load, size: Size, law: Law, memory: Memory, now: datetime) -
     return _calmed(load, size, law, memory, now)
 
 
-def _grown(load: Load, size: Size, law: Law, memory: Memory) -> tuple[int, Why]:
+def _grown(load: Load, size: Size, law: Law, memory: Memory, now: datetime) -> tuple[int, Why]:
     """The larger of what depth and age ask for, within the bounds and the replicas that may start at a time."""
     by_depth = size_by_depth(load.depth, size.wanted, law)
-    by_age = size_by_age(load, size, law, memory)
+    by_age = size_by_age(load, size, law, memory, now)
     grown, why = (by_age, Why.AGE) if by_age > by_depth else (by_depth, Why.DEPTH)
     grown = min(grown, law.most)
     if law.max_starting is not None:
@@ -151,14 +157,22 @@ def size_by_depth(depth: int, wanted: int, law: Law) -> int:
     return max(math.ceil(depth / law.target_depth), wanted)
 
 
-def size_by_age(load: Load, size: Size, law: Law, memory: Memory) -> int:
+def size_by_age(load: Load, size: Size, law: Law, memory: Memory, now: datetime) -> int:
     """The size as it is, and more by the share that the oldest age is above its target, where the age counts."""
     over = load.oldest_seconds / law.target_age_seconds - 1
     if over <= 0 or size.wanted == 0 or size.starting or load.oldest_arrival is None:
         return size.wanted
-    if memory.last_start is not None and load.oldest_arrival < memory.last_start:
+    if _is_backlog(load.oldest_arrival, memory.last_start, law, now):
         return size.wanted
-    return size.wanted + max(math.floor(size.wanted * min(over, MOST_GROWTH_BY_AGE)), 1)
+    grown = size.wanted + max(math.floor(size.wanted * min(over, MOST_GROWTH_BY_AGE)), 1)
+    return min(grown, max(size.wanted, load.depth))
+
+
+def _is_backlog(oldest_arrival: datetime, last_start: datetime | None, law: Law, now: datetime) -> bool:
+    """Whether what waits came before the last replica began to answer, and that was just now."""
+    if last_start is None or oldest_arrival >= last_start:
+        return False
+    return timedelta(0) <= now - last_start <= BACKLOG_AGES * timedelta(seconds=law.target_age_seconds)
 
 
 def _calmed(load: Load, size: Size, law: Law, memory: Memory, now: datetime) -> Sized:
@@ -180,7 +194,7 @@ def _calmed(load: Load, size: Size, law: Law, memory: Memory, now: datetime) -> 
 
 def _needed(load: Load, size: Size, law: Law) -> int:
     """The least size that holds this load with the margin: at least 1, for only the delay leads to zero."""
-    if load.oldest_seconds > law.target_age_seconds:
-        return size.wanted
     holding = math.ceil(load.depth / (law.target_depth * (1 - MARGIN)))
+    if load.oldest_seconds > law.target_age_seconds:
+        holding = max(holding, min(size.wanted, load.depth))
     return max(holding, law.least, min(size.wanted, 1))

@@ -86,4 +86,6 @@ def load_of(
 
 
 def _counts(sample: IngressSample, now: datetime, changed: datetime | None) -> bool:
-    return now - sample.time <= STALE_AFTER and (changed is None or sample.time > changed)
+    """A change that is still to come was written by a clock that has been set back since: it says nothing."""
+    since = changed if changed is not None and changed <= now else None
+    return now - sample.time <= STALE_AFTER and (since is None or sample.time > since)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tidemill_api.endpoint_contract import ENGINE_DEPLOYMENT, INGRESS_DEPLOYMENT
@@ -38,8 +39,17 @@ def sized_by_law(case: RevisionCase) -> Sized:
     memory = Memory(kept.last_start_time, kept.lower_since, kept.lower_peak, kept.idle_since)
     if cluster is None or serve is None:
         return Sized(cluster.replicas if cluster else 0, Why.HELD, memory)
-    size = Size(cluster.replicas, len(serve.engine.running))
+    size = Size(cluster.replicas, case.running, _stuck(case, cluster.replicas - case.running))
     return next_size(load_on(case.view, case.seen, kept), size, Law.of(case.spec), memory, case.seen.now)
+
+
+def _stuck(case: RevisionCase, missing: int) -> int:
+    """Replicas that no start takes so long: nothing began, and nothing was asked for, within the spec's deadline."""
+    kept = case.scaling
+    changes = [kept.last_scale_time, kept.last_start_time, case.status.revision.serving_time]
+    last = max((change for change in changes if change is not None), default=case.seen.now)
+    deadline = timedelta(seconds=case.spec.upgrade.progress_deadline_seconds)
+    return max(missing, 0) if case.seen.now - last > deadline else 0
 
 
 def scaling_after(case: RevisionCase, sized: Sized, scale: Scale) -> ScalingStatus:
