@@ -180,6 +180,7 @@ def test_one_that_failed_and_that_nobody_asks_any_more_is_not_said_to_be_well_be
     quiet = look(idle, serving="r1", endpoint=replace(endpoint, status=failed), now=now)
     assert quiet.actions == ()
     assert condition(quiet, "Available") == ("False", "NoReplicaRunning")
+    assert message(quiet, "Available").endswith("the next request has another made.")
     up = make_revision("r1", serve=make_serve(1, attempt=2), now=now)
     healed = look(up, serving="r1", endpoint=replace(endpoint, status=failed), now=now).status
     asleep = look(idle, serving="r1", endpoint=replace(endpoint, status=healed), now=now)

@@ -23,6 +23,7 @@ TROUBLE = STARTUP_PROBLEMS | {
     EndpointReason.SECRET_NOT_FOUND,
     EndpointReason.CLUSTER_REJECTED,
     EndpointReason.KUBERAY_MISSING,
+    EndpointReason.CHANGE_REFUSED,
     EndpointReason.SERVICE_NAME_TAKEN,
     EndpointReason.REPLICAS_FAILING,
     EndpointReason.INSUFFICIENT_CAPACITY,
@@ -31,6 +32,9 @@ TROUBLE = STARTUP_PROBLEMS | {
     EndpointReason.RAY_UNREACHABLE,
 }
 """Reasons of Progressing that deserve a Warning when they appear."""
+
+
+GRANT = "Tried again with back-off: raise the quota or give the right that is missing."
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,18 @@ def available(decided: Decided, size: int) -> EndpointClaim:
         return EndpointClaim(kind, "True", EndpointReason.REPLICAS_RUNNING, "Requests are answered.")
     if size == 0 and not decided.failing:
         return EndpointClaim(kind, "True", EndpointReason.SCALED_TO_ZERO, "The next request wakes a replica.")
-    held = "Requests are held until a replica answers."
-    if decided.failing and decided.leading is not None and decided.leading.progressing == "False":
-        held = f"{held} The last try failed. {decided.leading.message}"
+    held = f"Requests are held until a replica answers. {_last_try(decided)}".rstrip()
     return EndpointClaim(kind, "False", EndpointReason.NO_REPLICA_RUNNING, held)
+
+
+def _last_try(decided: Decided) -> str:
+    """What came of the last try to start a replica, where none answered since, and when the next one is made."""
+    step = decided.leading
+    if not decided.failing or step is None or step.progressing != "False":
+        return ""
+    if step.reason is EndpointReason.SETTLED:
+        return "The last try to start one failed; the next request has another made."
+    return f"The last try to start one failed. {step.message}"
 
 
 def progressing(decided: Decided) -> EndpointClaim:
@@ -73,6 +85,8 @@ def progressing(decided: Decided) -> EndpointClaim:
     if not seen.wanted:
         held = f" Revision {seen.serving} serves on." if seen.serving else ""
         return EndpointClaim(kind, "False", EndpointReason.INVALID_SPEC, f"{seen.endpoint.spec_problem}{held}")
+    if refused := seen.service_refused or seen.scale_refused:
+        return EndpointClaim(kind, "False", EndpointReason.CHANGE_REFUSED, f"{refused.rstrip('.')}. {GRANT}")
     if decided.wanted is None:
         return EndpointClaim(kind, "True", EndpointReason.CLUSTER_STARTING, "The endpoint has just been seen.")
     return _of_step(decided, decided.wanted)
