@@ -114,7 +114,7 @@ class Endpoints:
         deadline = time.monotonic() + seconds
         while not (found := check()):
             assert time.monotonic() < deadline, f"{what} did not come about in {seconds} s\n{self.describe()}"
-            time.sleep(0.2)
+            time.sleep(0.5)
         return found
 
     def wait_condition(self, kind: str, status: str, reason: str = "", seconds: float = 150) -> dict[str, Any]:
