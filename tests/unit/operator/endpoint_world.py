@@ -50,6 +50,12 @@ class Replica:
 class Deployment:
     target: int = 0
     replicas: list = field(default_factory=list)
+    failures: int = 0
+
+    def given_up(self):
+        """As Serve gives a deployment up: three failed starts for each replica that is to be, and none that works."""
+        started = any(replica.state != "STARTING" for replica in self.replicas)
+        return not started and self.target > 0 and self.failures >= 3 * self.target
 
 
 @dataclass
@@ -66,7 +72,6 @@ class Ray:
     engine: Deployment = field(default_factory=Deployment)
     ingress: Deployment = field(default_factory=Deployment)
     attempt: int = 0
-    failures: int = 0
     queue: list = field(default_factory=list)  # arrival seconds
     head_since: int = 0
 
@@ -81,6 +86,9 @@ class World:
         self.rays: dict[str, Ray] = {}
         self.service = ""
         self.broken: set[str] = set()  # models that cannot load
+        self.doors_broken = False  # no ingress starts
+        self.heads_stuck = False  # those of revisions that do not serve
+        self.unready = False  # the readiness of pods
         self.silent = False
         self.asleep = False  # the operator is down
         self.forgetful = False  # its status writes are lost
@@ -150,7 +158,8 @@ class World:
             self._operate()
 
     def _head_ready(self, ray):
-        return self.second >= ray.head_since + HEAD_START
+        stuck = self.heads_stuck and ray.revision != self.service
+        return self.second >= ray.head_since + HEAD_START and not stuck
 
     def _kuberay(self, ray):
         for name in ray.named:
@@ -175,15 +184,11 @@ class World:
                 replica.state = "PENDING_MIGRATION"
         self._stop_surplus(ray, deployment)
         for _ in range(deployment.target - sum(r.state in ("STARTING", "RUNNING") for r in deployment.replicas)):
-            if not (deployment is ray.engine and self._given_up(ray)):
+            if not deployment.given_up():
                 self.number += 1
                 deployment.replicas.append(Replica(f"r{self.number}"))
         self._place(ray, deployment, slow)
         deployment.replicas = [r for r in deployment.replicas if r.state != "STOPPING" or r.ends]
-
-    def _given_up(self, ray):
-        started = any(replica.state != "STARTING" for replica in ray.engine.replicas)
-        return not started and ray.engine.target and ray.failures >= 3 * ray.engine.target
 
     def _stop_surplus(self, ray, deployment):
         draining = [r for r in deployment.replicas if r.state == "PENDING_MIGRATION"]
@@ -205,8 +210,8 @@ class World:
             if replica.state == "STARTING" and not replica.pod and free:
                 replica.pod, replica.ready_at = free.pop(0), self.second + slow
             elif replica.state == "STARTING" and replica.pod and self.second >= replica.ready_at:
-                if deployment is ray.engine and ray.revision in self.broken:
-                    ray.failures += 1
+                if ray.revision in self.broken if deployment is ray.engine else self.doors_broken:
+                    deployment.failures += 1
                     replica.state = "STOPPING"
                 else:
                     replica.state = "RUNNING"
@@ -254,14 +259,15 @@ class World:
             workers_to_delete=ray.named,
             head_ready_since=T0 + timedelta(seconds=ray.head_since + HEAD_START),
         )
-        pods = tuple(WorkerPod(name, f"ip-{name}", True, gone is not None) for name, gone in ray.pods.items())
+        pods = tuple(
+            WorkerPod(name, f"ip-{name}", not self.unready, gone is not None) for name, gone in ray.pods.items()
+        )
         if self.silent or not ready:
             return RevisionView(ray.revision, cluster, pods, None, "no answer.")
-        failed = DEPLOY_FAILED if self._given_up(ray) else "HEALTHY"
         serve = ServeView(
             ray.deployed,
             ingress=self._deployment(ray.ingress),
-            engine=replace(self._deployment(ray.engine), status=failed, message="RuntimeError: broken"),
+            engine=self._deployment(ray.engine),
             settings=SETTINGS,
             attempt=ray.attempt,
         )
@@ -275,7 +281,8 @@ class World:
 
     def _deployment(self, deployment):
         shown = tuple(ReplicaView(r.name, r.state, f"ip-{r.pod}" if r.pod else "") for r in deployment.replicas)
-        return DeploymentView(deployment.target, shown)
+        status = DEPLOY_FAILED if deployment.given_up() else "HEALTHY"
+        return DeploymentView(deployment.target, shown, status, "RuntimeError: broken")
 
     def _carry_out(self, action):
         match action:
@@ -289,12 +296,16 @@ class World:
             case actions.Deploy(revision, _, engine, ingress, _, attempt):
                 ray = self.rays[revision]
                 ray.deployed, ray.engine.target, ray.ingress.target = True, engine, ingress
-                ray.failures = 0 if attempt != ray.attempt else ray.failures
+                if attempt != ray.attempt:
+                    ray.engine.failures = ray.ingress.failures = 0
                 ray.attempt = attempt
             case actions.ScaleServe(revision, _, deployment, replicas):
                 ray = self.rays[revision]
                 (ray.engine if deployment == ENGINE_DEPLOYMENT else ray.ingress).target = replicas
             case actions.PointService(revision):
-                assert any(replica.state == "RUNNING" for replica in self.rays[revision].engine.replicas)
+                ray = self.rays[revision]
+                assert any(replica.state == "RUNNING" for replica in ray.engine.replicas)
+                assert sum(replica.state == "RUNNING" for replica in ray.ingress.replicas) > 1
+                assert not self.unready
                 self.service = revision
                 self.served.append(revision)

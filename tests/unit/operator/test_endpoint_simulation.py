@@ -126,6 +126,32 @@ def test_a_lost_head_is_rebuilt():
     assert world.rays["smollm2"].replicas == 2
 
 
+def test_a_revision_whose_head_never_comes_is_late_and_serves_once_it_is_mended():
+    world = up()
+    world.rate = 1
+    world.heads_stuck = True
+    world.user_wants("second")
+    play(world, 1900, until=lambda w: condition(w, "Progressing") == ("False", "RevisionLate"))
+    play(world, 4)
+    assert world.rays["second"].replicas == 0
+    world.heads_stuck = False
+    play(world, 300, until=settled)
+    assert world.served == ["smollm2", "second"]
+
+
+def test_a_revision_whose_ingress_does_not_start_never_serves_before_it_is_mended():
+    world = up()
+    world.rate = 1
+    world.doors_broken = True
+    world.user_wants("second")
+    play(world, 300, until=lambda w: condition(w, "Progressing") == ("False", "ReplicasFailing"))
+    play(world, 60)
+    assert world.service == "smollm2"
+    world.doors_broken = False
+    play(world, 900, until=settled)
+    assert world.served == ["smollm2", "second"]
+
+
 def test_status_writes_that_are_lost_fail_no_request():
     world = up(least=1, most=6)
     world.rate = 1
@@ -150,6 +176,9 @@ FATES = {
     "silence": lambda world, n: setattr(world, "silent", True),
     "word": lambda world, n: setattr(world, "silent", False),
     "operator": lambda world, n: setattr(world, "asleep", not world.asleep),
+    "doors": lambda world, n: setattr(world, "doors_broken", not world.doors_broken),
+    "heads": lambda world, n: setattr(world, "heads_stuck", not world.heads_stuck),
+    "readiness": lambda world, n: setattr(world, "unready", not world.unready),
     "conflict": lambda world, n: setattr(world, "forgetful", not world.forgetful),
 }
 
@@ -161,7 +190,9 @@ def test_whatever_comes_in_the_end_what_is_wanted_serves(story):
     for fate, number, seconds in story:
         FATES[fate](world, number)
         play(world, seconds)
-    world.rate, world.silent, world.asleep, world.forgetful, world.broken = 0, False, False, False, set()
+    world.rate, world.broken = 0, set()
+    for fault in ("silent", "asleep", "forgetful", "doors_broken", "heads_stuck", "unready"):
+        setattr(world, fault, False)
     play(world, 4000, until=settled)
     low = world.endpoint.spec.replicas.min
     play(world, 2000, until=lambda w: settled(w) and w.rays[w.service].replicas == low)

@@ -248,14 +248,24 @@ def test_an_ingress_that_never_starts_on_a_new_endpoint_costs_no_worker_while_it
     assert ScaleCluster("chat-r1", 0, 4, ("w1",)) in failed.actions
 
 
-def test_a_new_revision_that_fails_in_part_is_given_back_but_not_one_that_can_take_over():
-    old = make_revision("r1", replicas=3)
+def test_a_new_revision_that_fails_in_part_has_its_whole_time():
+    """Serve says so too where one replica died while others were loading."""
     part = make_revision("r2", replicas=3, running=1, serve=make_serve(1, **FAILED_PARTS["the engine"]))
-    failed = rolling(part, old=old, status=in_time())
-    assert "RolloutFailed" in reasons(failed)
-    assert ScaleServe("r2", "10.0.0.1", "Engine", 0) in failed.actions
+    failed = rolling(part, old=make_revision("r1", replicas=3), status=in_time())
+    assert not any(isinstance(action, ScaleCluster | PointService) for action in failed.actions)
+    assert condition(failed, "Progressing") == ("False", "ReplicasFailing")
+    assert failed.status.startup.retry_time == in_time().startup.retry_time
     moved = rolling(part, old=make_revision("r1", replicas=3, running=1), status=in_time())
     assert PointService("r2") in moved.actions
+    late = rolling(part, old=make_revision("r1", replicas=3))
+    assert condition(late, "Progressing") == ("False", "RevisionLate")
+
+
+def test_a_new_revision_that_nobody_can_reach_is_given_back_though_its_engines_run():
+    part = make_revision("r2", replicas=3, running=1, serve=make_serve(1, **FAILED_PARTS["the ingress"]))
+    failed = rolling(part, old=make_revision("r1", replicas=3), status=in_time())
+    assert "RolloutFailed" in reasons(failed)
+    assert ScaleServe("r2", "10.0.0.1", "Engine", 0) in failed.actions
 
 
 # What keeps KubeRay from making workers

@@ -36,7 +36,7 @@ def warming(case: RevisionCase) -> Step | None:
         message,
         "False" if reason in AWAITED else "True",
         actions=size_actions(case, group_of(case, size)),
-        startup=tries_after(case, all_answer=False) if case.wanted else None,
+        startup=tries_after(case, all_answer=False) if case.wanted and not case.beside else None,
         replicas=size,
         warm=warm,
         recheck_after=case.seen.tuning.poll,

@@ -59,13 +59,13 @@ def next_try(retry: datetime | None) -> str:
 def failing(case: RevisionCase) -> Step | None:
     """Serve gave up: its workers go, and it is tried again later.
 
-    While any replica of what serves answers nothing is given back, whatever else is said; nor of a revision that has
-    enough to take over.
+    While any replica answers nothing is given back: a replica that died while others were loading is called the same.
+    Only engines that nobody can reach are no use beside a revision that serves.
     """
     serve = case.view.serve
     if serve is None or not case.wanted or not serve.given_up or serve.attempt < case.startup.attempt:
         return None
-    if case.running and (not case.beside or can_serve(case)):
+    if case.running and (serve.ingress.running or not case.beside):
         return None
     reason, message = given_up(serve)
     return _give_back(case, reason, message)
