@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from unit.operator.builders import make_cluster
+from unit.operator.builders import make_cluster, make_workers
 from unit.operator.endpoint_builders import (
     LATER,
     SETTINGS,
@@ -250,6 +250,22 @@ def test_a_failed_start_is_tried_again_with_a_new_number_and_no_sooner():
     again = look(failing("RuntimeError: no", attempt=2), status=due.status, now=LATER + 60 * SECOND)
     assert again.status.startup.attempt == 3
     assert again.status.startup.retry_time - LATER == timedelta(seconds=60 + 60)
+
+
+def test_the_next_try_waits_until_the_workers_of_the_last_one_have_gone():
+    first = look(failing("RuntimeError: no"))
+    assert message(first, "Progressing").startswith("No replica starts: RuntimeError: no. Tried again at ")
+    serve = make_serve(0, engine=engines([], status=DEPLOY_FAILED))
+    leaving = make_revision(replicas=0, serve=serve, workers=make_workers(1, deleting=True))
+    held = look(leaving, status=first.status, now=LATER + 31 * SECOND)
+    assert not [action for action in held.actions if isinstance(action, Deploy)]
+    assert condition(held, "Progressing") == ("False", "ReplicasFailing")
+    assert held.recheck_after <= 2 * SECOND
+    gone = look(make_revision(replicas=0, serve=serve), status=held.status, now=LATER + 40 * SECOND)
+    assert gone.actions == (Deploy("r1", "10.0.0.1", 1, 2, SETTINGS, 2),)
+    evicted = replace(leaving, serve=make_serve(0, attempt=2))
+    begun = look(evicted, status=held.status, now=LATER + 41 * SECOND)
+    assert condition(begun, "Progressing") == ("True", "ReplicasStarting")
 
 
 def test_a_start_that_works_forgets_the_tries_before_it():

@@ -35,11 +35,25 @@ def awaiting_retry(case: RevisionCase) -> Step | None:
     Of a revision that was given up beside one that serves, replicas that still answer go too: they were told to.
     """
     retry = case.startup.retry_time
-    if not case.wanted or retry is None or case.seen.now >= retry or (case.running and not case.beside):
+    if not case.wanted or retry is None or (case.running and not case.beside):
+        return None
+    if case.seen.now >= retry and not _still_leaving(case):
         return None
     reason, message = _said(case, retry)
     actions = size_actions(case, group_of(case, 0))
-    return Step(reason, message, "False", actions=actions, replicas=0, recheck_after=case.until(retry))
+    again = max(case.until(retry), case.seen.tuning.poll)
+    return Step(reason, message, "False", actions=actions, replicas=0, recheck_after=again)
+
+
+def _still_leaving(case: RevisionCase) -> bool:
+    """Whether workers of the try that failed have not gone, and the next try has not begun.
+
+    KubeRay makes no pod of a group while one that it deleted is there, and Serve keeps a replica on a draining node
+    until it stands elsewhere: a try that began now would wait for the end of the drain, minutes long.
+    """
+    serve = case.view.serve
+    begun = serve is None or serve.attempt >= case.startup.attempt
+    return not begun and any(worker.deleting for worker in case.view.workers)
 
 
 def _said(case: RevisionCase, retry: datetime) -> tuple[EndpointReason, str]:
@@ -87,7 +101,7 @@ def _give_back(case: RevisionCase, reason: EndpointReason, message: str) -> Step
     startup = case.failed()
     step = Step(
         reason,
-        f"{message} {next_try(startup.retry_time)}",
+        f"{message.rstrip('.')}. {next_try(startup.retry_time)}",
         "False",
         actions=size_actions(case, group_of(case, 0)),
         startup=startup,
