@@ -10,7 +10,7 @@ GRANTED = {
     "realtimeendpoints/status": {"patch"},
     "rayclusters": {"get", "list", "watch", "create", "patch", "delete"},
     "pods": {"get", "list", "watch"},
-    "secrets": {"get", "create", "delete"},
+    "secrets": {"get", "create", "patch", "delete"},
     "services": {"get", "list", "watch", "create", "patch"},
     "events": {"get", "create", "patch"},
 }

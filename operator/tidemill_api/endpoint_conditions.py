@@ -34,6 +34,7 @@ class EndpointReason(StrEnum):
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a reason, not a secret
     CLUSTER_REJECTED = "ClusterRejected"
     KUBERAY_MISSING = "KubeRayMissing"
+    CHANGE_REFUSED = "ChangeRefused"  # the API server does not let the operator scale or lead the Service
     SERVICE_NAME_TAKEN = "ServiceNameTaken"
     MODEL_NOT_FOUND = "ModelNotFound"
     MODEL_NOT_LOADABLE = "ModelNotLoadable"

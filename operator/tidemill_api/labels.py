@@ -17,4 +17,8 @@ REVISION = "tidemill.dev/revision"
 ROLE = "tidemill.dev/role"
 """Written on head and worker pods (`head`, `worker`); read by network policies and by people."""
 
+SERVE_ARGUMENTS = "tidemill.dev/serve-arguments"
+"""An annotation, written on an endpoint's RayCluster when it is made: the arguments of its Serve application, JSON of
+an `EndpointConfig`. Read by the operator where a head has lost its memory, whatever the spec says by then."""
+
 MANAGED_BY_VALUE = "tidemill"

@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, get_args
 
 from tidemill_api.conditions import Reason
 from tidemill_api.job_contract import Ending
-from tidemill_operator.cache import Key, WatchCache
 from tidemill_operator.cluster import JOBS, Cluster
 from tidemill_operator.core import plan
 from tidemill_operator.core.snapshot import Rejection
-from tidemill_operator.errors import OperatorError, RayRefusedError, RayUnavailableError, RejectedError
+from tidemill_operator.errors import OperatorError, RayRefusedError, RayUnavailableError
 from tidemill_operator.manifests.job_config import job_config
 from tidemill_operator.manifests.names import submission_id
 from tidemill_operator.manifests.ray_cluster import ClusterOrder, ray_cluster, token_secret
 from tidemill_operator.ray_clusters import NewRayCluster, RayClusterRefusedError, RayClusters, new_token
-from tidemill_operator.refusals import Refusals
 
 if TYPE_CHECKING:
     from tidemill_api.v1alpha1.batch_inference_job import BatchInferenceJobSpec
+    from tidemill_operator.cache import WatchCache
     from tidemill_operator.config import Settings
     from tidemill_operator.core.snapshot import JobView
     from tidemill_operator.heads import Heads
@@ -47,13 +46,6 @@ class DriverRefusedError(OperatorError):
         self.final = final
 
 
-class ScaleRefusedError(OperatorError):
-    """The API server does not let the operator scale the RayCluster; the workers stay as they are until it does.
-
-    Without a message where it was said before and the next try is not due yet.
-    """
-
-
 class Executor:
     """Carries out actions with the clients it was given."""
 
@@ -63,7 +55,6 @@ class Executor:
         self._ray = ray
         self._heads = heads
         self._settings = settings
-        self._refusals = Refusals()
 
     async def execute(self, action: plan.Action, job: JobView) -> None:
         """Does it. Raises PassingError to be tried again, an error of this module where people should know why."""
@@ -78,7 +69,7 @@ class Executor:
             case plan.StopDriver():
                 await self._stop(job, action)
             case plan.ScaleCluster():
-                await self._scale(job, action)
+                await self._clusters.scale(job.namespace, action)
             case plan.DeleteJob():
                 await self._cluster.delete(JOBS, job.namespace, job.name, job.uid)
 
@@ -130,18 +121,6 @@ class Executor:
         except RayUnavailableError as error:
             self._heads.forget(job)
             log.warning("the driver cannot be stopped yet: %s", error, extra={"key": f"{job.namespace}/{job.name}"})
-
-    async def _scale(self, job: JobView, scale: plan.ScaleCluster) -> None:
-        key = Key(job.namespace, job.name)
-        if self._refusals.waiting(key):
-            raise ScaleRefusedError
-        try:
-            await self._clusters.scale(job.namespace, scale)
-        except RejectedError as error:
-            self._refusals.refused(key)
-            message = f"The API server refuses to scale RayCluster {scale.name}: {error}"
-            raise ScaleRefusedError(message) from error
-        self._refusals.forget(key)
 
 
 def _spec(job: JobView) -> BatchInferenceJobSpec:

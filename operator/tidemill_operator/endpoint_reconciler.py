@@ -6,7 +6,6 @@ between two looks: whatever was interrupted is found again from what stands in t
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from tidemill_api.v1alpha1.realtime_endpoint import KIND
 from tidemill_operator.cache import Key, WatchCache, Watched
-from tidemill_operator.cluster import ENDPOINTS, SECRETS, SERVICES, Cluster
+from tidemill_operator.cluster import ENDPOINTS, Cluster
+from tidemill_operator.core.endpoint.plan import ScaleServe
 from tidemill_operator.core.endpoint.planner import plan
-from tidemill_operator.core.endpoint.snapshot import EndpointSnapshot, RevisionView, ServeView
-from tidemill_operator.core.endpoint.spec_checks import secrets_of
 from tidemill_operator.core.plan import Event
 from tidemill_operator.core.snapshot import Tuning
 from tidemill_operator.core.spec_checks import SpecPolicy
-from tidemill_operator.endpoint_views import read_endpoint, read_revision_cluster, read_service, revision_label
+from tidemill_operator.endpoint_observer import EndpointObserver
+from tidemill_operator.endpoint_views import read_endpoint
 from tidemill_operator.errors import (
     ConflictError,
     KindMissingError,
@@ -32,13 +31,9 @@ from tidemill_operator.errors import (
 )
 from tidemill_operator.event_writer import write_event
 from tidemill_operator.farewell import Farewell
-from tidemill_operator.manifests.revisions import revision_of
-from tidemill_operator.manifests.serve_config import ingress_settings
+from tidemill_operator.ray_clusters import ScaleRefusedError
 from tidemill_operator.revision_heads import RevisionHeads
-from tidemill_operator.revision_writes import RevisionRefusedError, RevisionWriter
-from tidemill_operator.serve_api import Asked
-from tidemill_operator.serve_reading import read_serve
-from tidemill_operator.views import read_workers
+from tidemill_operator.revision_writes import RevisionRefusedError, RevisionWriter, ServiceRefusedError
 from tidemill_operator.workqueue import Look
 
 if TYPE_CHECKING:
@@ -46,7 +41,7 @@ if TYPE_CHECKING:
 
     from tidemill_operator.config import Settings
     from tidemill_operator.core.endpoint.plan import EndpointPlan
-    from tidemill_operator.core.endpoint.snapshot import EndpointView
+    from tidemill_operator.core.endpoint.snapshot import EndpointSnapshot, EndpointView
     from tidemill_operator.serve_api import ServeApi
 
     Json = dict[str, Any]
@@ -64,20 +59,20 @@ class EndpointReconciler:
 
     def __init__(self, cluster: Cluster, serve: ServeApi, cache: WatchCache, settings: Settings) -> None:
         self._cluster = cluster
-        self._serve = serve
         self._cache = cache
-        self._heads = RevisionHeads(cluster, cache)
-        self._writer = RevisionWriter(cluster, serve, cache, self._heads, settings)
-        self._farewell = Farewell(serve, cache, self._heads)
+        heads = RevisionHeads(cluster, cache)
+        self._writer = RevisionWriter(cluster, serve, cache, heads, settings)
+        self._farewell = Farewell(serve, cache, heads)
         self._policy = SpecPolicy(
             settings.allow_host_path, settings.allowed_service_accounts, settings.allow_test_engine
         )
-        self._tuning = Tuning(
+        tuning = Tuning(
             backoff_min=timedelta(seconds=settings.backoff_min_seconds),
             backoff_max=timedelta(seconds=settings.backoff_max_seconds),
             poll=timedelta(seconds=min(settings.poll_seconds, POLL_SECONDS)),
             start_poll=timedelta(seconds=settings.start_poll_seconds),
         )
+        self._observer = EndpointObserver(cluster, serve, cache, heads, tuning)
         self._now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     async def reconcile(self, key: Key) -> Look:
@@ -98,27 +93,39 @@ class EndpointReconciler:
             raise
 
     async def _bring_further(self, key: Key, body: Json, endpoint: EndpointView) -> Look:
-        seen = await self._observe(key, endpoint)
+        seen = await self._observer.observe(key, endpoint, self._now)
         decided, problems = await self._carry_out(seen)
         wrote = await self._report(key, body, seen, decided)
         for problem in problems:
-            log.warning("%s", problem, extra={"key": str(key)})
+            await write_event(self._cluster, endpoint, problem, seen.now, once=True, kind=KIND)
         again = decided.recheck_after.total_seconds() if decided.recheck_after is not None else None
         return Look(again, wrote)
 
-    async def _carry_out(self, seen: EndpointSnapshot) -> tuple[EndpointPlan, list[str]]:
-        """Decides and acts. What Ray does not take holds nothing else up: the next look sees the difference again."""
-        decided, problems = plan(seen), []
+    async def _carry_out(self, seen: EndpointSnapshot) -> tuple[EndpointPlan, tuple[Event, ...]]:
+        """Decides and acts: the plan whose status is to be written, and what to tell of refusals that it does not say.
+
+        What is refused holds nothing else up: the next look sees the difference again. Where a status would say that
+        it was done, the plan is made anew with the refusal in sight; its actions are those that were carried out.
+        """
+        decided, known, problems = plan(seen), seen, []
         for action in decided.actions:
+            if isinstance(action, ScaleServe) and known.scale_refused:
+                continue  # Serve's sizes follow those of the groups
             try:
                 await self._writer.execute(action, seen.endpoint)
             except RevisionRefusedError as error:
-                if seen.rejection is not None:
-                    raise
-                return await self._carry_out(replace(seen, rejection=error.rejection))
-            except (RayUnavailableError, RayRefusedError) as error:
-                problems.append(str(error))
-        return decided, problems
+                known = replace(known, rejection=error.rejection)
+            except ScaleRefusedError as error:
+                known = replace(known, scale_refused=str(error))
+            except ServiceRefusedError as error:
+                known = replace(known, service_refused=str(error))
+            except RejectedError as error:
+                problems.append(Event("Warning", "ApiRefused", REFUSED.format(error=error)))
+            except RayRefusedError as error:
+                problems.append(Event("Warning", "ServeRefused", f"Serve does not take what it is told: {error}."))
+            except RayUnavailableError as error:
+                log.warning("%s", error, extra={"key": f"{seen.endpoint.namespace}/{seen.endpoint.name}"})
+        return (plan(known) if known is not seen else decided), tuple(problems)
 
     async def _report(self, key: Key, body: Json, seen: EndpointSnapshot, decided: EndpointPlan) -> bool:
         """Writes the status where it says something new, and the events only once it is written."""
@@ -143,70 +150,3 @@ class EndpointReconciler:
             self._cache.put(Watched.JOBS, await self._cluster.get(ENDPOINTS, key.namespace, key.name))
         except (ObjectMissingError, KindMissingError):
             self._cache.drop(Watched.JOBS, key)
-
-    async def _observe(self, key: Key, endpoint: EndpointView) -> EndpointSnapshot:
-        """Everything a decision needs; `now` is read last, so that no sample is younger than it."""
-        spec = endpoint.spec
-        wanted = revision_of(spec) if spec is not None and not endpoint.spec_problem else ""
-        views = await asyncio.gather(*(self._revision(endpoint, body) for body in self._cache.clusters_of(key)))
-        known = {view.revision for view in views}
-        first = bool(wanted) and wanted not in known
-        missing = await self._missing_secrets(endpoint) if first else ()
-        service = await self._service(key, ask=first)
-        return EndpointSnapshot(
-            now=self._now(),
-            endpoint=endpoint,
-            wanted=wanted,
-            settings=ingress_settings(spec) if spec is not None else None,
-            tuning=self._tuning,
-            revisions=tuple(views),
-            service=read_service(service, endpoint.uid),
-            missing_secrets=missing,
-        )
-
-    async def _revision(self, endpoint: EndpointView, body: Json) -> RevisionView:
-        pods = self._cache.pods(endpoint.namespace, body["metadata"]["name"])
-        cluster = read_revision_cluster(body, pods)
-        view = RevisionView(revision_label(body), cluster, read_workers(pods))
-        if not cluster.head_ip or cluster.deleting:
-            return replace(view, serve_problem="the head pod does not run.")
-        try:
-            head = await self._heads.head(endpoint, cluster.name, cluster.head_ip)
-            serve = read_serve(await self._serve.details(head))
-        except RayUnavailableError as error:
-            self._heads.forget(endpoint, cluster.name)
-            return replace(view, serve_problem=f"{error}.")
-        return await self._with_figures(endpoint, replace(view, serve=serve), serve)
-
-    async def _with_figures(self, endpoint: EndpointView, view: RevisionView, serve: ServeView) -> RevisionView:
-        asked = Asked(
-            endpoint=f"{endpoint.namespace}/{endpoint.name}",
-            revision=view.revision,
-            ingress_ips=tuple(replica.node_ip for replica in serve.ingress.replicas),  # who leaves holds requests too
-            engine_ips=tuple(replica.node_ip for replica in serve.engine.running),
-        )
-        figures = await self._serve.figures(asked)
-        return replace(view, ingress_samples=figures.ingress, engine_samples=figures.engines)
-
-    async def _service(self, key: Key, *, ask: bool) -> Json | None:
-        """The Service of the endpoint's name. Only ours are watched, so before anything is made it is asked for."""
-        known = self._cache.get(Watched.SERVICES, key)
-        if known is not None or not ask:
-            return known
-        try:
-            return await self._cluster.get(SERVICES, key.namespace, key.name)
-        except ObjectMissingError:
-            return None
-
-    async def _missing_secrets(self, endpoint: EndpointView) -> tuple[str, ...]:
-        """Secrets that the spec refers to and that are not there. One that may not be read is left to the pods."""
-        names = secrets_of(endpoint.spec) if endpoint.spec is not None else ()
-        missing = []
-        for name in names:
-            try:
-                await self._cluster.get(SECRETS, endpoint.namespace, name)
-            except ObjectMissingError:
-                missing.append(name)
-            except RejectedError:
-                log.info("Secret %s/%s may not be looked at", endpoint.namespace, name)
-        return tuple(missing)

@@ -13,6 +13,7 @@ from tidemill_api.v1alpha1.realtime_endpoint import RealtimeEndpointSpec
 from tidemill_api.v1alpha1.realtime_endpoint_status import RealtimeEndpointStatus
 from tidemill_operator.core.endpoint.snapshot import EndpointView, ServiceView
 from tidemill_operator.core.endpoint.spec_checks import endpoint_problems
+from tidemill_operator.manifests.pods import container_name
 from tidemill_operator.views import explained, listed, of_type, read_cluster
 
 if TYPE_CHECKING:
@@ -77,11 +78,25 @@ def read_revision_cluster(body: Json, pods: tuple[Json, ...]) -> ClusterView:
 
 
 def _running_since(pod: Json) -> str:
-    """When the pod's only container began to run, empty while it does not."""
-    containers: Sequence[Json] = (pod.get("status") or {}).get("containerStatuses") or ({},)
-    return str(((containers[0].get("state") or {}).get("running") or {}).get("startedAt", ""))
+    """When Ray's container of the pod began to run, empty while it does not. Others may have put sidecars beside it."""
+    containers: Sequence[Json] = (pod.get("status") or {}).get("containerStatuses") or ()
+    ray: Json = next((container for container in containers if container.get("name") == container_name("head")), {})
+    return str(((ray.get("state") or {}).get("running") or {}).get("startedAt", ""))
 
 
 def revision_label(body: Json) -> str:
     """The revision that a child is of; empty for none."""
     return str((body["metadata"].get("labels") or {}).get(labels.REVISION, ""))
+
+
+def awaits_start(pod: Json) -> bool:
+    """Whether a pod has its node and does not run: it pulls its image, or waits for something that is not there."""
+    status = pod.get("status") or {}
+    placed = bool((pod.get("spec") or {}).get("nodeName"))
+    return placed and status.get("phase", "Pending") == "Pending" and "deletionTimestamp" not in pod["metadata"]
+
+
+def leaves_after(pod: Json, now: datetime) -> bool:
+    """Whether a pod that is to go has time left: one whose time is up is on a node that nobody hears of."""
+    until = pod["metadata"].get("deletionTimestamp")
+    return until is None or datetime.fromisoformat(until) > now

@@ -14,7 +14,8 @@ from tidemill_operator.cache import RAY_CLUSTER_LABEL, Key, WatchCache, Watched
 from tidemill_operator.cluster import PODS, RAY_CLUSTERS, SECRETS, Cluster
 from tidemill_operator.errors import ConflictError, KindMissingError, ObjectMissingError, OperatorError, RejectedError
 from tidemill_operator.manifests.names import secret_name
-from tidemill_operator.manifests.ray_cluster import WORKER_GROUP
+from tidemill_operator.manifests.ray_cluster import RAY_API, WORKER_GROUP
+from tidemill_operator.refusals import Refusals
 from tidemill_operator.views import worker_replicas
 
 if TYPE_CHECKING:
@@ -39,6 +40,17 @@ class RayClusterRefusedError(OperatorError):
         self.no_kuberay = no_kuberay
 
 
+class ScaleRefusedError(OperatorError):
+    """The API server does not let the operator scale the RayCluster; the workers stay as they are until it does.
+
+    `again` where it was said before and the next try is not due yet.
+    """
+
+    def __init__(self, message: str, *, again: bool = False) -> None:
+        super().__init__(message)
+        self.again = again
+
+
 @dataclass(frozen=True)
 class NewRayCluster:
     """What is to be made. `owner` is what the owner is called in a message: job or endpoint."""
@@ -59,6 +71,7 @@ class RayClusters:
     def __init__(self, cluster: Cluster, cache: WatchCache) -> None:
         self._cluster = cluster
         self._cache = cache
+        self._refusals = Refusals()
 
     async def create(self, new: NewRayCluster) -> None:
         """Makes the Secret, then the RayCluster. Raises RayClusterRefusedError, or PassingError to be tried again."""
@@ -74,6 +87,55 @@ class RayClusters:
         except KindMissingError as error:
             raise RayClusterRefusedError(KUBERAY_MISSING, no_kuberay=True) from error
         self._cache.put(Watched.CLUSTERS, created)
+
+    async def create_with_token(self, new: NewRayCluster) -> None:
+        """As `create`; the Secret then is the RayCluster's, and goes with it.
+
+        No sooner: what KubeRay does between the deletion of a cluster and its end (clearing Redis) needs the token.
+        """
+        await self._clear_token_before(new)
+        await self.create(new)
+        metadata = new.cluster["metadata"]
+        created = self._cache.cluster(metadata["namespace"], metadata["name"])
+        if created is not None:
+            await self._hand_over(metadata["namespace"], metadata["name"], created["metadata"]["uid"])
+
+    async def _clear_token_before(self, new: NewRayCluster) -> None:
+        """Raises ConflictError where the token of a cluster of the same name that is gone still stands: it is going."""
+        namespace, cluster = new.cluster["metadata"]["namespace"], new.cluster["metadata"]["name"]
+        token = new.token["metadata"]["name"]
+        try:
+            standing = await self._cluster.get(SECRETS, namespace, token)
+        except ObjectMissingError:
+            return
+        owners = standing["metadata"].get("ownerReferences") or ()
+        if ("RayCluster", cluster) not in {(owner.get("kind"), owner.get("name")) for owner in owners}:
+            return
+        try:
+            stands = await self._cluster.get(RAY_CLUSTERS, namespace, cluster)
+        except (ObjectMissingError, KindMissingError):
+            await self._cluster.delete(SECRETS, namespace, token, standing["metadata"]["uid"])
+            raise ConflictError(f"the token of the RayCluster {cluster} before was still there") from None
+        self._cache.put(Watched.CLUSTERS, stands)
+        raise ConflictError(f"RayCluster {cluster} stands, which was not known yet")
+
+    async def _hand_over(self, namespace: str, name: str, uid: str) -> None:
+        """Makes the RayCluster the only owner of its token. One that has it already is left as it is."""
+        owner = {"apiVersion": RAY_API, "kind": "RayCluster", "name": name, "uid": uid}
+        try:
+            await self._cluster.merge(SECRETS, namespace, secret_name(name), {"metadata": {"ownerReferences": [owner]}})
+        except ObjectMissingError:
+            log.info("RayCluster %s has no token to be handed over", name)
+
+    async def delete_with_token(self, namespace: str, name: str, uid: str) -> None:
+        """Removes the RayCluster of this uid; the Secret, which is its own, follows when it has gone."""
+        try:
+            await self._cluster.delete(RAY_CLUSTERS, namespace, name, uid)
+        except ConflictError:  # another object of that name: ours is gone, and the Secret is that one's
+            log.info("RayCluster %s is gone already", name)
+        else:
+            await self._hand_over(namespace, name, uid)  # where the operator was killed before it could
+        self._cache.drop(Watched.CLUSTERS, Key(namespace, name))
 
     async def _create_or_find(self, resource: Any, manifest: Json, owner: str) -> Json:
         """The new object, or ours that stands already, which a lost answer or a stale cache explains."""
@@ -100,13 +162,25 @@ class RayClusters:
         self._cache.drop(Watched.CLUSTERS, Key(namespace, name))
 
     async def scale(self, namespace: str, scale: ScaleCluster) -> None:
-        """Sets the size. Raises RejectedError where the API server does not let us, PassingError to be tried again."""
+        """Sets the size.
+
+        Raises ScaleRefusedError where the API server does not let us, which is asked again with back-off; PassingError
+        to be tried again.
+        """
+        key = Key(namespace, scale.name)
+        if self._refusals.waiting(key):
+            raise ScaleRefusedError(self._refusals.message(key), again=True)
         try:
             await self._check_pods(namespace, scale)
             patched = await self._cluster.patch(RAY_CLUSTERS, namespace, scale.name, scale_patch(scale))
+        except RejectedError as error:
+            message = f"The API server refuses to scale RayCluster {scale.name}: {error}"
+            self._refusals.refused(key, message)
+            raise ScaleRefusedError(message) from error
         except (ObjectMissingError, KindMissingError) as error:
             self._cache.drop(Watched.CLUSTERS, Key(namespace, scale.name))
             raise ConflictError(f"RayCluster {scale.name} is gone") from error
+        self._refusals.forget(key)
         self._cache.put(Watched.CLUSTERS, patched)
 
     async def _check_pods(self, namespace: str, scale: ScaleCluster) -> None:

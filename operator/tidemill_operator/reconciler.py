@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from tidemill_operator.apply import ClusterRefusedError, DriverRefusedError, Executor, ScaleRefusedError
+from tidemill_operator.apply import ClusterRefusedError, DriverRefusedError, Executor
 from tidemill_operator.cache import Key, WatchCache, Watched
 from tidemill_operator.cluster import JOBS, Cluster
 from tidemill_operator.core.plan import Event
@@ -22,6 +22,7 @@ from tidemill_operator.errors import ConflictError, KindMissingError, ObjectMiss
 from tidemill_operator.event_writer import write_event
 from tidemill_operator.heads import Heads
 from tidemill_operator.observer import Observer
+from tidemill_operator.ray_clusters import ScaleRefusedError
 from tidemill_operator.views import read_job
 from tidemill_operator.workqueue import Look
 
@@ -103,7 +104,7 @@ class Reconciler:
         except DriverRefusedError as error:
             return await self._carry_out(replace(seen, submit_problem=str(error), submit_refused=error.final))
         except ScaleRefusedError as error:
-            return _not_scaled(decided), str(error)
+            return _not_scaled(decided), "" if error.again else str(error)
         return decided, ""
 
     async def _report(self, key: Key, body: dict[str, Any], seen: Snapshot, decided: Plan) -> bool:

@@ -6,15 +6,20 @@ What Ray does not take is reported and does not hold up the rest: the next look 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
+from tidemill_api import labels
 from tidemill_api.endpoint_conditions import EndpointReason
-from tidemill_operator.cache import WatchCache, Watched
+from tidemill_api.endpoint_contract import EndpointConfig
+from tidemill_operator.background import Background
+from tidemill_operator.cache import Key, WatchCache, Watched
 from tidemill_operator.cluster import SERVICES, Cluster
 from tidemill_operator.core.endpoint import plan
 from tidemill_operator.core.endpoint.snapshot import EndpointRejection
 from tidemill_operator.core.plan import DeleteCluster, ScaleCluster
-from tidemill_operator.errors import ConflictError, OperatorError
+from tidemill_operator.errors import ConflictError, OperatorError, RayRefusedError, RejectedError
 from tidemill_operator.manifests.endpoint_cluster import (
     RevisionOrder,
     revision_cluster,
@@ -22,9 +27,10 @@ from tidemill_operator.manifests.endpoint_cluster import (
     service,
     service_selector,
 )
-from tidemill_operator.manifests.revisions import revision_cluster_name
+from tidemill_operator.manifests.revisions import revision_cluster_name, revision_of
 from tidemill_operator.manifests.serve_config import endpoint_config, serve_config
 from tidemill_operator.ray_clusters import NewRayCluster, RayClusterRefusedError, RayClusters, is_owned, new_token
+from tidemill_operator.refusals import Refusals
 from tidemill_operator.serve_reading import arguments_of
 
 if TYPE_CHECKING:
@@ -35,6 +41,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PUT_PATIENCE_SECONDS = 2.0
+"""How long a PUT to Serve is waited for: longer than all but those that start Serve."""
+
 
 class RevisionRefusedError(OperatorError):
     """The RayCluster could not be created for a reason that the endpoint's status should say."""
@@ -42,6 +51,10 @@ class RevisionRefusedError(OperatorError):
     def __init__(self, rejection: EndpointRejection) -> None:
         super().__init__(rejection.message)
         self.rejection = rejection
+
+
+class ServiceRefusedError(OperatorError):
+    """The API server does not let the operator make the Service, or lead it to another revision."""
 
 
 class RevisionWriter:
@@ -56,6 +69,8 @@ class RevisionWriter:
         self._cache = cache
         self._heads = heads
         self._settings = settings
+        self._puts = Background(PUT_PATIENCE_SECONDS)
+        self._refusals = Refusals()
 
     async def execute(self, action: plan.EndpointAction, endpoint: EndpointView) -> None:
         """Does it. Raises PassingError to be tried again, an error of this module where people should know why."""
@@ -64,7 +79,7 @@ class RevisionWriter:
             case plan.CreateRevision(revision, workers):
                 await self._create(self.order(endpoint, revision), workers)
             case DeleteCluster(name, uid):
-                await self._clusters.delete(endpoint.namespace, name, uid)
+                await self._clusters.delete_with_token(endpoint.namespace, name, uid)
             case ScaleCluster():
                 await self._clusters.scale(endpoint.namespace, action)
             case plan.Deploy():
@@ -73,7 +88,7 @@ class RevisionWriter:
                 head = await self._heads.head(endpoint, self._name(endpoint, revision), ip)
                 await self._serve.scale(head, deployment, replicas)
             case plan.PointService(revision):
-                await self._point(self.order(endpoint, revision))
+                await self._lead(self.order(endpoint, revision))
 
     def order(self, endpoint: EndpointView, revision: str) -> RevisionOrder:
         """What the children of this revision are made from."""
@@ -97,17 +112,51 @@ class RevisionWriter:
     async def _create(self, order: RevisionOrder, workers: int) -> None:
         new = NewRayCluster("endpoint", revision_cluster(order, workers), revision_token(order, new_token()))
         try:
-            await self._clusters.create(new)
+            await self._clusters.create_with_token(new)
         except RayClusterRefusedError as error:
             reason = EndpointReason.KUBERAY_MISSING if error.no_kuberay else EndpointReason.CLUSTER_REJECTED
             raise RevisionRefusedError(EndpointRejection(reason, str(error))) from error
 
     async def _deploy(self, endpoint: EndpointView, deploy: plan.Deploy) -> None:
-        """The first PUT carries what this operator says of the revision, every later one what the first one said."""
-        head = await self._heads.head(endpoint, self._name(endpoint, deploy.revision), deploy.head_ip)
-        standing = arguments_of(await self._serve.details(head))
-        arguments = standing or endpoint_config(self.order(endpoint, deploy.revision)).model_dump(mode="json")
-        await self._serve.deploy(head, serve_config(arguments, deploy))
+        """Every PUT to a cluster carries the same arguments: what it was made for, whatever the spec says by now."""
+        cluster = Key(endpoint.namespace, self._name(endpoint, deploy.revision))
+        head = await self._heads.head(endpoint, cluster.name, deploy.head_ip)
+
+        async def put() -> None:
+            standing = arguments_of(await self._serve.details(head))
+            await self._serve.deploy(head, serve_config(standing or self._arguments(endpoint, deploy.revision), deploy))
+
+        await self._puts.run((cluster, deploy.head_ip), put)
+
+    def _arguments(self, endpoint: EndpointView, revision: str) -> dict[str, Any]:
+        """As the RayCluster has them; where somebody took them off, those of the spec if that is still of the revision.
+
+        Raises RayRefusedError where nobody knows them any more.
+        """
+        name = self._name(endpoint, revision)
+        body = self._cache.cluster(endpoint.namespace, name) or {"metadata": {}}
+        told = (body["metadata"].get("annotations") or {}).get(labels.SERVE_ARGUMENTS, "")
+        try:
+            return EndpointConfig.model_validate_json(told).model_dump(mode="json")
+        except ValidationError:
+            if endpoint.spec is not None and revision_of(endpoint.spec) == revision:
+                return endpoint_config(self.order(endpoint, revision)).model_dump(mode="json")
+        message = (
+            f"the annotation {labels.SERVE_ARGUMENTS} of RayCluster {name}, which no spec is known of, is unreadable"
+        )
+        raise RayRefusedError(message)
+
+    async def _lead(self, order: RevisionOrder) -> None:
+        key = Key(order.namespace, order.owner)
+        if self._refusals.waiting(key):
+            raise ServiceRefusedError(self._refusals.message(key))
+        try:
+            await self._point(order)
+        except RejectedError as error:
+            message = f"The API server refuses the Service {order.owner}: {error}"
+            self._refusals.refused(key, message)
+            raise ServiceRefusedError(message) from error
+        self._refusals.forget(key)
 
     async def _point(self, order: RevisionOrder) -> None:
         """Creates the Service or leads ours to this revision; one of somebody else is left alone."""

@@ -64,7 +64,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   verbs: [get, list, watch]  # to read addresses and readiness; KubeRay makes and deletes them
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, create, delete]  # each cluster's own token; no list, so that no other Secret can be looked for
+  verbs: [get, create, patch, delete]  # each cluster's own token; no list: no other Secret can be looked for
 - apiGroups: [""]
   resources: [services]
   verbs: [get, list, watch, create, patch]  # one for each endpoint; it goes with its owner

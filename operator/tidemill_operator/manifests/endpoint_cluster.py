@@ -32,6 +32,7 @@ from tidemill_operator.manifests.pods import (
 from tidemill_operator.manifests.quantities import quantity
 from tidemill_operator.manifests.ray_cluster import RAY_API, TOKEN_KEY, WORKER_GROUP, object_store, ray_resources
 from tidemill_operator.manifests.revisions import revision_cluster_name
+from tidemill_operator.manifests.serve_config import endpoint_config
 
 if TYPE_CHECKING:
     from tidemill_api.v1alpha1.realtime_endpoint import RealtimeEndpointSpec
@@ -147,7 +148,9 @@ def revision_cluster(order: RevisionOrder, workers: int) -> dict[str, Any]:
         if (password := tolerance.password_secret_ref) is not None:
             reference = {"valueFrom": {"secretKeyRef": {"name": password.name, "key": password.key}}}
             spec["gcsFaultToleranceOptions"]["redisPassword"] = reference
-    return {"apiVersion": RAY_API, "kind": "RayCluster", "metadata": _metadata(order, order.name), "spec": spec}
+    metadata = _metadata(order, order.name)
+    metadata["annotations"] = {labels.SERVE_ARGUMENTS: endpoint_config(order).model_dump_json()}
+    return {"apiVersion": RAY_API, "kind": "RayCluster", "metadata": metadata, "spec": spec}
 
 
 def revision_token(order: RevisionOrder, token: str) -> dict[str, Any]:

@@ -178,10 +178,15 @@ def child_labels(owner: str, role: str = "") -> dict[str, str]:
     return ours | ({labels.ROLE: role} if role else {})
 
 
+def container_name(role: str) -> str:
+    """The container of a `head` or `worker` pod that Ray runs in."""
+    return f"ray-{role}"
+
+
 def _container(spec: PodSettings, image: str, role: PodRole) -> dict[str, Any]:
     ours = [{"name": name, "value": value} for name, value in (COMMON_ENV | role.env).items()]
     container: dict[str, Any] = {
-        "name": f"ray-{role.name}",
+        "name": container_name(role.name),
         "image": image,
         "env": [*ours, *(_variable(variable) for variable in spec.template.env)],
         "ports": [{"name": name, "containerPort": port} for name, port in role.ports.items()],

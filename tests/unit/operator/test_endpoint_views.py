@@ -109,7 +109,8 @@ def cluster(*, head_ready=False):
 
 
 def head_pod(state, **metadata):
-    status = {"podIP": "10.0.0.1", "containerStatuses": [{"state": state}]}
+    sidecar = {"name": "a-mesh", "state": {"running": {"startedAt": "2026-01-01T12:00:01Z"}}}
+    status = {"podIP": "10.0.0.1", "containerStatuses": [sidecar, {"name": "ray-head", "state": state}]}
     return {"metadata": {"name": "head", "labels": {"ray.io/node-type": "head"}, **metadata}, "status": status}
 
 

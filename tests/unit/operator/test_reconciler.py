@@ -10,7 +10,7 @@ from unit.operator.test_views import HEAD_READY
 from unit.operator.test_views import cluster as ray_cluster
 from unit.operator.test_views import pod as worker_pod
 
-from tidemill_operator.apply import Executor, ScaleRefusedError
+from tidemill_operator.apply import Executor
 from tidemill_operator.cache import Key, WatchCache, Watched
 from tidemill_operator.cluster import Cluster
 from tidemill_operator.config import Settings
@@ -24,6 +24,7 @@ from tidemill_operator.heads import Heads
 from tidemill_operator.manifests.names import cluster_name
 from tidemill_operator.manifests.ray_cluster import TOKEN_KEY
 from tidemill_operator.ray_api import RayApi
+from tidemill_operator.ray_clusters import ScaleRefusedError
 from tidemill_operator.reconciler import Reconciler
 from tidemill_operator.views import read_job
 from tidemill_operator.workqueue import Look, WorkQueue
@@ -178,9 +179,10 @@ async def test_a_refused_scaling_is_tried_again_later_and_not_at_every_look():
     for _ in range(5):
         with pytest.raises(ScaleRefusedError) as refused:
             await works.execute(ScaleCluster("c", 2, 4), make_job())
-        said.append(str(refused.value))
+        said.append((refused.value.again, str(refused.value)))
     assert cluster.patches == 1
-    assert [bool(words) for words in said] == [True, False, False, False, False]
+    message = "The API server refuses to scale RayCluster c: rayclusters is forbidden"
+    assert said == [(False, message)] + [(True, message)] * 4
 
 
 class OnePodMore(Cluster):

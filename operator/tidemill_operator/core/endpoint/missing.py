@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from tidemill_operator.core.snapshot import ClusterView
 
 AWAITED = frozenset(
-    {EndpointReason.INSUFFICIENT_CAPACITY, EndpointReason.PODS_FAILING, EndpointReason.REPLICAS_FAILING}
+    {
+        EndpointReason.INSUFFICIENT_CAPACITY,
+        EndpointReason.PODS_FAILING,
+        EndpointReason.REPLICAS_FAILING,
+        EndpointReason.SECRET_NOT_FOUND,
+    }
 )
 """What missing replicas wait for, where it is known: somebody else has to do something."""
 
@@ -56,8 +61,14 @@ def missing(case: RevisionCase, size: int) -> str:
     elif serve is None:
         why = _head(cluster, case.view.serve_problem)
     else:
-        why = _engines(serve, cluster) or _behind_leaving(case, cluster)
+        why = secrets_missing(case) or _engines(serve, cluster) or _behind_leaving(case, cluster)
     return f"{case.running} of {size} replicas answer. {why}".rstrip()
+
+
+def secrets_missing(case: RevisionCase) -> str:
+    """Which Secrets that pods of this revision need are not there, and what to do; empty where all are, or may be."""
+    names = ", ".join(case.seen.missing_secrets) if case.wanted else ""
+    return f"Secret {names} is not in the namespace {case.seen.endpoint.namespace}: create it." if names else ""
 
 
 def _head(cluster: ClusterView, serve_problem: str) -> str:
@@ -94,6 +105,8 @@ def why_missing(case: RevisionCase) -> EndpointReason:
     cluster, serve = case.view.cluster, case.view.serve
     if serve is not None and serve.given_up:
         return given_up(serve)[0]
+    if secrets_missing(case):
+        return EndpointReason.SECRET_NOT_FOUND
     if cluster is None or not cluster.worker_problem:
         return EndpointReason.REPLICAS_STARTING
     return pod_trouble(cluster, "resources")[0]

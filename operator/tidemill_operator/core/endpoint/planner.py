@@ -63,7 +63,7 @@ def plan(seen: EndpointSnapshot) -> EndpointPlan:
         action, event = rollout.move(seen)
         actions.append(action)
         told.append(event)
-    elif seen.serving and seen.service is None:
+    elif seen.serving and seen.service is None and not seen.service_refused:
         actions.append(PointService(seen.serving))
     for view in old:
         actions += rollout.retire(seen, view)

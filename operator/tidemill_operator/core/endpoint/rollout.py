@@ -23,7 +23,8 @@ DRAIN_MARGIN = timedelta(seconds=60)
 
 def moves(seen: EndpointSnapshot, wanted: Step | None) -> bool:
     """Whether the Service is to lead to the wanted revision now."""
-    return wanted is not None and wanted.warm and seen.wanted != seen.serving and not name_taken(seen)
+    may = not name_taken(seen) and not seen.service_refused
+    return wanted is not None and wanted.warm and seen.wanted != seen.serving and may
 
 
 def name_taken(seen: EndpointSnapshot) -> bool:

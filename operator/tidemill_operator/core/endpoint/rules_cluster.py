@@ -6,10 +6,13 @@ from datetime import timedelta
 
 from tidemill_api.endpoint_conditions import EndpointReason
 from tidemill_operator.core.endpoint.case import SAFETY_NET, RevisionCase, Step
-from tidemill_operator.core.endpoint.missing import pod_trouble
+from tidemill_operator.core.endpoint.missing import pod_trouble, secrets_missing
 from tidemill_operator.core.endpoint.plan import CreateRevision
 from tidemill_operator.core.endpoint.warm import warm_size
 from tidemill_operator.core.plan import Event
+
+LEFT = "Pods of the RayCluster before it, which has the same name, are leaving."
+"""KubeRay knows pods by that name: it would take them for the new cluster's, and wait until they have drained."""
 
 START_GRACE = timedelta(seconds=120)
 """How long after the head's container began to run Ray may still be starting."""
@@ -19,8 +22,7 @@ def secret_missing(case: RevisionCase) -> Step | None:
     """The spec refers to a Secret that is not there: no pod is made that could not start."""
     if not case.seen.missing_secrets or case.view.cluster is not None:
         return None
-    names = ", ".join(case.seen.missing_secrets)
-    message = f"Secret {names} is not in the namespace {case.seen.endpoint.namespace}: create it."
+    message = secrets_missing(case)
     return Step(EndpointReason.SECRET_NOT_FOUND, message, "False", recheck_after=timedelta(seconds=10))
 
 
@@ -38,8 +40,10 @@ def cluster_missing(case: RevisionCase) -> Step | None:
     """
     if case.view.cluster is not None:
         return None
+    if case.seen.pods_left:
+        return Step(EndpointReason.CLUSTER_STARTING, LEFT, replicas=_size_to_be(case), recheck_after=SAFETY_NET)
     revision = case.view.revision
-    workers = _rebuilt_size(case) if case.serves else warm_size(case)
+    workers = _size_to_be(case)
     told = f"Created the RayCluster of revision {revision}: a head and {workers} workers."
     made = Event("Normal", "RevisionCreated", told)
     step = Step(
@@ -53,8 +57,10 @@ def cluster_missing(case: RevisionCase) -> Step | None:
     return step.told(made)
 
 
-def _rebuilt_size(case: RevisionCase) -> int:
-    """Replicas of the serving revision whose cluster is lost: as many as were wanted of it."""
+def _size_to_be(case: RevisionCase) -> int:
+    """Replicas of a revision without a cluster; of the serving one, which lost it, as many as were wanted of it."""
+    if not case.serves:
+        return warm_size(case)
     bounds = case.spec.replicas
     return min(max(case.status.replicas, bounds.min), bounds.max)
 
@@ -64,6 +70,9 @@ def head_starting(case: RevisionCase) -> Step | None:
     cluster = case.view.cluster
     if cluster is None or (cluster.head_ready and cluster.head_ip):
         return None
+    if secrets := secrets_missing(case):
+        message = f"The head pod does not start: {secrets}"
+        return Step(EndpointReason.SECRET_NOT_FOUND, message, "False", recheck_after=SAFETY_NET)
     if not cluster.head_problem:
         return Step(EndpointReason.CLUSTER_STARTING, "The head pod is starting.", recheck_after=SAFETY_NET)
     reason, hint = pod_trouble(cluster, "head")

@@ -79,6 +79,8 @@ def group_of(case: RevisionCase, wanted: int) -> Scale:
     view, cluster, serve = case.view, case.view.cluster, case.view.serve
     if cluster is None:
         return Scale(wanted)
+    if case.seen.scale_refused:
+        return Scale(cluster.replicas)
     workers = tuple(replace(w, deleting=w.deleting or w.name in cluster.workers_to_delete) for w in view.workers)
     running = [replica.node_ip for replica in serve.engine.running] if serve is not None else []
     loads = pod_loads(workers, running, view.engine_samples, case.seen.now - STALE_AFTER)
@@ -102,6 +104,8 @@ def cluster_actions(case: RevisionCase, cluster: ClusterView, scale: Scale) -> t
     A pod that somebody else told to go (a node that is drained) is named too: KubeRay counts a leaving pod that nobody
     named as one that stands, and would make its replacement only when it has gone.
     """
+    if case.seen.scale_refused:
+        return ()
     leaving = {w.name for w in case.view.workers if w.deleting or w.name in cluster.workers_to_delete}
     named = tuple(sorted(leaving | set(scale.victims)))
     most = max(case.spec.replicas.max, scale.replicas)

@@ -126,7 +126,8 @@ class EndpointSnapshot:
     """Everything that a plan is made from, at the moment `now`.
 
     `wanted` is the revision of the spec, empty where it may not run; `settings` is what its ingress is to be told.
-    `missing_secrets` names what the spec refers to and is not there.
+    `missing_secrets` names what the spec refers to and is not there. `pods_left`: pods of an earlier RayCluster of the
+    wanted revision's name are on their way out. The refusals are what the API server said to changes of this pass.
     """
 
     now: datetime
@@ -137,7 +138,10 @@ class EndpointSnapshot:
     revisions: tuple[RevisionView, ...] = ()
     service: ServiceView | None = None
     missing_secrets: tuple[str, ...] = ()
+    pods_left: bool = False
     rejection: EndpointRejection | None = None
+    scale_refused: str = ""
+    service_refused: str = ""
 
     @property
     def serving(self) -> str:
