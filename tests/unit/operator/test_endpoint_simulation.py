@@ -195,4 +195,5 @@ def test_whatever_comes_in_the_end_what_is_wanted_serves(story):
         setattr(world, fault, False)
     play(world, 4000, until=settled)
     low = world.endpoint.spec.replicas.min
-    play(world, 2000, until=lambda w: settled(w) and w.rays[w.service].replicas == low)
+    backlog = 4000  # what came while nobody answered is worked off at a request a second
+    play(world, backlog + 2000, until=lambda w: settled(w) and w.rays[w.service].replicas == low)
