@@ -37,18 +37,20 @@ class Ways:
         }
         endpoints.wait(lambda: all(len(load.requests) > 5 for load in self.loads.values()), what="a load on every way")
 
-    def failed(self, since, but=()):
+    def failed(self, since):
         """The requests that failed and ended after this moment, by their way."""
-        return {
-            way: failed
-            for way, load in self.loads.items()
-            if way not in but and (failed := [one for one in load.faults if one.ended >= since])
-        }
+        failed = {way: [one for one in load.faults if one.ended >= since] for way, load in self.loads.items()}
+        return {way: requests for way, requests in failed.items() if requests}
 
     def engines(self, since, until=float("inf")):
         """The engine processes that gave whole answers to requests which were sent in this time."""
         answers = [one for load in self.loads.values() for one in load.since(since)]
         return {one.engine for one in answers if not one.fault and one.sent < until}
+
+
+def on(pod, engines):
+    """Those of these engine processes that run on this pod."""
+    return {one for one in engines if one.startswith(f"{pod}/")}
 
 
 def counted(failed):
@@ -83,6 +85,9 @@ def test_what_dies_costs_only_the_requests_that_were_on_it_and_comes_back(endpoi
         failed = ways.failed(killed)
         figure("requests lost with an engine", counted(failed), "requests")
         only_streams_on(failed, pod)
+        before = ways.engines(0, until=killed)
+        assert on(pod, before), "it had answered nothing"
+        endpoints.wait(lambda: on(pod, ways.engines(killed) - before), 30, "an answer of the new engine")
 
         killed = endpoint_faults.kill_ingress(pod)
         door = ways.loads[pod]
@@ -93,9 +98,10 @@ def test_what_dies_costs_only_the_requests_that_were_on_it_and_comes_back(endpoi
         assert set(failed) <= {pod, "service"}, failed
 
         killed = strike(ways, endpoints, figure, lambda: endpoint_faults.kill_pod(pod), "a killed worker pod")
-        failed = ways.failed(killed, but=(pod,))
+        failed = ways.failed(killed)
+        figure("requests lost with a worker pod, at its own door", len(failed.pop(pod)), "requests")
         on_the_service = failed.pop("service", [])
-        figure("requests lost with a worker pod, on the Service", len(on_the_service), "requests")
+        figure("on the Service", len(on_the_service), "requests")
         figure("and on the ways past it", counted(failed), "requests")
         only_streams_on(failed, pod)
         assert all(one.sent < killed + 2 for one in on_the_service), on_the_service
