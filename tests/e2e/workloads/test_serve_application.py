@@ -118,7 +118,8 @@ ORDERS: tuple[tuple[bytes, bytes], ...] = (
 
 
 async def test_a_client_gives_no_orders_to_serve(cluster: ServeCluster) -> None:
-    """Serve reads these headers before the ingress sees a request; the last one would have it never look for us."""
+    """Serve reads these headers before the ingress sees a request; by the last one it never looks for its client."""
+    cluster.scale(1)
     cluster.wait_running(2, 1)
     body = {"model": "m", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 4}
     url = f"http://127.0.0.1:{cluster.ingress_port}/v1/chat/completions"
