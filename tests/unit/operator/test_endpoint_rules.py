@@ -358,10 +358,45 @@ def test_figures_alone_are_written_every_few_seconds():
         busy = make_revision(ingress_samples=samples(1, now=now, running=running), now=now)
         return look(busy, serving="r1", status=first.status, now=now).status
 
-    # `lower_since` and `idle_since` do not move with one replica and a request at least
     first = replace(first, status=after(1, 3))
     assert after(2, 7) == first.status
     assert after(7, 7).queue.depth == 7
+
+
+def writes_of(minute, *, least=1, replicas=1):
+    """How often the status is written in a minute of looks each second, at these numbers of requests by turns."""
+    spec = make_spec(replicas={"min": least, "max": 4})
+    status, written = served_status(), []
+    for second in range(60):
+        now = LATER + second * SECOND
+        load = samples(replicas, now=now, running=minute[second % len(minute)])
+        seen = make_revision(replicas=replicas, now=now, ingress_samples=load)
+        after = look(seen, serving="r1", endpoint=make_endpoint(spec=spec, status=status), now=now).status
+        written += [now] if after != status else []
+        status = after
+    return len(written), status
+
+
+@pytest.mark.parametrize(
+    ("minute", "least", "replicas"),
+    [([0, 1], 1, 1), ([0, 1], 0, 1), ([9, 7], 1, 2), ([0, 18], 0, 2)],
+    ids=["at most one request", "one that may sleep", "about what fewer would do for", "on and off"],
+)
+def test_a_load_that_comes_and_goes_is_no_write_at_every_look(minute, least, replicas):
+    writes, status = writes_of(minute, least=least, replicas=replicas)
+    assert writes <= 26, "the figures each five seconds, and the end of a calm that had been written"
+    assert status.replicas >= replicas, "and none of it is taken for a calm that lasts"
+
+
+def test_a_calm_that_begins_is_written_within_seconds_and_its_end_at_once():
+    _, status = writes_of([0], least=0)
+    begun = status.scaling.idle_since
+    assert begun is not None
+    assert begun - LATER < 6 * SECOND
+    now = LATER + 61 * SECOND
+    endpoint = make_endpoint(spec=make_spec(replicas={"min": 0, "max": 4}), status=status)
+    busy = make_revision(now=now, ingress_samples=samples(1, now=now, running=1))
+    assert look(busy, serving="r1", endpoint=endpoint, now=now).status.scaling.idle_since is None
 
 
 def test_an_endpoint_that_is_being_deleted_is_left_to_its_owner_references():

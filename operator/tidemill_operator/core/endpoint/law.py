@@ -177,9 +177,10 @@ def _is_backlog(oldest_arrival: datetime, last_start: datetime | None, law: Law,
 
 def _calmed(load: Load, size: Size, law: Law, memory: Memory, now: datetime) -> Sized:
     """The size for a load that asks for no more: the same, a smaller one, or none."""
-    idle = (memory.idle_since or now) if load.depth == 0 else None
+    may_sleep = law.least == 0 and size.wanted > 0
+    idle = (memory.idle_since or now) if load.depth == 0 and may_sleep else None
     memory = replace(memory, idle_since=idle)
-    if idle is not None and law.least == 0 and size.wanted > 0 and now - idle >= law.to_zero_after:
+    if idle is not None and now - idle >= law.to_zero_after:
         return Sized(0, Why.IDLE, memory.calm_over())
     needed = _needed(load, size, law)
     if needed >= size.wanted:

@@ -17,7 +17,11 @@ from tidemill_operator.core.endpoint.sizing import load_on
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from tidemill_api.v1alpha1.realtime_endpoint_status import QueueHealth, RealtimeEndpointStatus
+    from tidemill_api.v1alpha1.realtime_endpoint_status import (
+        QueueHealth,
+        RealtimeEndpointStatus,
+        ScalingStatus,
+    )
     from tidemill_operator.core.endpoint.case import Decided
     from tidemill_operator.core.endpoint.load import Load
     from tidemill_operator.core.endpoint.snapshot import EndpointView, RevisionView
@@ -111,14 +115,27 @@ def queue(load: Load, target_age_seconds: float, now: datetime) -> EndpointQueue
 
 
 def settled(new: RealtimeEndpointStatus, old: RealtimeEndpointStatus) -> RealtimeEndpointStatus:
-    """The status to write: with the old figures of the queue where they alone moved, and were written just now."""
-    if new.model_copy(update={"queue": old.queue}) != old or old.queue.observed_time is None:
+    """The status to write: the old one where only what moves with every look is new, and was written just now.
+
+    That are the figures of the queue, and a calm that begins: counted from some seconds later, it costs no write where
+    it is over by then. Its end is written at once, or a later look would take it for one that lasted.
+    """
+    moving = {"queue": old.queue} | ({"scaling": old.scaling} if _calm_begins(new.scaling, old.scaling) else {})
+    if new.model_copy(update=moving) != old or old.queue.observed_time is None:
         return new
     if new.queue.health != old.queue.health or new.queue.observed_time is None:
         return new
     same = new.queue.model_copy(update={"observed_time": old.queue.observed_time}) == old.queue
+    same = same and new.scaling == old.scaling
     recent = new.queue.observed_time - old.queue.observed_time < QUEUE_REFRESH
     return old if same or recent else new
+
+
+def _calm_begins(new: ScalingStatus, old: ScalingStatus) -> bool:
+    """Whether nothing else is new than that the endpoint is idle, or could do with fewer replicas, from now on."""
+    idle = {"idle_since": None} if old.idle_since is None else {}
+    lower = {"lower_since": None, "lower_peak": old.lower_peak} if old.lower_since is None else {}
+    return new.model_copy(update=idle | lower) == old
 
 
 def url(endpoint: EndpointView) -> str:
