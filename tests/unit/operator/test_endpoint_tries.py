@@ -22,6 +22,8 @@ from unit.operator.endpoint_builders import (
     served_status,
 )
 
+from tidemill_api.endpoint_conditions import EndpointReason
+from tidemill_api.endpoint_contract import ENGINE_DEPLOYMENT, EngineProblem
 from tidemill_operator.core.endpoint.plan import CreateRevision, Deploy, PointService, ScaleServe
 from tidemill_operator.core.endpoint.snapshot import DEPLOY_FAILED, RUNNING, DeploymentView, RevisionView, ServeView
 from tidemill_operator.core.plan import ScaleCluster
@@ -146,6 +148,91 @@ def test_what_is_said_while_a_try_is_awaited_stays_the_same():
         now = LATER + seconds * SECOND
         status = rolling(waiting, now=now, status=status).status
         assert [c.message for c in status.conditions] == [c.message for c in late.status.conditions]
+
+
+# A try that fails
+
+
+def failing(text, **fields):
+    serve = make_serve(0, engine=engines([], target=1, status=DEPLOY_FAILED, message=text), **fields)
+    return make_revision(replicas=1, running=0, serve=serve)
+
+
+def test_an_engine_that_cannot_start_says_why_and_its_workers_are_given_back():
+    problem = EngineProblem(reason=EndpointReason.MODEL_NOT_FOUND, message="/models/x is not there: mount it.")
+    failed = look(failing(f"Traceback ...\nEngineStartError: {problem.to_text()}"))
+    assert condition(failed, "Progressing") == ("False", "ModelNotFound")
+    assert "/models/x is not there" in message(failed, "Progressing")
+    assert "Tried again at" in message(failed, "Progressing")
+    assert failed.actions == (
+        ScaleCluster("chat-r1", 0, 4, ("w1",)),
+        ScaleServe("r1", "10.0.0.1", ENGINE_DEPLOYMENT, 0),
+    )
+    assert (failed.status.startup.attempt, failed.status.startup.waits) == (2, 1)
+
+
+def test_replicas_that_answer_are_never_given_back_whatever_serve_says_of_the_application():
+    for fault in ({"failed": "ValueError: user_config"}, {"engine": engines([RUNNING], status=DEPLOY_FAILED)}):
+        serve = make_serve(1, **fault)
+        kept = look(make_revision(serve=serve), serving="r1", status=served_status())
+        assert kept.actions == ()
+        assert condition(kept, "Available") == ("True", "ReplicasRunning")
+
+
+def test_an_engine_that_fails_in_other_words_is_shown_by_its_last_line():
+    failed = look(failing("Traceback\n  File x\nRuntimeError: CUDA out of memory\n"))
+    assert condition(failed, "Progressing") == ("False", "ReplicasFailing")
+    assert "CUDA out of memory" in message(failed, "Progressing")
+    assert "Traceback" not in message(failed, "Progressing")
+
+
+def test_a_failed_start_is_tried_again_with_a_new_number_and_no_sooner():
+    first = look(failing("RuntimeError: no"))
+    waiting = make_revision(replicas=0, serve=make_serve(0, engine=engines([], status=DEPLOY_FAILED)))
+    early = look(waiting, status=first.status, now=LATER + 29 * SECOND)
+    assert early.actions == ()
+    assert condition(early, "Progressing") == ("False", "ReplicasFailing")
+    due = look(waiting, status=first.status, now=LATER + 30 * SECOND)
+    assert due.actions == (Deploy("r1", "10.0.0.1", 1, 2, SETTINGS, 2),)
+    again = look(failing("RuntimeError: no", attempt=2), status=due.status, now=LATER + 60 * SECOND)
+    assert again.status.startup.attempt == 3
+    assert again.status.startup.retry_time - LATER == timedelta(seconds=60 + 60)
+
+
+def test_the_next_try_waits_until_the_workers_of_the_last_one_have_gone():
+    first = look(failing("RuntimeError: no"))
+    assert message(first, "Progressing").startswith("No replica starts: RuntimeError: no. Tried again at ")
+    serve = make_serve(0, engine=engines([], status=DEPLOY_FAILED))
+    leaving = make_revision(replicas=0, serve=serve, workers=make_workers(1, deleting=True))
+    held = look(leaving, status=first.status, now=LATER + 31 * SECOND)
+    assert not [action for action in held.actions if isinstance(action, Deploy)]
+    assert condition(held, "Progressing") == ("False", "ReplicasFailing")
+    assert held.recheck_after <= 2 * SECOND
+    gone = look(make_revision(replicas=0, serve=serve), status=held.status, now=LATER + 40 * SECOND)
+    assert gone.actions == (Deploy("r1", "10.0.0.1", 1, 2, SETTINGS, 2),)
+    evicted = replace(leaving, serve=make_serve(0, attempt=2))
+    begun = look(evicted, status=held.status, now=LATER + 41 * SECOND)
+    assert condition(begun, "Progressing") == ("True", "ReplicasStarting")
+
+
+def test_a_start_that_works_forgets_the_tries_before_it():
+    failed = look(failing("RuntimeError: no")).status
+    serves = look(make_revision(serve=make_serve(attempt=2)), status=failed, now=LATER + timedelta(minutes=2))
+    assert PointService("r1") in serves.actions
+    settled = look(
+        make_revision(serve=make_serve(attempt=2), now=LATER + timedelta(minutes=3)),
+        status=serves.status,
+        serving="r1",
+        now=LATER + timedelta(minutes=3),
+    )
+    assert (settled.status.startup.waits, settled.status.startup.retry_time) == (0, None)
+
+
+def test_a_worker_that_leaves_before_the_first_try_holds_nothing_up():
+    begun = rolling(RevisionView("r2")).status
+    leaving = make_revision("r2", replicas=1, workers=make_workers(1, deleting=True), serve=ServeView(deployed=False))
+    told = rolling(leaving, now=LATER + SECOND, status=begun)
+    assert Deploy("r2", "10.0.0.1", 1, 2, SETTINGS, 1) in told.actions
 
 
 # What a failing endpoint says of itself

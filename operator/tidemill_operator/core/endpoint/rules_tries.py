@@ -53,7 +53,7 @@ def _still_leaving(case: RevisionCase) -> bool:
     """
     serve = case.view.serve
     begun = serve is None or serve.attempt >= case.startup.attempt
-    return not begun and any(worker.deleting for worker in case.view.workers)
+    return case.startup.waits > 0 and not begun and any(worker.deleting for worker in case.view.workers)
 
 
 def _said(case: RevisionCase, retry: datetime) -> tuple[EndpointReason, str]:
