@@ -125,6 +125,14 @@ def test_the_old_one_stays_while_its_figures_are_missing():
     assert moved(now, leaving(now, serve=None)).actions == ()
 
 
+def test_what_serve_gave_up_on_the_old_one_is_tried_again_as_long_as_it_serves():
+    failed = engines([], target=2, status=DEPLOY_FAILED, message="OSError: the hub is away")
+    old = make_revision("r1", replicas=2, running=0, serve=make_serve(0, engine=failed, attempt=4))
+    told = rolling(make_revision("r2", replicas=2, running=0), old=old)
+    assert Deploy("r1", "10.0.0.1", 2, 3, SETTINGS, 5) in told.actions
+    assert not [action for action in told.actions if isinstance(action, ScaleCluster) and action.name == "chat-r1"]
+
+
 def test_a_request_that_reached_a_sleeping_old_one_while_the_service_moved_is_answered_there():
     now = LATER + SETTLING + SECOND
     held = {"ingress_samples": samples(0, now=now, waiting=2, oldest=15)}

@@ -7,6 +7,7 @@ import pytest
 from unit.operator.builders import make_cluster, make_workers
 from unit.operator.endpoint_builders import (
     LATER,
+    SETTINGS,
     condition,
     engine_samples,
     engines,
@@ -173,6 +174,18 @@ def test_new_limits_are_told_without_a_new_revision_and_with_the_counts_that_are
     tighter = IngressSettings(queue_bound=5, request_timeout_seconds=600)
     told = look(make_revision(replicas=3), serving="r1", status=served_status(), settings=tighter)
     assert told.actions == (Deploy("r1", "10.0.0.1", 3, 4, tighter, 1),)
+
+
+def test_sizes_do_not_wait_for_new_limits_to_be_taken():
+    busy = make_revision(ingress_samples=samples(1, waiting=30), serve=make_serve(settings=None))
+    told = look(busy, serving="r1", status=served_status())
+    assert told.actions == (
+        ScaleCluster("chat-r1", 3, 4),
+        ScaleServe("r1", "10.0.0.1", ENGINE_DEPLOYMENT, 3),
+        ScaleServe("r1", "10.0.0.1", INGRESS_DEPLOYMENT, 4),
+        Deploy("r1", "10.0.0.1", 3, 4, SETTINGS, 1),
+    )
+    assert condition(told, "Progressing") == ("True", "ReplicasStarting")
 
 
 def test_a_put_that_reset_the_replicas_is_mended():

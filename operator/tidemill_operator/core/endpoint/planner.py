@@ -38,7 +38,6 @@ RULES: tuple[Rule, ...] = (
     rules_serve.not_deployed,
     rules_serve.building,
     rules_tries.try_again,
-    rules_serve.settings_outdated,
     rules_size.warming,
     rules_size.serving,
 )

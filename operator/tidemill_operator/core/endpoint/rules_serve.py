@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tidemill_api.endpoint_conditions import EndpointReason
+from tidemill_api.endpoint_contract import ENGINE_DEPLOYMENT, INGRESS_DEPLOYMENT
 from tidemill_operator.core.endpoint.case import RevisionCase, Step
-from tidemill_operator.core.endpoint.plan import Deploy
+from tidemill_operator.core.endpoint.plan import Deploy, ScaleServe
 from tidemill_operator.core.endpoint.sizing import HEAD_INGRESS
 from tidemill_operator.core.endpoint.warm import warm_size
 
 if TYPE_CHECKING:
-    from tidemill_api.endpoint_contract import IngressSettings
+    from tidemill_operator.core.endpoint.snapshot import ServeView
 
 
 def not_deployed(case: RevisionCase) -> Step | None:
@@ -30,14 +32,6 @@ def building(case: RevisionCase) -> Step | None:
     return Step(EndpointReason.DEPLOYING, "Serve builds the application.", recheck_after=case.seen.tuning.start_poll)
 
 
-def settings_outdated(case: RevisionCase) -> Step | None:
-    """The spec says something else about what the ingress may be told without a restart."""
-    serve, settings = case.view.serve, case.seen.settings
-    if serve is None or settings is None or not case.wanted or serve.settings == settings:
-        return None
-    return deploy_again(case, settings, max(serve.attempt, 1), "The ingress is told its new limits.")
-
-
 def deploy(case: RevisionCase, message: str) -> Step:
     """Tell Serve what to run, with as many replicas as there are to be."""
     settings, cluster = case.seen.settings, case.view.cluster
@@ -45,17 +39,43 @@ def deploy(case: RevisionCase, message: str) -> Step:
         raise ValueError(f"revision {case.view.revision} has nothing to deploy to or with")
     size = warm_size(case) if not case.serves else cluster.replicas
     counts = max(size, 1), HEAD_INGRESS + size
-    return _told(case, Deploy(case.view.revision, cluster.head_ip, *counts, settings, case.startup.attempt), message)
-
-
-def deploy_again(case: RevisionCase, settings: IngressSettings, attempt: int, message: str) -> Step:
-    """Tell Serve something else of what it runs, with the counts that it has: it is to stop nothing for it."""
-    serve, cluster = case.view.serve, case.view.cluster
-    if serve is None or cluster is None:
-        raise ValueError(f"revision {case.view.revision} runs nothing that could be told anything")
-    counts = max(serve.engine.target, 1), max(serve.ingress.target, 1)
-    return _told(case, Deploy(case.view.revision, cluster.head_ip, *counts, settings, attempt), message)
-
-
-def _told(case: RevisionCase, told: Deploy, message: str) -> Step:
+    told = Deploy(case.view.revision, cluster.head_ip, *counts, settings, case.startup.attempt)
     return Step(EndpointReason.DEPLOYING, message, actions=(told,), recheck_after=case.seen.tuning.start_poll)
+
+
+def tell(case: RevisionCase, step: Step) -> Step:
+    """The step, and behind its sizes a PUT where Serve is to be told anything else. One that fails holds no size up.
+
+    Told are new limits of the ingress, which needs no restart for them, and another attempt at what Serve gave up.
+    """
+    serve, cluster = case.view.serve, case.view.cluster
+    if serve is None or cluster is None or not (case.wanted or serve.given_up):
+        return step
+    known = serve.settings
+    settings = case.seen.settings if case.wanted or known is None else known
+    attempt = _due_attempt(case, serve)
+    if settings is None or (settings == known and attempt == serve.attempt):
+        return step
+    sizes = {action.deployment: action.replicas for action in step.actions if isinstance(action, ScaleServe)}
+    engines = sizes.get(ENGINE_DEPLOYMENT, serve.engine.target)
+    ingresses = sizes.get(INGRESS_DEPLOYMENT, serve.ingress.target)
+    counts = max(engines, 1), max(ingresses, 1)
+    put = Deploy(case.view.revision, cluster.head_ip, *counts, settings, max(attempt, 1))
+    told = replace(step, actions=(*step.actions, put), warm=False, recheck_after=case.seen.tuning.start_poll)
+    if step.reason is not EndpointReason.SETTLED:
+        return told
+    return replace(told, reason=EndpointReason.DEPLOYING, message="Serve is told its new settings.", progressing="True")
+
+
+def _due_attempt(case: RevisionCase, serve: ServeView) -> int:
+    """The number of the attempt that Serve is to make now: the one that it makes, or a new one at what it gave up.
+
+    The status counts the tries of the wanted revision. Another one that serves is tried at once whenever Serve has
+    given up, which it does after several starts with waits of its own between them: nobody else answers requests.
+    """
+    if not serve.given_up:
+        return serve.attempt
+    if not case.wanted:
+        return serve.attempt + 1
+    due = case.startup.retry_time
+    return max(case.startup.attempt, serve.attempt) if due is None or case.seen.now >= due else serve.attempt

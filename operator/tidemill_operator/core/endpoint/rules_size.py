@@ -5,6 +5,7 @@ from __future__ import annotations
 from tidemill_api.endpoint_conditions import EndpointReason
 from tidemill_operator.core.endpoint.case import RevisionCase, Step
 from tidemill_operator.core.endpoint.missing import AWAITED, given_up, leaving, missing, why_missing
+from tidemill_operator.core.endpoint.rules_serve import tell
 from tidemill_operator.core.endpoint.rules_tries import tries_after
 from tidemill_operator.core.endpoint.sizing import (
     group_of,
@@ -31,7 +32,7 @@ def warming(case: RevisionCase) -> Step | None:
         reason, message = EndpointReason.SETTLED, "All replicas answer."
     else:
         reason, message = EndpointReason.REPLICAS_STARTING, "All replicas answer, but not yet the ingress of each pod."
-    return Step(
+    step = Step(
         reason,
         message,
         "False" if reason in AWAITED else "True",
@@ -41,6 +42,7 @@ def warming(case: RevisionCase) -> Step | None:
         warm=warm,
         recheck_after=case.seen.tuning.poll,
     )
+    return tell(case, step)
 
 
 def serving(case: RevisionCase) -> Step | None:
@@ -60,7 +62,7 @@ def serving(case: RevisionCase) -> Step | None:
         recheck_after=case.seen.tuning.poll,
     )
     event = scaled_event(case, sized, scale)
-    return step.told(event) if event is not None else step
+    return tell(case, step.told(event) if event is not None else step)
 
 
 def _of_serving(case: RevisionCase, size: int) -> tuple[EndpointReason, str]:

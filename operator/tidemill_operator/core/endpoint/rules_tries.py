@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tidemill_api.endpoint_conditions import EndpointCondition, EndpointReason
 from tidemill_operator.core.endpoint.case import RevisionCase, Step, about_new
 from tidemill_operator.core.endpoint.missing import given_up, missing
-from tidemill_operator.core.endpoint.rules_serve import deploy, deploy_again
+from tidemill_operator.core.endpoint.rules_serve import deploy
 from tidemill_operator.core.endpoint.sizing import group_of, size_actions
 from tidemill_operator.core.endpoint.warm import can_serve, warm_size
 from tidemill_operator.core.plan import Event
@@ -117,16 +117,14 @@ def _serves_on(case: RevisionCase, message: str) -> Event:
 
 
 def try_again(case: RevisionCase) -> Step | None:
-    """A new try is due: only a changed configuration makes Serve forget the tries that failed."""
-    serve, due = case.view.serve, case.startup.retry_time
-    if serve is None or not case.wanted or serve.attempt >= case.startup.attempt:
+    """A new try is due: only a changed configuration makes Serve forget the tries that failed.
+
+    Where replicas answer it is made beside their sizes (`rules_serve.tell`).
+    """
+    serve = case.view.serve
+    if serve is None or not case.wanted or case.running or serve.attempt >= case.startup.attempt:
         return None
-    if not case.running:
-        return deploy(case, f"Attempt {case.startup.attempt} to start a replica.")
-    if not serve.given_up or serve.settings is None or (due is not None and case.seen.now < due):
-        return None
-    told = f"Attempt {case.startup.attempt} to start what is missing."
-    return deploy_again(case, serve.settings, case.startup.attempt, told)
+    return deploy(case, f"Attempt {case.startup.attempt} to start a replica.")
 
 
 def tries_after(case: RevisionCase, *, all_answer: bool) -> StartupStatus:
