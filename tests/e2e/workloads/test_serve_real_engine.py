@@ -1,6 +1,6 @@
 """The `openai` client against the application on a real Ray Serve with the real engine: vLLM's words come through.
 
-The same as `test_endpoint_openai.py` asks of a whole endpoint, without cluster and operator: says which side a fault is.
+The same as `test_endpoint_openai.py` asks of a whole endpoint, without cluster and operator: tells where a fault lies.
 """
 
 from __future__ import annotations
