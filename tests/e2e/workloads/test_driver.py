@@ -184,6 +184,7 @@ def test_engine_arguments_that_cannot_be_met_end_the_job_with_a_clear_word(tmp_p
     assert outcome.message == "spec.model.engineArgs: made to be refused"
 
 
+@pytest.mark.all
 def test_workers_may_be_none_at_first_join_late_vanish_and_come_back(tmp_path: Path) -> None:
     with RayCluster(environment("engines:slow", tmp_path) | {"TIDEMILL_TEST_SECONDS": "0.3"}) as cluster:
         world = World(cluster, tmp_path)

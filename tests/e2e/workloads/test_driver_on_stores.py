@@ -132,9 +132,8 @@ def test_a_job_runs_from_a_bucket_to_a_bucket_and_a_second_run_runs_nothing(stag
     assert "chunks to run" not in again.log
 
 
-@pytest.mark.parametrize(
-    ("fault", "seconds"), [("503", 12), pytest.param("reset", 60, marks=pytest.mark.all)], ids=["throttled", "gone"]
-)
+@pytest.mark.all
+@pytest.mark.parametrize(("fault", "seconds"), [("503", 12), ("reset", 60)], ids=["throttled", "gone"])
 def test_a_store_that_fails_in_the_middle_costs_time_only(
     stage: Stage, tmp_path: Path, fault: str, seconds: float
 ) -> None:

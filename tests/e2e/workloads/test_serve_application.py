@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.all, pytest.mark.engine, pytest.mark.timeout(300)]
 
 SETTINGS = contract.IngressSettings(queue_bound=40, request_timeout_seconds=60)
 

@@ -97,6 +97,7 @@ def disagreements(
     return differing, {verdict.code for _, verdict in asked if verdict is not None}
 
 
+@pytest.mark.all
 def test_validation_refuses_the_generations_that_the_engine_refuses_and_no_other(tmp_path: Path) -> None:
     makers = border_of_generation() + [make for _, make in KINDS]
     differing, codes = disagreements("smollm2", LENGTH, makers, tmp_path)
