@@ -119,13 +119,17 @@ class RayClusters:
         self._cache.put(Watched.CLUSTERS, stands)
         raise ConflictError(f"RayCluster {cluster} stands, which was not known yet")
 
-    async def _hand_over(self, namespace: str, name: str, uid: str) -> None:
-        """Makes the RayCluster the only owner of its token. One that has it already is left as it is."""
+    async def _hand_over(self, namespace: str, name: str, uid: str) -> bool:
+        """Makes the RayCluster the only owner of its token; False where the right to do so is missing."""
         owner = {"apiVersion": RAY_API, "kind": "RayCluster", "name": name, "uid": uid}
         try:
             await self._cluster.merge(SECRETS, namespace, secret_name(name), {"metadata": {"ownerReferences": [owner]}})
         except ObjectMissingError:
             log.info("RayCluster %s has no token to be handed over", name)
+        except RejectedError as error:
+            log.warning("the token of RayCluster %s stays its owner's: %s", name, error)
+            return False
+        return True
 
     async def delete_with_token(self, namespace: str, name: str, uid: str) -> None:
         """Removes the RayCluster of this uid; the Secret, which is its own, follows when it has gone."""
@@ -134,7 +138,11 @@ class RayClusters:
         except ConflictError:  # another object of that name: ours is gone, and the Secret is that one's
             log.info("RayCluster %s is gone already", name)
         else:
-            await self._hand_over(namespace, name, uid)  # where the operator was killed before it could
+            handed_over = await self._hand_over(
+                namespace, name, uid
+            )  # the operator may have been killed before it could
+            if not handed_over:
+                await self._cluster.delete(SECRETS, namespace, secret_name(name))
         self._cache.drop(Watched.CLUSTERS, Key(namespace, name))
 
     async def _create_or_find(self, resource: Any, manifest: Json, owner: str) -> Json:

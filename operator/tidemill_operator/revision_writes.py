@@ -116,6 +116,9 @@ class RevisionWriter:
         except RayClusterRefusedError as error:
             reason = EndpointReason.KUBERAY_MISSING if error.no_kuberay else EndpointReason.CLUSTER_REJECTED
             raise RevisionRefusedError(EndpointRejection(reason, str(error))) from error
+        except RejectedError as error:
+            message = f"The API server refuses to say whether the token's Secret stands: {error}"
+            raise RevisionRefusedError(EndpointRejection(EndpointReason.CLUSTER_REJECTED, message)) from error
 
     async def _deploy(self, endpoint: EndpointView, deploy: plan.Deploy) -> None:
         """Every PUT to a cluster carries the same arguments: what it was made for, whatever the spec says by now."""

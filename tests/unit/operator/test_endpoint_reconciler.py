@@ -22,6 +22,7 @@ from tidemill_operator.endpoint_reconciler import EndpointReconciler
 from tidemill_operator.errors import ConflictError, ObjectMissingError, RayUnavailableError, RejectedError
 from tidemill_operator.manifests.endpoint_cluster import RevisionOrder, revision_cluster, service
 from tidemill_operator.manifests.revisions import revision_of
+from tidemill_operator.ray_clusters import RayClusters
 from tidemill_operator.serve_api import Figures, ServeApi
 
 KEY = Key("team", "chat")
@@ -263,6 +264,21 @@ async def test_the_token_of_a_revision_is_its_clusters_and_goes_with_it():
         await world.look()
     await world.look()
     assert len(world.asked("create", "rayclusters")) == 2, "with a token of its own, not one that goes with the old"
+
+
+async def test_a_cluster_that_may_not_be_made_is_said_and_not_told_as_made():
+    world = World(Api(("get", "secrets")))
+    await world.look()
+    assert world.condition()[1] == "ClusterRejected"
+    assert "RevisionCreated" not in {event["reason"] for event in world.api.events}
+
+
+@pytest.mark.parametrize("may", [True, False])
+async def test_a_token_that_could_not_be_handed_over_goes_with_the_order_to_delete_its_cluster(may):
+    api = Api(*([] if may else [("merge", "secrets")]))
+    api.objects |= {("rayclusters", "c"): {"metadata": {}}, ("secrets", "c-token"): {"metadata": {}}}
+    await RayClusters(api, WatchCache(KIND)).delete_with_token("team", "c", "uid")
+    assert (("secrets", "c-token") in api.objects) == may, "its own cluster takes it along"
 
 
 async def test_a_cluster_is_made_again_once_the_pods_of_the_one_before_have_left():
