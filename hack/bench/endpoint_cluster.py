@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import signal
 import subprocess
 import time
 from contextlib import ExitStack
@@ -54,7 +55,7 @@ class EndpointCluster:
         self._supervisor = Supervisor(Settings(state, self.folder / "kubeconfig"), say=lambda _: None)
         self._operator = Operator(self.folder, OPERATOR_SETTINGS)
         with ExitStack() as opened:
-            opened.callback(self._supervisor.down, purge=True)
+            opened.callback(self._down)
             self._supervisor.up()
             opened.enter_context(self._operator)
             self._apply()
@@ -64,6 +65,13 @@ class EndpointCluster:
 
     def __exit__(self, *_: object) -> None:
         self._opened.close()
+
+    def _down(self) -> None:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must leave no process behind
+        try:
+            self._supervisor.down(purge=True)
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def target(self) -> Target:
         """The Service's own address."""
