@@ -37,10 +37,25 @@ def in_order(wanted, shown):
     return all(one in rest for one in wanted)
 
 
-@pytest.mark.all
-@pytest.mark.timeout(960)
-def test_an_endpoint_grows_shrinks_sleeps_and_wakes_and_every_request_is_answered():
-    done = demo("--realtime", seconds=900)
+def paced(tmp_path):
+    """The chat example with the tests' engine in place of vLLM: the cluster, Ray and Serve are real, a model is not."""
+    manifest = yaml.safe_load((EXAMPLES / "chat-endpoint.yaml").read_text())
+    template = manifest["spec"]["template"]
+    variables = {
+        "TIDEMILL_ENGINE": "paced_server:create",
+        "PYTHONPATH": "/engines",
+        "TIDEMILL_TEST_TOKEN_SECONDS": "0.05",
+        "TIDEMILL_TEST_LOAD_SECONDS": "5",
+    }
+    template["env"] = [{"name": name, "value": value} for name, value in variables.items()]
+    template["volumes"].append({"name": "engines", "hostPath": {"path": str(CHECKOUT / "tests")}})
+    template["volumeMounts"].append({"name": "engines", "mountPath": "/engines", "readOnly": True})
+    (tmp_path / "paced.yaml").write_text(yaml.safe_dump(manifest))
+    return tmp_path / "paced.yaml"
+
+
+def assert_all_came_about(done):
+    """Every act was shown, every request answered, and nothing runs any more."""
     assert done.returncode == 0, done.output
     assert in_order([("1", "1"), ("1", "2"), ("2", "2"), ("1", "1"), ("0", "0"), ("0", "1")], sizes(done))
     answered = re.search(r"(\d+) of (\d+) requests answered", done.output)
@@ -52,6 +67,19 @@ def test_an_endpoint_grows_shrinks_sleeps_and_wakes_and_every_request_is_answere
     assert "replicas wanted" in done.output, "the plot"
     assert "Traceback" not in done.output
     assert not devcluster_runs()
+
+
+@pytest.mark.all
+@pytest.mark.timeout(460)
+def test_all_acts_come_about_on_a_real_cluster_with_a_paced_engine(tmp_path, monkeypatch):
+    monkeypatch.setenv("TIDEMILL_ALLOW_TEST_ENGINE", "true")
+    assert_all_came_about(demo("--realtime", "--endpoint", paced(tmp_path), seconds=380))
+
+
+@pytest.mark.all
+@pytest.mark.timeout(960)
+def test_an_endpoint_grows_shrinks_sleeps_and_wakes_and_every_request_is_answered():
+    assert_all_came_about(demo("--realtime", seconds=900))
 
 
 @pytest.mark.all
