@@ -209,6 +209,21 @@ async def test_it_sleeps_when_nobody_asks_and_wakes_with_the_first_request(world
     await world.until("Available", ("True", "ReplicasRunning"))
 
 
+async def test_a_cluster_that_somebody_deletes_is_made_again_with_a_token_of_its_own(world):
+    await up(world)
+    (before,) = await world.clusters()
+    await world.client.delete(RAY_CLUSTERS, world.namespace, before["metadata"]["name"])
+
+    async def made_again():
+        return [c["metadata"]["uid"] for c in await world.clusters()] not in ([], [before["metadata"]["uid"]])
+
+    await eventually(made_again)
+    await world.until("Progressing", ("False", "Settled"))
+    (secret,) = (await world.client.list(SECRETS, world.namespace))[0]
+    (owner,) = secret["metadata"]["ownerReferences"]
+    assert owner["uid"] == (await world.clusters())[0]["metadata"]["uid"]
+
+
 async def test_a_changed_model_is_brought_up_beside_the_old_one_which_then_goes(world):
     await up(world)
     before = await world.serving()
@@ -274,8 +289,9 @@ async def test_a_model_that_cannot_load_is_said_and_heals_when_it_is_mended(worl
 
 async def test_a_silent_head_changes_nothing(world):
     await up(world)
-    world.ray().waiting = 30
     world.ray().silent = True
+    await asyncio.sleep(1)  # a look that began before is over
+    world.ray().waiting = 30
     await asyncio.sleep(3)
     assert await world.replicas() == [1]
     world.ray().silent = False
