@@ -39,8 +39,8 @@ class Sizes:
 
     def __exit__(self, *_: object) -> None:
         self._watch.terminate()
-        self._watch.wait()
         self._thread.join()
+        self._watch.communicate()
 
     def _read(self) -> None:
         for line in self._watch.stdout or ():
