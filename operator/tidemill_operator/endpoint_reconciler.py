@@ -51,6 +51,9 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 """Between two looks at the figures of an endpoint, at most: the target age may be crossed at any moment."""
 
+FAREWELL_SECONDS = 2.0
+"""Between two times that Serve on a leaving head is told to end: what it says is lost with the head."""
+
 REFUSED = "The API server refuses what the operator asks for; it is tried again with back-off: {error}."
 
 
@@ -80,10 +83,10 @@ class EndpointReconciler:
 
         Raises PassingError or RejectedError to be called again with back-off; the second is said in an Event first.
         """
-        await self._farewell.say(key)
+        leaving = await self._farewell.say(key)
         body = self._cache.job(key)
         if body is None:
-            return Look()
+            return Look(FAREWELL_SECONDS if leaving else None)
         endpoint = read_endpoint(body, self._policy)
         try:
             return await self._bring_further(key, body, endpoint)

@@ -35,10 +35,11 @@ class Farewell:
         self._cache = cache
         self._heads = heads
 
-    async def say(self, owner: Key) -> None:
-        """To all leaving heads of this endpoint, whether the endpoint still stands or not."""
+    async def say(self, owner: Key) -> bool:
+        """To all leaving heads of this endpoint, whether the endpoint still stands or not; False if there is none."""
         heads = [head for pod in self._cache.pods_without_cluster(owner) if (head := self._leaving(pod)) is not None]
         await asyncio.gather(*(self._end(owner, head) for head in heads))
+        return bool(heads)
 
     def _leaving(self, pod: Json) -> HeadAddress | None:
         metadata, ip = pod["metadata"], (pod.get("status") or {}).get("podIP")

@@ -53,16 +53,13 @@ ENDPOINT_ENV = {
     "RAY_SERVE_PORT_QUARANTINE_S": "0",  # and it is free again for the next ingress replica of the pod
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": HTTP_DOOR,  # no client gives orders to Serve
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "10",  # Serve waits 30 s for balancers; a Service needs seconds
+    "RAY_SERVE_SHUTDOWN_TIER_TIMEOUT_S": "15",  # told to end, it lets go of the engines while the head is still there
 }
 """What Ray on head and workers reads when its processes start."""
 
 HEAD_DRAIN_SECONDS = 30
 """A head that is told to go finishes what passes through it, and its GCS is there for the workers meanwhile, no longer
 than this: Serve's controller stays on it until its node ends, but where Serve is told to end (`farewell.py`)."""
-
-NOTICE_SECONDS = 2
-"""From a pod's deletion until its Ray drains. A Service learns of it meanwhile; and where the whole revision goes,
-Serve is told to end before it sees its nodes drain, for which it would start replicas elsewhere."""
 
 WITHOUT_NODE_HELPERS = {"include-log-monitor": "false"}
 """Ray's processes on each node that nothing here needs, each a second of CPU and 100 MB at the start: the log monitor
@@ -209,7 +206,6 @@ def _head_template(order: RevisionOrder) -> dict[str, Any]:
         readiness=dict(INGRESS_READINESS),
         volumes=_key_volumes(order),
         mounts=_key_mounts(order),
-        notice_seconds=NOTICE_SECONDS,
     )
     template = pod_template(order.spec, order.labels("head"), order.image, role)
     template["spec"]["restartPolicy"] = "Always"
@@ -229,7 +225,6 @@ def _worker_group(order: RevisionOrder, workers: int) -> dict[str, Any]:
         readiness=dict(INGRESS_READINESS),
         volumes=_key_volumes(order),
         mounts=_key_mounts(order),
-        notice_seconds=NOTICE_SECONDS,
     )
     return {
         "groupName": WORKER_GROUP,

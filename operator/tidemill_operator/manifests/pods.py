@@ -79,7 +79,7 @@ class PodRole:
     """What tells a head from a worker: its name as role, its share of resources, ports, environment, time to end.
 
     `readiness` is the probe of its Ray container, empty where KubeRay's own serves. `volumes` and `mounts` are ours,
-    beside those of the user. Ray is told to go `notice_seconds` after the pod is.
+    beside those of the user.
     """
 
     name: str
@@ -91,7 +91,6 @@ class PodRole:
     readiness: dict[str, Any] = field(default_factory=dict)
     volumes: tuple[dict[str, Any], ...] = ()
     mounts: tuple[dict[str, Any], ...] = ()
-    notice_seconds: int = 0
 
 
 def head_role(spec: PodSettings) -> PodRole:
@@ -194,8 +193,6 @@ def _container(spec: PodSettings, image: str, role: PodRole) -> dict[str, Any]:
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         "terminationMessagePolicy": "FallbackToLogsOnError",  # a crash loop shows its cause in the job's condition
     }
-    if role.notice_seconds:
-        container["lifecycle"] = {"preStop": {"exec": {"command": ["sleep", str(role.notice_seconds)]}}}
     if role.readiness:
         container["readinessProbe"] = role.readiness
     if spec.template.volume_mounts or role.mounts:

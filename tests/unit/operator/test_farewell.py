@@ -59,7 +59,7 @@ async def farewell(*pods, standing=None, serve=None, known=True):
         cache.put(Watched.CLUSTERS, standing)
     for left in pods:
         cache.put(Watched.PODS, left)
-    await Farewell(serve, cache, heads).say(KEY)
+    assert await Farewell(serve, cache, heads).say(KEY) == bool(serve.told)
     return serve.told
 
 
