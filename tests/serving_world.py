@@ -167,7 +167,7 @@ class World:
         figures = IngressFigures(labels, desk, lambda: admission.bound)
         listener = ReplyListener("127.0.0.1")
         engines = Engines(self.serve, listener, await listener.start())
-        dispatcher = Dispatcher(engines, desk, Turnstile(), figures)
+        dispatcher = Dispatcher(engines, desk, Turnstile(), figures, by_priority=self.config.priority_scheduling)
         api_keys = ApiKeys(keys) if keys is not None else None
         cards = ModelCards.of(self.config.model)
         front = Front(cards, api_keys, desk, admission, dispatcher, figures, FrontSettings(seconds))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 INGRESS_GAUGES = (contract.METRIC_WAITING, contract.METRIC_RUNNING, contract.METRIC_OLDEST_WAITING)
 ENGINE_GAUGES = (contract.METRIC_ENGINE_READY, contract.METRIC_ENGINE_WAITING, contract.METRIC_ENGINE_RUNNING)
-READ = (*INGRESS_GAUGES, contract.METRIC_HELD, *ENGINE_GAUGES)
+READ = (*INGRESS_GAUGES, *ENGINE_GAUGES)
 """The only gauges that are parsed: every endpoint is looked at each second, and histograms are long."""
 
 
@@ -33,8 +33,7 @@ def read_ingress(text: str, endpoint: str, revision: str, asked: datetime) -> In
     if not all(name in values for name in INGRESS_GAUGES):
         return None
     waiting, running, oldest = (values[name] for name in INGRESS_GAUGES)
-    held = int(values.get(contract.METRIC_HELD, 0))
-    return IngressSample(replica, asked, int(waiting), int(running), oldest, held)
+    return IngressSample(replica, asked, int(waiting), int(running), oldest)
 
 
 def read_engine(text: str, endpoint: str, revision: str, asked: datetime, pod_ip: str) -> EngineSample | None:
@@ -48,7 +47,7 @@ def read_engine(text: str, endpoint: str, revision: str, asked: datetime, pod_ip
     waiting, running = (
         values.get(name, 0) for name in (contract.METRIC_ENGINE_WAITING, contract.METRIC_ENGINE_RUNNING)
     )
-    return EngineSample(pod_ip, asked, values[contract.METRIC_ENGINE_READY] == 1, int(waiting), int(running))
+    return EngineSample(pod_ip, asked, int(waiting), int(running))
 
 
 def _gauges(text: str, endpoint: str, revision: str) -> tuple[str, dict[str, float]] | None:

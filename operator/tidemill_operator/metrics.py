@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 RECONCILE_SECONDS = Histogram(
     "tidemill_operator_reconcile_seconds",
-    "From the moment a look at a job was due (its watch event received, or its delay over) until it was done: its"
-    " status written, found unchanged, or the look failed.",
+    "From the moment a look at a job or an endpoint was due (watch event received, or delay over) until it was done:"
+    " its status written, found unchanged, or the look failed.",
     labelnames=("outcome",),
     buckets=(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 30.0),
 )
 
 
-QUEUE_LENGTH = Gauge("tidemill_operator_queue_length", "Jobs that wait for a look that is due.")
+QUEUE_LENGTH = Gauge("tidemill_operator_queue_length", "Jobs and endpoints that wait for a look that is due.")
 
 
 @contextmanager

@@ -92,7 +92,7 @@ class ScalingSpec(ApiModel):
         ge=100,
         le=600_000,
         description="targetQueueAgeMilliseconds that a request may wait for its first token, 100 to 600000; above it"
-        " the endpoint grows whatever its depth.",
+        " the endpoint grows though its depth is met, to at most a replica for each request.",
     )
     scale_up: ScaleUpSpec = Field(default_factory=ScaleUpSpec, description="scaleUp behaviour.")
     scale_down: ScaleDownSpec = Field(default_factory=ScaleDownSpec, description="scaleDown behaviour.")

@@ -9,7 +9,10 @@ import pytest
 import yaml
 
 from tidemill_api import GROUP, VERSION
+from tidemill_api.v1alpha1 import realtime_endpoint
 from tidemill_api.v1alpha1.batch_inference_job import KIND, BatchInferenceJobSpec
+from tidemill_api.v1alpha1.realtime_endpoint import RealtimeEndpointSpec
+from tidemill_operator.core.endpoint.spec_checks import endpoint_problems
 from tidemill_operator.core.spec_checks import SpecPolicy, problems
 
 EXAMPLES = Path(__file__).parents[3] / "hack" / "examples"
@@ -68,3 +71,15 @@ def test_the_job_in_the_readme_is_one_that_a_strict_operator_takes() -> None:
     assert jobs
     for job in jobs:
         assert problems(BatchInferenceJobSpec.model_validate(job["spec"]), SpecPolicy()) == ()
+
+
+def test_each_endpoint_that_is_shown_may_run_on_a_cluster_whose_operator_allows_nothing() -> None:
+    readme = (EXAMPLES.parents[1] / "README.md").read_text(encoding="utf-8")
+    shown = [block.split("```")[0] for block in readme.split("```yaml\n")[1:]]
+    shown += [path.read_text(encoding="utf-8") for path in sorted(EXAMPLES.glob("*-endpoint.yaml"))]
+    documents = [document for text in shown for document in yaml.safe_load_all(text)]
+    endpoints = [document for document in documents if document.get("kind") == realtime_endpoint.KIND]
+    assert len(endpoints) == 3
+    for endpoint in endpoints:
+        spec = RealtimeEndpointSpec.model_validate(endpoint["spec"])
+        assert endpoint_problems(endpoint["metadata"]["name"], spec, SpecPolicy()) == ()

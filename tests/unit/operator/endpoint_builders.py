@@ -81,7 +81,7 @@ def samples(workers, *, now=LATER, ago=0.0, waiting=0, running=0, oldest=0.0):
 
 def engine_samples(requests, *, now=LATER):
     """One sample of each engine with so many requests."""
-    return tuple(EngineSample(f"10.0.1.{n}", now, True, 0, r) for n, r in enumerate(requests, 1))
+    return tuple(EngineSample(f"10.0.1.{n}", now, 0, r) for n, r in enumerate(requests, 1))
 
 
 def make_revision(revision="r1", *, replicas=1, running=None, now=LATER, **fields):

@@ -276,7 +276,7 @@ class World:
         up = [replica.name for replica in ray.ingress.replicas if replica.state == "RUNNING"]
         figures = [IngressSample(name, self.now, 0, 0, 0.0) for name in up]
         figures[:1] = [IngressSample(name, self.now, len(ray.queue), running, oldest) for name in up[:1]]
-        engines = [EngineSample(f"ip-{r.pod}", self.now, True, 0, len(r.ends)) for r in ray.engine.replicas if r.pod]
+        engines = [EngineSample(f"ip-{r.pod}", self.now, 0, len(r.ends)) for r in ray.engine.replicas if r.pod]
         return RevisionView(ray.revision, cluster, pods, serve, "", tuple(figures), tuple(engines))
 
     def _deployment(self, deployment):

@@ -146,7 +146,7 @@ def test_the_first_request_wakes_it():
 )
 def test_a_request_that_a_leaving_ingress_holds_wakes_a_replica_too(ingress):
     listed = DeploymentView(1, tuple(ReplicaView(*replica) for replica in ingress))
-    held = IngressSample("i1", LATER, 3, 0, 40.0, 3)
+    held = IngressSample("i1", LATER, 3, 0, 40.0)
     asleep = make_revision(
         replicas=0, serve=make_serve(0, ingress=listed), ingress_samples=(IngressSample("i0", LATER, 0, 0, 0.0), held)
     )

@@ -13,7 +13,7 @@ from tidemill_operator.core.snapshot import WorkerPod
 
 
 def sample(ip, *, requests=0, ago=0.0):
-    return EngineSample(ip, T0 - timedelta(seconds=ago), ready=True, waiting=0, running=requests)
+    return EngineSample(ip, T0 - timedelta(seconds=ago), waiting=0, running=requests)
 
 
 def test_the_newest_fresh_sample_of_a_running_engine_counts():

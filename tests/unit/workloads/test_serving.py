@@ -286,8 +286,12 @@ async def test_a_request_that_takes_too_long_is_ended(world: World, monkeypatch:
     assert ingress.front.desk.waiting == ingress.front.desk.running == 0
 
 
-async def test_more_urgent_requests_overtake_the_ones_that_are_held(world: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize("scheduling", ["Priority", "FirstComeFirstServed"])
+async def test_more_urgent_requests_overtake_the_held_ones_where_priority_counts(
+    world: World, tmp_path: Path, scheduling: str
+) -> None:
     world.serve.most = 1
+    world.config = world.config.model_copy(update={"priority_scheduling": scheduling == "Priority"})
     ingress = await world.ingress()
     asking = [asyncio.create_task(chat(ingress, f"low-{number}", 1)) for number in range(40)]
     await until(lambda: ingress.figure(contract.METRIC_HELD) == 40)
@@ -298,7 +302,8 @@ async def test_more_urgent_requests_overtake_the_ones_that_are_held(world: World
     order = [
         line.removeprefix("began ") for line in notes(tmp_path) if line.startswith("began ") and "tide" not in line
     ]
-    assert order.index("urgent") <= 17
+    place = order.index("urgent")
+    assert place <= 17 if scheduling == "Priority" else place == 40
 
 
 async def test_a_request_whose_engine_dies_before_its_answer_began_is_answered_by_another(

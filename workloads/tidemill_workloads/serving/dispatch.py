@@ -76,6 +76,8 @@ class Dispatcher:
     desk: Desk
     turnstile: Turnstile
     figures: IngressFigures
+    by_priority: bool = True
+    """Whether a request's field `priority` counts; else they are offered in the order in which they came."""
     _following: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def answer(self, request: Request) -> AsyncGenerator[Head | bytes]:
@@ -105,7 +107,8 @@ class Dispatcher:
         response: Any = None
         ended = False
         try:
-            async with self.turnstile.offered(request.priority, request.ticket.arrived) as taken:
+            priority = request.priority if self.by_priority else 0
+            async with self.turnstile.offered(priority, request.ticket.arrived) as taken:
                 response = self.engines.run.remote(self._call(request, reply))
                 self._follow(response, reply)
                 async with aclosing(self._parts(reply, request.ticket)) as parts:

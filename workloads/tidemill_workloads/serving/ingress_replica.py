@@ -48,7 +48,7 @@ class IngressReplica:
         keys = ApiKeys(Path(config.api_keys_folder)) if config.api_keys_folder else None
         self._listener = ReplyListener(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call] # Ray has no types
         back = Engines(engines.run, self._listener, await self._listener.start())
-        dispatcher = Dispatcher(back, desk, Turnstile(), self._figures)
+        dispatcher = Dispatcher(back, desk, Turnstile(), self._figures, by_priority=config.priority_scheduling)
         self._front = Front(
             ModelCards.of(config.model), keys, desk, self._admission, dispatcher, self._figures, self._settings
         )

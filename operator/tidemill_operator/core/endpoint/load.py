@@ -28,7 +28,6 @@ class IngressSample:
     waiting: int
     running: int
     oldest_waiting_seconds: float
-    held: int = 0
 
     @property
     def oldest_arrival(self) -> datetime | None:

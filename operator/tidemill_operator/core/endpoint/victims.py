@@ -27,7 +27,6 @@ class EngineSample:
 
     pod_ip: str
     time: datetime
-    ready: bool
     waiting: int
     running: int
 
