@@ -41,8 +41,8 @@ pytest=("$bin/python" -m pytest "${select[@]}" --durations=10)
 if [ $# -gt 0 ]; then
   exec "${pytest[@]}" "$@"
 fi
-# Tests without an engine wait more than they work: two at a time. An engine fills the machine: one test at a time.
+# What is pure runs two at a time. What starts programs, or an engine, has the machine for itself.
 failed=0
-"${pytest[@]}" -n 2 --dist loadfile tests/unit tests/golden tests/integration || failed=1
-"${pytest[@]}" tests/e2e || failed=1
+"${pytest[@]}" -n 2 --dist loadfile tests/unit tests/golden || failed=1
+"${pytest[@]}" tests/integration tests/e2e || failed=1
 exit $failed

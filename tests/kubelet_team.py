@@ -181,6 +181,15 @@ class Team:
         await eventually(told, seconds)
         return (await self.events(name))[reason]
 
+    async def until_told(self, name, text, seconds=10):
+        """Until one of the events on this Pod says so."""
+
+        async def told():
+            found, _ = await self.client.list(EVENTS, self.namespace)
+            return any(text in event["message"] for event in found if event["involvedObject"]["name"] == name)
+
+        await eventually(told, seconds)
+
     async def log(self, name, container="main", part=""):
         annotations = (await self.get(name))["metadata"]["annotations"]
         return text_of(annotations[f"devcluster.tidemill.dev/log-{container}"] + part)

@@ -200,7 +200,7 @@ async def test_probes_decide_about_readiness_and_life(team):
     )
     status = await team.until("web", lambda status: main(status).get("started"))
     assert not ready(status)
-    assert "Readiness probe failed" in await team.until_event("web", "Unhealthy")
+    await team.until_told("web", "Readiness probe failed")  # on a busy machine the startup probe may have failed too
     sandbox = team.kubelet.state / "pods" / (await team.get("web"))["metadata"]["uid"]
     private = sandbox / "containers" / "main" / "layer" / "tmp"
     (private / "ready").touch()
