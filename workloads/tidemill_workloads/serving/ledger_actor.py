@@ -10,9 +10,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import ray
+from ray._common.constants import HEAD_NODE_RESOURCE_NAME
 from ray.exceptions import GetTimeoutError, RayError
 from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tidemill_workloads.serving.admission import LedgerUnreachable
 from tidemill_workloads.serving.ledger import Ledger, Share
@@ -82,7 +82,9 @@ def _get_or_make() -> Any:
         "lifetime": "detached",
         "num_cpus": 0,
         "max_restarts": -1,
-        "scheduling_strategy": _on_the_head(),
+        # On the head and nowhere else: an affinity for its node is soft, and an actor on a worker keeps that pod from
+        # leaving. While the head is away there is no ledger, and each ingress keeps to its share.
+        "resources": {HEAD_NODE_RESOURCE_NAME: 0.001},
     }
     ledger = ray.remote(LedgerActor).options(**options).remote()
     _end_with_serve(ledger)
@@ -93,11 +95,3 @@ def _end_with_serve(ledger: Any) -> None:
     """Serve kills what is registered here once it has ended: a head with an actor on it drains until its deadline."""
     controller = ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
     controller._register_shutdown_cleanup_actor.remote(ledger)
-
-
-def _on_the_head() -> Any:
-    """The head, while it is there: worker pods come and go."""
-    for node in ray.nodes():  # type: ignore[no-untyped-call] # Ray leaves it so
-        if node["Alive"] and "node:__internal_head__" in node["Resources"]:
-            return NodeAffinitySchedulingStrategy(node["NodeID"], soft=True)
-    return "DEFAULT"
