@@ -192,7 +192,7 @@ class World:
 
     def _stop_surplus(self, ray, deployment):
         draining = [r for r in deployment.replicas if r.state == "PENDING_MIGRATION"]
-        running = [r for r in deployment.replicas if r.state == "RUNNING"]
+        running = sorted((r for r in deployment.replicas if r.state == "RUNNING"), key=lambda r: r.pod == "head")
         starting = [r for r in deployment.replicas if r.state == "STARTING"]
         for replica in draining[: max(len(running) + len(draining) - deployment.target, 0)]:
             replica.state = "STOPPING"
@@ -279,8 +279,12 @@ class World:
         engines = [EngineSample(f"ip-{r.pod}", self.now, 0, len(r.ends)) for r in ray.engine.replicas if r.pod]
         return RevisionView(ray.revision, cluster, pods, serve, "", tuple(figures), tuple(engines))
 
+    @staticmethod
+    def _ip(pod):
+        return "10.0.0.1" if pod == "head" else f"ip-{pod}" if pod else ""
+
     def _deployment(self, deployment):
-        shown = tuple(ReplicaView(r.name, r.state, f"ip-{r.pod}" if r.pod else "") for r in deployment.replicas)
+        shown = tuple(ReplicaView(r.name, r.state, self._ip(r.pod)) for r in deployment.replicas)
         status = DEPLOY_FAILED if deployment.given_up() else "HEALTHY"
         return DeploymentView(deployment.target, shown, status, "RuntimeError: broken")
 

@@ -84,7 +84,7 @@ SAMPLES = st.lists(
     max_size=5,
 ).map(tuple)
 ENGINES = st.lists(
-    st.builds(EngineSample, st.integers(1, 5).map("ip{}".format), st.just(LATER), st.booleans(), SMALL, SMALL),
+    st.builds(EngineSample, st.integers(1, 5).map("ip{}".format), st.just(LATER), SMALL, SMALL),
     max_size=4,
 ).map(tuple)
 

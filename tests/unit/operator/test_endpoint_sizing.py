@@ -114,7 +114,13 @@ def test_the_last_replica_goes_after_the_delay_and_the_ingress_on_the_head_stays
     endpoint = make_endpoint(
         spec=make_spec(replicas={"min": 0, "max": 4}), status=served_status(idle_since=LATER - timedelta(hours=1))
     )
-    slept = look(make_revision(), serving="r1", endpoint=endpoint)
+    drowsy = look(make_revision(), serving="r1", endpoint=endpoint)
+    assert drowsy.actions == (ScaleServe("r1", "10.0.0.1", INGRESS_DEPLOYMENT, 1),), "nobody is to reach the worker"
+    assert condition(drowsy, "Progressing") == ("True", "ScalingDown")
+    assert condition(drowsy, "Ready") == ("True", "Serving")
+    endpoint = replace(endpoint, status=drowsy.status)
+    unreachable = make_revision(serve=make_serve(1, ingress=ingresses(0)), ingress_samples=samples(0))
+    slept = look(unreachable, serving="r1", endpoint=endpoint)
     assert slept.actions == (
         ScaleCluster("chat-r1", 0, 4, ("w1",)),
         ScaleServe("r1", "10.0.0.1", ENGINE_DEPLOYMENT, 0),
@@ -123,6 +129,27 @@ def test_the_last_replica_goes_after_the_delay_and_the_ingress_on_the_head_stays
     held = look(asleep, serving="r1", endpoint=replace(endpoint, status=slept.status), now=LATER + 2 * SECOND)
     assert condition(held, "Available") == ("True", "ScaledToZero")
     assert condition(held, "Ready") == ("True", "Serving")
+
+
+def test_a_request_that_comes_while_it_falls_asleep_keeps_the_workers():
+    endpoint = make_endpoint(
+        spec=make_spec(replicas={"min": 0, "max": 4}), status=served_status(idle_since=LATER - timedelta(hours=1))
+    )
+    drowsy = look(make_revision(), serving="r1", endpoint=endpoint)
+    closing = make_serve(1, ingress=ingresses(1, target=1))
+    asked = make_revision(serve=closing, ingress_samples=samples(1, now=LATER + SECOND, running=1))
+    endpoint = replace(endpoint, status=drowsy.status)
+    stays = look(asked, serving="r1", endpoint=endpoint, now=LATER + SECOND)
+    assert stays.actions == (ScaleServe("r1", "10.0.0.1", INGRESS_DEPLOYMENT, 2),)
+
+
+def test_without_an_ingress_on_the_head_nobody_goes_to_sleep():
+    endpoint = make_endpoint(
+        spec=make_spec(replicas={"min": 0, "max": 4}), status=served_status(idle_since=LATER - timedelta(hours=1))
+    )
+    headless = DeploymentView(2, (ReplicaView("i1", RUNNING, "10.0.1.1"), ReplicaView("i0", "STARTING")))
+    view = make_revision(serve=make_serve(1, ingress=headless), ingress_samples=samples(1))
+    assert look(view, serving="r1", endpoint=endpoint).actions == ()
 
 
 def test_the_first_request_wakes_it():

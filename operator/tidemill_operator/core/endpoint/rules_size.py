@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from tidemill_api.endpoint_conditions import EndpointReason
 from tidemill_operator.core.endpoint.case import RevisionCase, Step
+from tidemill_operator.core.endpoint.law import Sized, Why
 from tidemill_operator.core.endpoint.missing import AWAITED, given_up, leaving, missing, why_missing
 from tidemill_operator.core.endpoint.rules_serve import tell
 from tidemill_operator.core.endpoint.rules_tries import tries_after
 from tidemill_operator.core.endpoint.sizing import (
+    close_the_doors,
     group_of,
+    may_sleep,
     scaled_event,
     scaling_after,
     size_actions,
     sized_by_law,
 )
 from tidemill_operator.core.endpoint.warm import can_serve, warm_size
+from tidemill_operator.core.scaling import Scale
 
 
 def warming(case: RevisionCase) -> Step | None:
@@ -48,6 +52,8 @@ def warming(case: RevisionCase) -> Step | None:
 def serving(case: RevisionCase) -> Step | None:
     """The revision that serves has as many replicas as the scaling law says."""
     sized = sized_by_law(case)
+    if sized.why is Why.IDLE and not may_sleep(case):
+        return _falling_asleep(case, sized)
     scale = group_of(case, sized.replicas)
     reason, message = _of_serving(case, scale.replicas)
     step = Step(
@@ -63,6 +69,20 @@ def serving(case: RevisionCase) -> Step | None:
     )
     event = scaled_event(case, sized, scale)
     return tell(case, step.told(event) if event is not None else step)
+
+
+def _falling_asleep(case: RevisionCase, sized: Sized) -> Step:
+    """The workers have nothing to do and may go once nobody can reach them; a request that comes keeps them."""
+    stays = Scale(case.view.cluster.replicas if case.view.cluster is not None else 0)
+    return Step(
+        EndpointReason.SCALING_DOWN,
+        "Nobody asks: the workers take no more requests, then they go.",
+        actions=close_the_doors(case),
+        scaling=scaling_after(case, sized, stays),
+        replicas=stays.replicas,
+        warm=case.running >= stays.replicas,
+        recheck_after=case.seen.tuning.poll,
+    )
 
 
 def _of_serving(case: RevisionCase, size: int) -> tuple[EndpointReason, str]:

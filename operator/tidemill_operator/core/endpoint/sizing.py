@@ -89,6 +89,29 @@ def group_of(case: RevisionCase, wanted: int) -> Scale:
     return group_for(wanted, group, loads, starting)
 
 
+def may_sleep(case: RevisionCase) -> bool:
+    """Whether nobody can reach the workers any more, so that they may all go: only the head has an ingress.
+
+    A request that got to the ingress of a leaving worker would be held there until an engine answers it, the pod would
+    stay for it, and KubeRay makes no other worker before that pod has gone. So their ingresses go first, while engines
+    still answer what comes in by them.
+    """
+    serve, cluster = case.view.serve, case.view.cluster
+    if serve is None or cluster is None:
+        return True
+    return len(serve.ingress.replicas) <= HEAD_INGRESS
+
+
+def close_the_doors(case: RevisionCase) -> tuple[EndpointAction, ...]:
+    """Only the head keeps its ingress, where it has one; Serve stops those of the workers before it."""
+    serve, cluster = case.view.serve, case.view.cluster
+    if serve is None or cluster is None or serve.ingress.target == HEAD_INGRESS:
+        return ()
+    if cluster.head_ip not in {replica.node_ip for replica in serve.ingress.running}:
+        return ()
+    return (ScaleServe(case.view.revision, cluster.head_ip, INGRESS_DEPLOYMENT, HEAD_INGRESS),)
+
+
 def size_actions(case: RevisionCase, scale: Scale) -> tuple[EndpointAction, ...]:
     """The patch of the worker group and Serve's targets, as far as they are not as wanted."""
     cluster = case.view.cluster
