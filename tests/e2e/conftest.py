@@ -262,7 +262,7 @@ def endpoints(operator, kubectl):
     made = Endpoints(kubectl, f"e2e-{secrets.token_hex(3)}")
     made.prepare()
     yield made
-    kubectl("delete", "namespace", made.namespace, "--timeout=120s", timeout=130)
+    kubectl("delete", "namespace", made.namespace, "--timeout=240s", timeout=250)
 
 
 @pytest.fixture
