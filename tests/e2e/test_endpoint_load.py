@@ -46,6 +46,7 @@ def test_a_request_that_waits_longer_than_the_target_age_makes_it_grow_within_3_
         assert sizes.now == 1
         load.clients = 16
         endpoints.wait(lambda: sizes.now == 2, 30, "the decision")
+        endpoints.wait_running(2)  # a pod that waits for Ray's head when its cluster goes is heard by nobody
     seconds = sizes.reached(2) - waited_longer(load.requests, 1.0)
     figure("from the target age to the decision", seconds)
     assert seconds <= DECISION_SECONDS
