@@ -181,7 +181,7 @@ async def test_it_grows_with_its_queue_and_shrinks_by_pods_that_drain(world):
     await eventually(lambda: _replicas(world, [1]))
     await eventually(lambda: _targets(world, 1))
     await world.until("Progressing", ("False", "Settled"))
-    assert len(world.ray().workers) == 1
+    await eventually(lambda: _workers(world, 1))  # the stand-in hears of pods that have gone after the operator
     await eventually(lambda: _told(world, {"ScaledUp", "ScaledDown"}))
     assert len(world.ray().puts) == 1, "sizes are no PUTs"
 
@@ -193,6 +193,10 @@ async def _told(world, reasons):
 
 async def _replicas(world, expected):
     return await world.replicas() == expected
+
+
+async def _workers(world, count):
+    return len(world.ray().workers) == count
 
 
 async def _targets(world, engines):
