@@ -44,6 +44,7 @@ class World:
     def __init__(self, client, namespace, operator):
         self.client, self.namespace, self.operator = client, namespace, operator
         self.rays: dict[str, ServeStandIn] = {}
+        self.over = False
         self.prefix = f"127.{random.randrange(1, 255)}.{random.randrange(1, 255)}"
         self.number = 1
         self.ips: dict[str, str] = {}
@@ -91,7 +92,7 @@ class World:
         return ray
 
     async def be_kubelet(self):
-        while True:
+        while not self.over:
             pods, _ = await self.client.list(PODS, self.namespace)
             for pod in pods:
                 with suppress(NotFound, Conflict):
@@ -121,6 +122,8 @@ class World:
         self.number += 1
         ip = self.ips[name] = f"{self.prefix}.{self.number}"
         if head:
+            if ray is not None:
+                await ray.stop()  # that of an earlier head in a cluster of the same name
             ray = self.rays[cluster] = ServeStandIn(ip)
             ray.broken = self.broken
             await ray.start()
@@ -133,7 +136,7 @@ class World:
 @pytest_asyncio.fixture
 async def world(client, namespace, cluster, tmp_path):
     made = World(client, namespace, OperatorProcess(cluster.kubeconfig, namespace, tmp_path / "operator.log"))
-    tasks = [asyncio.create_task(Controller(client).run()), asyncio.create_task(made.be_kubelet())]
+    kuberay, kubelet = asyncio.create_task(Controller(client).run()), asyncio.create_task(made.be_kubelet())
     await made.operator.start()
     try:
         yield made
@@ -143,10 +146,11 @@ async def world(client, namespace, cluster, tmp_path):
         if made.operator.running:
             await made.operator.stop()
         await asyncio.sleep(0.2)
-        for task in tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        made.over = True  # not cancelled: half way through a pod it would leave its servers open
+        await kubelet
+        kuberay.cancel()
+        with suppress(asyncio.CancelledError):
+            await kuberay
         for ray in made.rays.values():
             await ray.stop()
 
