@@ -121,12 +121,13 @@ class BareWeb:
     _last: ClassVar = itertools.count(2)  # never one again: its neighbours would look for the pod that had it
 
     async def pod(self, name, *, labels, port=8000, ready=True):
-        """Start a server and tell of it as a Pod of node `bare`; returns its address."""
+        """Start a server and tell of it as a Pod of node `bare` once it listens; returns its address."""
         address = self.subnet.address(next(self._last))
         await network.connect_pod(self.subnet, address)
         server = self.run(address, "-c", NAMED, NAME=name, PORT=str(port))
         self._servers[address] = server
         await self.client.create(PODS, self.namespace, pod_body(name, labels, port, nodeName="bare"))
+        await eventually(lambda: listens(address, port), 20)
         await self.tell(name, ready=ready, podIP=address)
         return address
 
@@ -162,6 +163,17 @@ async def declare_node(client):
         await client.create(NODES, None, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "bare"}})
     except AlreadyExists:
         return
+
+
+async def listens(address, port):
+    """Whether a server takes connections there."""
+    try:
+        _, writer = await asyncio.open_connection(address, port)
+    except OSError:
+        return False
+    writer.close()
+    await writer.wait_closed()
+    return True
 
 
 async def ask(address, path="/"):

@@ -24,7 +24,7 @@ from devcluster.client import (
     NotFound,
     Resource,
 )
-from devcluster.services.endpoints import Writes, endpoint_slices, endpoints, writes
+from devcluster.services.endpoints import endpoint_slices, endpoints, writes
 
 logger = logging.getLogger(__name__)
 
@@ -71,15 +71,7 @@ class EndpointController:
         return [obj for key, obj in self._caches[resource].objects.items() if key[0] == namespace]
 
     async def _write(self, resource: Resource, namespace: str, wanted: list[Object]) -> None:
-        """Writes what is missing, then what is to go: a Service that moves leads somewhere at every moment.
-
-        Decided on what the API server holds, not on the cache: a slice that was deleted a moment ago, and is wanted
-        again, would still seem to be there.
-        """
-        if writes(wanted, self._of(resource, namespace)) == Writes():
-            return
-        stored, _ = await self._client.list(resource, namespace)
-        todo = writes(wanted, stored)
+        todo = writes(wanted, self._of(resource, namespace))
         for obj in todo.create:
             await self._try(namespace, self._client.create(resource, namespace, obj))
         for obj in todo.replace:
