@@ -1,3 +1,15 @@
-"""Fixtures of every test folder: the clusters under test live in `cluster_fixtures`."""
+"""Fixtures of every test folder: the clusters under test live in `cluster_fixtures`. Unsteady tests are named."""
 
 pytest_plugins = ["cluster_fixtures"]
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Names, with the first failure of each, the tests that passed only when they ran again."""
+    passed = {report.nodeid for report in terminalreporter.getreports("passed")}
+    unsteady = [report for report in terminalreporter.getreports("rerun") if report.nodeid in passed]
+    if not unsteady:
+        return
+    terminalreporter.section("unsteady: failed, and passed when run again")
+    for report in unsteady:
+        terminalreporter.write_line(f"{report.nodeid} ({report.when})", yellow=True)
+        terminalreporter.write_line(report.longreprtext)
