@@ -21,4 +21,8 @@ SERVE_ARGUMENTS = "tidemill.dev/serve-arguments"
 """An annotation, written on an endpoint's RayCluster when it is made: the arguments of its Serve application, JSON of
 an `EndpointConfig`. Read by the operator where a head has lost its memory, whatever the spec says by then."""
 
+SCALING_BOOST = "tidemill.dev/scaling-boost"
+"""An annotation of a job or an endpoint, JSON of factor, until and alert. Written by the operator's receiver of alerts,
+read by both scaling laws (`core/boost.py`)."""
+
 MANAGED_BY_VALUE = "tidemill"

@@ -1,0 +1,62 @@
+"""A boost is bounded, fades to nothing, and what is no boost changes nothing."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidemill_operator.core.boost import FADE, MOST_FACTOR, Boost, boosted, read_boost
+
+UNTIL = datetime(2026, 1, 1, 12, tzinfo=UTC)
+BOOST = Boost(1.5, UNTIL, "TidemillQueueCritical")
+
+
+def test_a_boost_survives_its_annotation():
+    assert read_boost(BOOST.to_annotation()) == BOOST
+
+
+def test_a_boost_is_whole_at_first_then_fades_evenly_and_is_nothing_at_its_end():
+    moments = (UNTIL - timedelta(hours=1), UNTIL - FADE, UNTIL - FADE / 2, UNTIL, UNTIL + timedelta(hours=1))
+    assert [BOOST.factor_at(moment) for moment in moments] == [1.5, 1.5, 1.25, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(("said", "read"), [(100, MOST_FACTOR), (2, 2.0), (0.1, 1.0), (-3, 1.0)])
+def test_a_factor_is_brought_within_the_bound(said, read):
+    annotation = json.dumps({"factor": said, "until": "2026-01-01T12:00:00Z"})
+    assert read_boost(annotation) == Boost(read, UNTIL, "")
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        None,
+        "",
+        "more",
+        "[]",
+        "2",
+        '{"factor": 2}',
+        '{"factor": "two", "until": "2026-01-01T12:00:00Z"}',
+        '{"factor": NaN, "until": "2026-01-01T12:00:00Z"}',
+        '{"factor": 2, "until": "2026-01-01T12:00:00"}',
+        '{"factor": 2, "until": 5}',
+        '{"factor": [2], "until": "2026-01-01T12:00:00Z"}',
+    ],
+)
+def test_what_is_no_boost_is_none(annotation):
+    assert read_boost(annotation) is None
+
+
+@given(st.integers(0, 1000), st.floats(1, MOST_FACTOR), st.integers(-3600, 3600), st.integers(0, 1000))
+def test_a_boosted_size_is_never_smaller_nor_more_than_twice_nor_above_the_bound(size, factor, seconds, most):
+    boost = Boost(factor, UNTIL, "")
+    larger = boosted(size, boost, UNTIL + timedelta(seconds=seconds), most)
+    assert size <= larger <= max(size, min(most, -(-size * 2 // 1)))
+    assert seconds < 0 or larger == size
+
+
+def test_one_worker_of_one_allowed_stays_one():
+    assert boosted(1, BOOST, UNTIL - FADE, 1) == 1
+    assert boosted(1, BOOST, UNTIL - FADE, 4) == 2
+    assert boosted(0, BOOST, UNTIL - FADE, 4) == 0
