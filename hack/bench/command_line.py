@@ -7,6 +7,8 @@ on a terminal and as one line a step elsewhere.
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
@@ -29,7 +31,10 @@ def parser(about: str | None, more: str) -> argparse.ArgumentParser:
 
 
 class Steps:
-    """How far a benchmark is: one step at a time, each with a bar. A context manager: it draws inside."""
+    """How far a benchmark is: one step at a time, each with a bar. A context manager: it draws inside.
+
+    Inside, SIGTERM ends a benchmark as an error does: what it has started is stopped.
+    """
 
     def __init__(self) -> None:
         self._console = Console(stderr=True)
@@ -38,6 +43,7 @@ class Steps:
         self._current: TaskID | None = None
 
     def __enter__(self) -> Self:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         self._bars.start()
         return self
 
