@@ -1,6 +1,11 @@
 """Fixtures of every test folder: the clusters under test live in `cluster_fixtures`. Unsteady tests are named."""
 
+from hypothesis import settings
+
 pytest_plugins = ["cluster_fixtures"]
+
+settings.register_profile("tidemill", deadline=None)  # how long an example takes says how busy the machine is
+settings.load_profile("tidemill")
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -27,6 +27,7 @@ from tidemill_workloads.serving.front import Front, FrontSettings
 from tidemill_workloads.serving.ledger import Ledger, Share
 from tidemill_workloads.serving.model_cards import ModelCards
 from tidemill_workloads.serving.replies import ReplyListener
+from tidemill_workloads.serving.slow_clients import BoundedHttp
 from tidemill_workloads.serving.turnstile import Turnstile
 
 if TYPE_CHECKING:
@@ -211,8 +212,8 @@ class CancelsOnDisconnect:
 
 @asynccontextmanager
 async def listening(app: Any) -> AsyncIterator[int]:
-    """A real HTTP server; yields its port."""
-    options = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", lifespan="off")
+    """A real HTTP server, bounded as an ingress replica's is; yields its port."""
+    options = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", lifespan="off", http=BoundedHttp)
     server = uvicorn.Server(options)
     task = asyncio.create_task(server.serve())
     await until(lambda: server.started)

@@ -77,7 +77,7 @@ METRIC_OLDEST_WAITING = "tidemill_endpoint_oldest_waiting_seconds"  # age at thi
 METRIC_QUEUE_BOUND = "tidemill_endpoint_queue_bound"  # the bound in force here (of the whole endpoint)
 # Counters of an ingress replica, with the same labels.
 METRIC_REQUESTS = "tidemill_endpoint_requests_total"  # ended; label `code`, the HTTP status, 499 for a client that left
-METRIC_REJECTED = "tidemill_endpoint_rejected_total"  # refused with 429 over the bound, in METRIC_REQUESTS too
+METRIC_REJECTED = "tidemill_endpoint_rejected_total"  # refused with 429 by the ingress, in METRIC_REQUESTS too
 METRIC_PROMPT_TOKENS = "tidemill_endpoint_prompt_tokens_total"
 METRIC_COMPLETION_TOKENS = "tidemill_endpoint_completion_tokens_total"
 # Histograms of an ingress replica, with the same labels, in seconds.

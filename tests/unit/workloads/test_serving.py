@@ -319,6 +319,7 @@ async def test_a_request_whose_engine_dies_before_its_answer_began_is_answered_b
     await until(lambda: ingress.figure(contract.METRIC_HELD) == 1)
     await world.engine()
     assert (await asking).choices[0].message.content == "0 1 2 3 4"
+    assert ingress.figure(f"{contract.METRIC_FIRST_TOKEN_SECONDS}_count") == 1, "though two engines made a first token"
 
 
 async def test_a_stream_whose_engine_dies_ends_with_an_error_that_clients_raise(

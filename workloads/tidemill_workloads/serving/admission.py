@@ -2,8 +2,8 @@
 
 The count of all ingress replicas lies in one small actor, the ledger. A replica lets in a few without asking and tells
 afterwards, so that an endpoint at ease pays nothing; beyond those it asks, many requests in one exchange. So the bound
-is never exceeded, but for the second in which a new replica is not known to all. Where the ledger does not answer each
-replica keeps to its fair share.
+is never exceeded, but for the second in which a new replica is not known to all. From the moment that the ledger does
+not answer each replica keeps to its fair share and decides at once; only the background asks on, until it answers.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ REPORT_SECONDS = 0.02
 
 HEARTBEAT_SECONDS = 1.0
 """A replica tells at least so often."""
+
+AWAY_SECONDS = 0.25
+"""A ledger that did not answer is asked again after so long. No request waits for that."""
 
 
 class LedgerUnreachable(Exception):  # noqa: N818 - named for what happened
@@ -57,7 +60,7 @@ class Admission:
         self._asked = asyncio.Event()
         self._changed = True
         self._replicas = 1
-        self._reached = False
+        self._reached: bool | None = None  # whether the ledger answered the last time; None before the first
         desk.changed = self._note
 
     async def admit(self, ticket: Ticket) -> bool:
@@ -67,6 +70,10 @@ class Admission:
         if self._desk.waiting < own_places(self.bound, self._replicas):
             self._desk.admit(ticket)
             return True
+        if self._reached is False:
+            if admitted := self._desk.waiting < self._fair_share:
+                self._desk.admit(ticket)
+            return admitted
         asking = _Asking(ticket, asyncio.get_running_loop().create_future())
         self._asking.append(asking)
         self._asked.set()
@@ -76,8 +83,20 @@ class Admission:
         """Speaks with the ledger, for as long as the replica lives."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._asked.wait(), REPORT_SECONDS if self._changed else HEARTBEAT_SECONDS)
+                await asyncio.wait_for(self._asked.wait(), self._pause)
             await self._exchange()
+
+    @property
+    def _pause(self) -> float:
+        """Seconds until the ledger is spoken with again, where nobody asks for a place meanwhile."""
+        if self._reached is False:
+            return AWAY_SECONDS
+        return REPORT_SECONDS if self._changed else HEARTBEAT_SECONDS
+
+    @property
+    def _fair_share(self) -> int:
+        """Requests that may wait here while nobody knows how many wait elsewhere."""
+        return self.bound // self._replicas
 
     def _note(self) -> None:
         self._changed = True
@@ -91,8 +110,10 @@ class Admission:
             share = await self._ledger.exchange(waiting, len(asking), self.bound)
         except LedgerUnreachable as error:
             self._tell(reached=False, why=str(error))
-            granted = max(0, self.bound // self._replicas - self._desk.waiting)
             self._changed = True
+            asking, self._asking = asking + self._asking, []  # those that came meanwhile would ask in vain too
+            self._asked.clear()
+            granted = max(0, self._fair_share - self._desk.waiting)
         else:
             self._tell(reached=True)
             granted, self._replicas = share.granted, share.replicas

@@ -44,6 +44,8 @@ class Answering:
         self._started = False
         self._gone = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self.whole = False
+        """Whether the server has said its last word: only then is what went out an answer."""
 
     async def run(self) -> None:
         """Until the answer is whole or nobody wants it. Raises whatever the server raises."""
@@ -85,5 +87,7 @@ class Answering:
             self._started = True
             payload = head_payload(message["status"], message.get("headers", ()))
             self._link.send(Frame(Kind.HEAD, self._call.stream, payload))
-        elif body := message.get("body", b""):
+            return
+        if body := message.get("body", b""):
             self._link.send(Frame(Kind.BODY, self._call.stream, body))
+        self.whole |= not message.get("more_body", False)

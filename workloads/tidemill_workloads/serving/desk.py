@@ -32,6 +32,8 @@ class Ticket:
 
     arrived: float
     place: Place = Place.AT_THE_DOOR
+    begun: bool = False
+    """Whether a first token was ever made for it, by an engine that was lost since or by the one that answers."""
 
     @property
     def admitted(self) -> bool:
@@ -61,10 +63,11 @@ class Desk:
             self._move(ticket, Place.TAKEN)
 
     def first_token(self, ticket: Ticket) -> bool:
-        """The first token is there; whether that was news."""
-        news = ticket.place in WAITING
-        if news:
-            self._move(ticket, Place.RUNNING)
+        """The first token of an engine is there; whether it is the first one that was ever made for this request."""
+        if ticket.place not in WAITING:
+            return False
+        self._move(ticket, Place.RUNNING)
+        news, ticket.begun = not ticket.begun, True
         return news
 
     def lost(self, ticket: Ticket) -> None:

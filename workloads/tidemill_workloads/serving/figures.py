@@ -20,6 +20,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from tidemill_api import endpoint_contract as contract
+from tidemill_workloads.serving.openai_errors import TOO_MANY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -164,7 +165,9 @@ class IngressFigures:
         }
         self.registry.register(_LiveGauges(labels, gauges))
         self._ended = self._counter(contract.METRIC_REQUESTS, "Requests that ended", "code")
-        self._rejected = self._counter(contract.METRIC_REJECTED, "Requests refused over the bound")
+        self._rejected = self._counter(
+            contract.METRIC_REJECTED, "Requests refused with 429: too many or too large together"
+        )
         self._prompt = self._counter(contract.METRIC_PROMPT_TOKENS, "Tokens of prompts")
         self._completion = self._counter(contract.METRIC_COMPLETION_TOKENS, "Tokens of answers")
         self._first = self._histogram(
@@ -180,9 +183,10 @@ class IngressFigures:
         """Gives the port back."""
         self._port.close()
 
-    def rejected(self) -> None:
-        """A request was refused over the bound."""
-        self._rejected.labels(*self._labels.values).inc()
+    def refused(self, status: int) -> None:
+        """The ingress refused a request by itself; what came when there was too much counts here too."""
+        if status == TOO_MANY:
+            self._rejected.labels(*self._labels.values).inc()
 
     def first_token(self, seconds: float) -> None:
         """A request has its first token, so long after its arrival."""

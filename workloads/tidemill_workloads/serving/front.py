@@ -21,7 +21,14 @@ from tidemill_workloads.serving.frames import Head
 from tidemill_workloads.serving.leaving import Leaving
 from tidemill_workloads.serving.openai_errors import Refusal
 from tidemill_workloads.serving.request_body import read_body
-from tidemill_workloads.serving.request_limits import ClientGone, header, read_whole, require_small_headers
+from tidemill_workloads.serving.request_limits import (
+    Bodies,
+    ClientGone,
+    NoRoom,
+    header,
+    read_whole,
+    require_small_headers,
+)
 from tidemill_workloads.urls import CHAT, COMPLETIONS, EMBEDDINGS
 
 if TYPE_CHECKING:
@@ -70,6 +77,7 @@ class Front:
     dispatcher: Dispatcher
     figures: IngressFigures
     settings: FrontSettings
+    bodies: Bodies = field(default_factory=Bodies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -82,6 +90,7 @@ class Front:
         try:
             await self._within_the_time(scope, receive, out, ticket)
         except Refusal as refusal:
+            self.figures.refused(refusal.status)
             await out.refuse(refusal)
         except ClientGone:
             out.status = CLIENT_GONE
@@ -99,9 +108,11 @@ class Front:
     async def _within_the_time(self, scope: Scope, receive: Receive, out: _Out, ticket: Ticket) -> None:
         limit = self.settings.request_timeout_seconds
         try:
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(limit) as time_left:
                 await self._route(scope, receive, out, ticket)
         except TimeoutError:
+            if not time_left.expired():
+                raise  # not the request's time: something beneath gave up, which is a fault of ours
             raise openai_errors.timed_out(limit) from None
 
     async def _route(self, scope: Scope, receive: Receive, out: _Out, ticket: Ticket) -> None:
@@ -134,17 +145,26 @@ class Front:
         return self.models.one(asked) if asked else self.models.every()
 
     async def _by_an_engine(self, scope: Scope, receive: Receive, out: _Out, ticket: Ticket) -> None:
-        body = await read_whole(scope, receive)
+        with self.bodies.room() as room:
+            try:
+                body = await read_whole(scope, receive, room)
+            except NoRoom:
+                raise openai_errors.bodies_full(self.bodies.most, self._oldest_waiting()) from None
+            await self._answer(scope, body, out, ticket)
+
+    async def _answer(self, scope: Scope, body: bytes, out: _Out, ticket: Ticket) -> None:
         asked = read_body(body, self.models)
         if not await self.admission.admit(ticket):
-            self.figures.rejected()
-            raise openai_errors.queue_full(self.admission.bound, self.desk.oldest_waiting(time.monotonic()))
+            raise openai_errors.queue_full(self.admission.bound, self._oldest_waiting())
         headers = tuple((name, value) for name, value in scope["headers"] if name in _PASSED_ON)
         request = Request(scope["path"], headers, body, asked.priority, ticket)
         async with aclosing(self.dispatcher.answer(request)) as parts:
             async for part in parts:
                 await (out.start(part) if isinstance(part, Head) else out.body(part))
         await out.end()
+
+    def _oldest_waiting(self) -> float:
+        return self.desk.oldest_waiting(time.monotonic())
 
 
 class _Out:
@@ -155,6 +175,7 @@ class _Out:
         self._send = send
         self._leaving = leaving
         self._started = False
+        self._ended = False
         self._events = False
 
     async def start(self, head: Head) -> None:
@@ -171,18 +192,23 @@ class _Out:
 
     async def end(self) -> None:
         """The response is whole."""
+        self._ended = True
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def whole(self, status: int, body: bytes, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
         """A response of our own."""
         await self._start(status, [_JSON, (b"content-length", str(len(body)).encode()), *headers])
+        self._ended = True
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def refuse(self, refusal: Refusal) -> None:
         """An error: the whole response, or the last event of a stream that has begun. Raises Refusal in between.
 
-        A client that reads nothing is not waited for: its connection is cut.
+        A client that reads nothing is not waited for: its connection is cut. Nothing is said after a whole response, of
+        which the client only has not read the end in time.
         """
+        if self._ended:
+            return
         self.status = refusal.status
         try:
             async with asyncio.timeout(LAST_WORD_SECONDS):

@@ -22,7 +22,7 @@ from tidemill_workloads.serving.figures import IngressFigures, Labels
 from tidemill_workloads.serving.front import Front, FrontSettings
 from tidemill_workloads.serving.ledger_actor import LedgerClient
 from tidemill_workloads.serving.model_cards import ModelCards
-from tidemill_workloads.serving.pod_port import let_the_port_be_taken_again
+from tidemill_workloads.serving.pod_server import mend_the_servers_of_this_process
 from tidemill_workloads.serving.replies import ReplyListener
 from tidemill_workloads.serving.turnstile import Turnstile
 
@@ -39,7 +39,7 @@ class IngressReplica:
 
     async def __init__(self, config: EndpointConfig, engines: Any) -> None:  # type: ignore[misc] # Serve awaits it
         set_up_logging()
-        let_the_port_be_taken_again()
+        mend_the_servers_of_this_process()
         labels = Labels.of_this_replica(config)
         desk = Desk()
         self._settings = FrontSettings()

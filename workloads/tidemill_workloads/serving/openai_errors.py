@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 INVALID_REQUEST = "invalid_request_error"
 SERVER_ERROR = "server_error"
 
+TOO_MANY = 429
+
 _LONGEST_RETRY_SECONDS = 30
 _LONGEST_ECHO = 300
 _MOST_NAMES = 8
@@ -104,15 +106,37 @@ def unknown_model(model: str, served: Sequence[str]) -> Refusal:
 
 def queue_full(bound: int, oldest: float) -> Refusal:
     """More requests wait than may. `oldest` seconds is what the oldest of them waits already: so long a queue is."""
+    return _come_again("queue_full", f"{bound} requests wait already, which is this endpoint's bound", oldest)
+
+
+def bodies_full(limit: int, oldest: float) -> Refusal:
+    """The bodies that are here take all the memory that there is for them; `oldest` as in `queue_full`."""
+    return _come_again("bodies_full", f"The requests that are here already are {limit} bytes together", oldest)
+
+
+def _come_again(code: str, why: str, oldest: float) -> Refusal:
     seconds = min(_LONGEST_RETRY_SECONDS, max(1, math.ceil(oldest)))
-    message = f"{bound} requests wait already, which is this endpoint's bound; try again in {seconds} s."
     headers = ((b"retry-after", str(seconds).encode()),)
-    return Refusal(429, message, kind="rate_limit_error", code="queue_full", headers=headers)
+    message = f"{why}; try again in {seconds} s."
+    return Refusal(TOO_MANY, message, kind="rate_limit_error", code=code, headers=headers)
 
 
 def timed_out(seconds: float) -> Refusal:
     """A request that took longer than it may."""
-    message = f"The request took longer than {seconds:g} s."
+    return _too_late(f"The request took longer than {seconds:g} s.")
+
+
+def body_too_slow(seconds: float) -> Refusal:
+    """A body of which nothing more came for so long."""
+    return _too_late(f"Nothing more of the request body came for {seconds:g} s.")
+
+
+def head_too_slow(seconds: float) -> Refusal:
+    """A request whose headers do not come to an end."""
+    return _too_late(f"The request's headers were not whole after {seconds:g} s.")
+
+
+def _too_late(message: str) -> Refusal:
     return Refusal(408, message, kind="timeout_error", code="request_timeout", headers=(DO_NOT_REPEAT,))
 
 

@@ -39,13 +39,14 @@ class Reply:
     def __init__(self, number: int) -> None:
         self.number = number
         self.engine: _EngineConnection | None = None
-        self.ended = False
+        self.begun = asyncio.Event()
+        """Set once a frame has come, or nobody waits for one any more."""
         self._frames: deque[Frame] = deque()
         self._news = asyncio.Event()
 
     def put(self, frame: Frame) -> None:
         """Another frame has come."""
-        self.ended |= frame.kind is Kind.END
+        self.begun.set()
         self._frames.append(frame)
         self._news.set()
 
@@ -94,6 +95,7 @@ class ReplyListener:
     def forget(self, reply: Reply, *, ended: bool) -> None:
         """Nobody waits for this answer any more; the engine that is still at it is told."""
         self._replies.pop(reply.number, None)
+        reply.begun.set()
         if not ended and reply.engine is not None:
             reply.engine.send(Frame(Kind.GONE, reply.number))
 

@@ -17,7 +17,8 @@ with warnings.catch_warnings():
 
 from serving_world import until
 
-from tidemill_workloads.serving.pod_port import let_the_port_be_taken_again
+from tidemill_workloads.serving import slow_clients
+from tidemill_workloads.serving.pod_server import mend_the_servers_of_this_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +73,7 @@ def free_port() -> int:
 
 
 async def test_serve_itself_cannot_take_a_port_on_which_a_connection_lingers() -> None:
-    """Where this fails, Ray has mended it, and `pod_port` can go."""
+    """Where this fails, Ray has mended it, and that part of `pod_server` can go."""
     port = free_port()
     await answered_once(port)
     with pytest.raises(RuntimeError, match="Failed to bind"):
@@ -80,15 +81,28 @@ async def test_serve_itself_cannot_take_a_port_on_which_a_connection_lingers() -
 
 
 async def test_the_next_replica_takes_the_port_at_once() -> None:
-    let_the_port_be_taken_again()
-    let_the_port_be_taken_again()  # a second time changes nothing
+    mend_the_servers_of_this_process()
+    mend_the_servers_of_this_process()  # a second time changes nothing
     port = free_port()
     await answered_once(port)
     await answered_once(port)
 
 
+async def test_the_servers_that_serve_starts_bound_a_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slow_clients, "HEAD_SECONDS", 0.1)
+    mend_the_servers_of_this_process()
+    port = free_port()
+    task, server = await start(port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET / HT")
+    assert b" 408 " in await asyncio.wait_for(reader.readline(), 5)
+    writer.close()
+    server.should_exit = True
+    await task
+
+
 async def test_two_replicas_never_share_a_port() -> None:
-    let_the_port_be_taken_again()
+    mend_the_servers_of_this_process()
     port = free_port()
     task, server = await start(port)
     with pytest.raises(RuntimeError, match="Failed to bind") as raised:
@@ -100,7 +114,7 @@ async def test_two_replicas_never_share_a_port() -> None:
 
 async def test_of_two_replicas_that_start_at_once_one_is_refused() -> None:
     """Serve gives the other one another port where it has one, by the cause of the error."""
-    let_the_port_be_taken_again()
+    mend_the_servers_of_this_process()
     port = free_port()
     ends = await asyncio.gather(start(port), start(port), return_exceptions=True)
     (refused,) = [end for end in ends if isinstance(end, BaseException)]

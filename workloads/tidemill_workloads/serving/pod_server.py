@@ -1,9 +1,11 @@
-"""Lets an ingress replica take its pod's port although connections of the one before it still linger on it.
+"""Mends the HTTP server that Serve starts in an ingress replica, where no setting of Serve does.
 
-Serve 2.60 binds the port of a direct ingress without SO_REUSEADDR (`start_asgi_http_server`). After a crash, and after
-a drain that closed connections, the kernel remembers their ends for a minute, so the bind fails, and then Serve's
-controller blocks the port for good (`PortAllocator.release(block_port=True)`): a pod has one port, and would never take
-requests again. No setting of Serve changes that; its function has a switch for its own proxies, which is used here.
+Its port: Serve 2.60 binds the port of a direct ingress without SO_REUSEADDR (`start_asgi_http_server`). After a crash,
+and after a drain that closed connections, the kernel remembers their ends for a minute, so the bind fails, and then
+Serve's controller blocks the port for good (`PortAllocator.release(block_port=True)`): a pod has one port, and would
+never take requests again. The function has a switch for Serve's own proxies, which is used here.
+
+Its patience: uvicorn bounds neither the time nor the size of a request's head, and Serve passes nothing on that would.
 """
 
 from __future__ import annotations
@@ -13,11 +15,13 @@ import functools
 import socket
 from typing import Any
 
+from tidemill_workloads.serving.slow_clients import BoundedHttp
+
 LOOK_SECONDS = 0.01
 
 
-def let_the_port_be_taken_again() -> None:
-    """For the servers that Serve starts in this process from now on. Two that listen at once still exclude each other.
+def mend_the_servers_of_this_process() -> None:
+    """Those that Serve starts from now on. Two that listen on one port at once still exclude each other.
 
     Raises AttributeError where a later Ray has these functions no more, and this has to be looked at again.
     """
@@ -26,14 +30,15 @@ def let_the_port_be_taken_again() -> None:
     start = replica.start_asgi_http_server  # type: ignore[attr-defined] # imported there, and called by that name
 
     @functools.wraps(start)
-    async def start_on_a_lingering_port(*arguments: Any, **options: Any) -> Any:
+    async def start_mended(*arguments: Any, **options: Any) -> Any:
         task, server = await start(*arguments, **options | {"enable_so_reuseport": True})
+        server.config.http = BoundedHttp  # the server reads it when its task begins, which is after this
         await _listening(task, server)
         return task, server
 
     if getattr(start, "__wrapped__", None) is None:
         http_util.set_socket_reuse_port = _reuse_address
-        replica.start_asgi_http_server = start_on_a_lingering_port  # type: ignore[attr-defined] # as above
+        replica.start_asgi_http_server = start_mended  # type: ignore[attr-defined] # as above
 
 
 async def _listening(task: asyncio.Task[None], server: Any) -> None:
