@@ -4,7 +4,8 @@ Named by TIDEMILL_ENGINE=paced_server:create; the tests put this folder on PYTHO
 As many requests as the endpoint's `max_sequences` make tokens at once, the others queue, first come first served.
 TIDEMILL_TEST_TOKEN_SECONDS is the beat (0.02), TIDEMILL_TEST_LOAD_SECONDS the time to load (0). What happens to each
 request is noted, one line each, in a file of the process in TIDEMILL_TEST_FOLDER. A request whose prompt is `kill`
-ends the process, one whose prompt is `refuse` is answered with 400; the prompt counts a token a word.
+ends the process, one whose prompt is `hang` makes one token and none of any request after it, one whose prompt is
+`refuse` is answered with 400; the prompt counts a token a word.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ class PacedServer:
         self._beat = float(os.environ.get("TIDEMILL_TEST_TOKEN_SECONDS", "0.02"))
         self._slots = asyncio.Semaphore(settings.config.max_sequences)
         self._steps = 0
+        self._going = asyncio.Event()
+        self._going.set()
 
     async def start(self, watcher: Watcher) -> None:
         """Loads for as long as the environment says; a model source that says so refuses."""
@@ -106,11 +109,14 @@ class PacedServer:
             self._note(f"began {asked.prompt}")
             for number in range(asked.tokens):
                 await asyncio.sleep(self._beat)
+                await self._going.wait()
                 self._steps += 1
                 if number == 0:
                     self._watcher.first_token(asked.request_id)
                 if asked.stream:
                     await self._event(send, self._chunk(asked, number))
+                if asked.prompt == "hang":
+                    self._going.clear()
         self._watcher.used(asked.request_id, Usage(len(asked.prompt.split()), asked.tokens))
         self._note(f"answered {asked.prompt}")
         if asked.stream:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import itertools
 from typing import TYPE_CHECKING
 
@@ -179,6 +181,20 @@ def test_keys_are_read_as_the_kubelet_mounts_them(tmp_path: Path) -> None:
     assert client_of(keys, b"key-a") == "alice"
     assert client_of(keys, b"") is None
     assert client_of(keys, b"key-b") is None
+
+
+@pytest.mark.parametrize("presented", [b"key-0", b"key-4", b"key-", b"key-00", b"", b"\xff" * 10_000])
+def test_every_key_is_compared_in_full_whichever_matches(monkeypatch: pytest.MonkeyPatch, presented: bytes) -> None:
+    compared: list[tuple[int, int]] = []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append((len(one), len(other)))
+        return one == other
+
+    keys = {f"client-{number}": hashlib.sha256(f"key-{number}".encode()).digest() for number in range(5)}
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    assert client_of(keys, presented) == {b"key-0": "client-0", b"key-4": "client-4"}.get(presented)
+    assert compared == [(32, 32)] * 5, "digests of one length, all of them"
 
 
 def test_a_missing_or_empty_folder_lets_nobody_in(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Has one admitted request answered by an engine: offers it, follows its frames, and tries once more where it may.
 
 A request whose engine is lost goes to another one, once, as long as no byte of its answer has gone out; its age and its
-place in the order stay. More tries would let a request that kills engines kill them all.
+place in the order stay. More tries would let a request that kills engines kill them all; an offer that no engine took
+has killed none, and is made again.
 """
 
 from __future__ import annotations
@@ -30,10 +31,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TRIES = 2
+"""Engines that may have a request in hand, one after the other."""
 
-FIRST_FRAME_SECONDS = 5.0
-"""Serve's word that a call is over may overtake its frames. So long the first one is waited for; where one has come, the
-connection brings the last one too, however large the answer is, or is lost, which is noticed there."""
+OFFERS = 5
+"""How often a request is offered at most, taken or not: Serve may lead to an engine that is going for a moment."""
+
+AGAIN_SECONDS = 0.3
+"""After an offer that nobody took: longer than an engine that ends itself takes to be gone."""
+
+LAST_FRAMES_SECONDS = 5.0
+"""Serve's word that a call is over may come before its last frames; so long they are waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,11 @@ class Engines:
 
 
 class EngineLost(Exception):  # noqa: N818 - named for what happened
-    """The engine that had the request is gone."""
+    """The engine that had the request is gone; or it never had it, and was going when it was offered."""
+
+    def __init__(self, why: str, *, taken: bool) -> None:
+        super().__init__(why)
+        self.taken = taken
 
 
 GIVEN_UP = b"DeploymentUnavailableError"
@@ -86,7 +97,8 @@ class Dispatcher:
 
         Closing the generator early has the engine stop.
         """
-        for trial in range(1, TRIES + 1):
+        tries = 0
+        for offer in range(1, OFFERS + 1):
             begun = False
             try:
                 async with aclosing(self._try(request)) as parts:
@@ -96,10 +108,13 @@ class Dispatcher:
             except NoEngine as none:
                 raise openai_errors.no_engine() from none
             except EngineLost as lost:
-                log.warning("an engine was lost with a request at hand (try %d): %s", trial, lost)
-                if begun or trial == TRIES:
+                log.warning("an engine was lost with a request at hand (offer %d): %s", offer, lost)
+                tries += lost.taken
+                if begun or tries == TRIES or offer == OFFERS:
                     raise openai_errors.engine_lost() from lost
                 self.desk.lost(request.ticket)
+                if not lost.taken:
+                    await asyncio.sleep(AGAIN_SECONDS)
             else:
                 return
 
@@ -124,12 +139,15 @@ class Dispatcher:
             self.engines.listener.forget(reply, ended=ended)
 
     async def _parts(self, reply: Reply, ticket: Ticket) -> AsyncGenerator[Head | bytes | None]:
-        """Head and body of the answer; None says that an engine has the request. Raises EngineLost."""
+        """Head and body of the answer; None says that an engine has the request. Raises EngineLost, NoEngine."""
         head: Head | None = None
-        refused = False
+        refused = taken = False
         while (frame := await reply.get()).kind is not Kind.END:
+            if frame.kind is Kind.FAILED:
+                raise _failure(frame, taken=taken)
             self._note(frame, ticket, refused=refused)
             if frame.kind is Kind.TAKEN:
+                taken = True
                 yield None
             elif frame.kind is Kind.HEAD:
                 head = read_head(frame.payload)  # goes out with the first byte: until then another try is open
@@ -145,10 +163,6 @@ class Dispatcher:
 
     def _note(self, frame: Frame, ticket: Ticket, *, refused: bool) -> None:
         """The request stands at the desk where the frame says. An answer that refuses has no first token."""
-        if frame.kind is Kind.FAILED:
-            if frame.payload.startswith(GIVEN_UP):
-                raise NoEngine(frame.payload.decode(errors="replace"))
-            raise EngineLost(frame.payload.decode(errors="replace"))
         if frame.kind is Kind.TAKEN:
             self.desk.taken(ticket)
         elif frame.kind in (Kind.FIRST, Kind.BODY) and self.desk.first_token(ticket) and not refused:
@@ -163,6 +177,12 @@ class Dispatcher:
         task.add_done_callback(self._following.discard)
 
 
+def _failure(frame: Frame, *, taken: bool) -> NoEngine | EngineLost:
+    """What a frame that ends an answer says."""
+    why = frame.payload.decode(errors="replace")
+    return NoEngine(why) if frame.payload.startswith(GIVEN_UP) else EngineLost(why, taken=taken)
+
+
 async def _follow(response: Any, reply: Reply) -> None:
     """Turns Serve's word about a call into a frame where the engine itself can say none."""
     try:
@@ -173,8 +193,6 @@ async def _follow(response: Any, reply: Reply) -> None:
     except Exception as error:  # Ray, Serve and gRPC each raise their own: whatever it is, no answer comes this way
         reply.put(Frame(Kind.FAILED, reply.number, f"{type(error).__name__}: {error}"[:500].encode()))
         return
-    try:
-        async with asyncio.timeout(FIRST_FRAME_SECONDS):
-            await reply.begun.wait()
-    except TimeoutError:
-        reply.put(Frame(Kind.FAILED, reply.number, b"no frame of the answer came"))
+    if not reply.ended:
+        await asyncio.sleep(LAST_FRAMES_SECONDS)
+        reply.put(Frame(Kind.FAILED, reply.number, b"the end of the answer did not come"))

@@ -40,7 +40,9 @@ LOOK_SECONDS = 1.0
 FLUSH_SECONDS = 0.2
 """What a process that ends leaves to its last frames."""
 
-NOT_WHOLE = b"the engine's server ended before its answer was whole"
+
+class ReplicaEnding(Exception):  # noqa: N818 - named for what happens
+    """This replica ends itself in a moment and takes no request any more."""
 
 
 @dataclass(slots=True)
@@ -69,6 +71,7 @@ class EngineReplica:
         self._figures = EngineFigures(labels, self._desk)
         self._engine = create_engine(ServerSettings(config))
         self._watching: asyncio.Task[None] | None = None
+        self._ending = False
 
     async def start(self) -> None:
         """Loads the model. Raises RuntimeError with an EngineProblem in its text where that does not work."""
@@ -98,7 +101,11 @@ class EngineReplica:
         UserConfig.model_validate(settings)
 
     async def run(self, call: Call) -> None:
-        """Answers one request. Raises IngressGone where nobody can hear the answer."""
+        """Answers one request. Raises IngressGone where nobody can hear the answer, ReplicaEnding where none comes."""
+        if self._engine.dead:
+            self._die("the engine is dead")
+        if self._ending:
+            raise ReplicaEnding("another replica has to take this request")
         link = await self._links.to(call.reply_to)
         ticket = self._desk.arrive(time.monotonic())
         hand = self._in_hand[call.request_id] = _InHand(ticket, call, link)
@@ -113,14 +120,10 @@ class EngineReplica:
         finally:
             link.release(call.stream)
             self._desk.end(ticket)
-            del self._in_hand[call.request_id]
-            link.send(
-                Frame(Kind.END, call.stream, usage_payload(hand.usage))
-                if answering.whole
-                else Frame(Kind.FAILED, call.stream, NOT_WHOLE)
-            )
             if self._engine.dead:
                 self._die("the engine is dead")
+            del self._in_hand[call.request_id]
+        link.send(Frame(Kind.END, call.stream, usage_payload(hand.usage)))
 
     def first_token(self, request_id: str) -> None:
         """See Watcher."""
@@ -151,6 +154,9 @@ class EngineReplica:
 
     def _die(self, why: str) -> None:
         """Ends the process; the requests that are here are failed first, so that they are run elsewhere at once."""
+        if self._ending:
+            return
+        self._ending = True
         log.error("%s; this replica ends, and Serve starts another", why)
         for hand in self._in_hand.values():
             hand.link.send(Frame(Kind.FAILED, hand.call.stream, why.encode()))
