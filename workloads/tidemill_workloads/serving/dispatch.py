@@ -39,8 +39,9 @@ OFFERS = 5
 AGAIN_SECONDS = 0.3
 """After an offer that nobody took: longer than an engine that ends itself takes to be gone."""
 
-LAST_FRAMES_SECONDS = 5.0
-"""Serve's word that a call is over may come before its last frames; so long they are waited for."""
+FIRST_FRAME_SECONDS = 5.0
+"""Serve's word that a call is over may overtake its frames. So long the first one is waited for; where one has come, the
+connection brings the last one too, however large the answer is, or is lost, which is noticed there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +194,8 @@ async def _follow(response: Any, reply: Reply) -> None:
     except Exception as error:  # Ray, Serve and gRPC each raise their own: whatever it is, no answer comes this way
         reply.put(Frame(Kind.FAILED, reply.number, f"{type(error).__name__}: {error}"[:500].encode()))
         return
-    if not reply.ended:
-        await asyncio.sleep(LAST_FRAMES_SECONDS)
-        reply.put(Frame(Kind.FAILED, reply.number, b"the end of the answer did not come"))
+    try:
+        async with asyncio.timeout(FIRST_FRAME_SECONDS):
+            await reply.begun.wait()
+    except TimeoutError:
+        reply.put(Frame(Kind.FAILED, reply.number, b"no frame of the answer came"))

@@ -40,6 +40,8 @@ LOOK_SECONDS = 1.0
 FLUSH_SECONDS = 0.2
 """What a process that ends leaves to its last frames."""
 
+NOT_WHOLE = b"the engine's server ended before its answer was whole"
+
 
 class ReplicaEnding(Exception):  # noqa: N818 - named for what happens
     """This replica ends itself in a moment and takes no request any more."""
@@ -120,10 +122,14 @@ class EngineReplica:
         finally:
             link.release(call.stream)
             self._desk.end(ticket)
+            del self._in_hand[call.request_id]
+            link.send(
+                Frame(Kind.END, call.stream, usage_payload(hand.usage))
+                if answering.whole
+                else Frame(Kind.FAILED, call.stream, NOT_WHOLE)
+            )
             if self._engine.dead:
                 self._die("the engine is dead")
-            del self._in_hand[call.request_id]
-        link.send(Frame(Kind.END, call.stream, usage_payload(hand.usage)))
 
     def first_token(self, request_id: str) -> None:
         """See Watcher."""
