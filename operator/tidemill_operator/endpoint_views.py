@@ -6,15 +6,13 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from tidemill_api import labels
 from tidemill_api.v1alpha1.realtime_endpoint import RealtimeEndpointSpec
 from tidemill_api.v1alpha1.realtime_endpoint_status import RealtimeEndpointStatus
 from tidemill_operator.core.endpoint.snapshot import EndpointView, ServiceView
 from tidemill_operator.core.endpoint.spec_checks import endpoint_problems
 from tidemill_operator.manifests.pods import container_name
-from tidemill_operator.views import explained, listed, of_type, read_cluster
+from tidemill_operator.views import of_type, read_cluster, read_identity, read_spec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,28 +28,16 @@ def read_endpoint(body: Json, policy: SpecPolicy) -> EndpointView:
 
     Raises pydantic.ValidationError for a status that this operator cannot read: better loud than everything anew.
     """
-    metadata = body["metadata"]
-    spec, problem = _read_spec(body.get("spec") or {}, policy, metadata["name"])
+    identity = read_identity(body)
+    spec, problem = read_spec(
+        RealtimeEndpointSpec, body, lambda read: endpoint_problems(identity["name"], read, policy)
+    )
     return EndpointView(
-        namespace=metadata["namespace"],
-        name=metadata["name"],
-        uid=metadata["uid"],
-        generation=metadata.get("generation", 1),
-        created=datetime.fromisoformat(metadata["creationTimestamp"]),
-        deleting="deletionTimestamp" in metadata,
+        **identity,
         spec=spec,
         spec_problem=problem,
         status=RealtimeEndpointStatus.model_validate(body.get("status") or {}),
     )
-
-
-def _read_spec(raw: Json, policy: SpecPolicy, name: str) -> tuple[RealtimeEndpointSpec | None, str]:
-    try:
-        spec = RealtimeEndpointSpec.model_validate(raw)
-    except ValidationError as error:
-        return None, explained(error)
-    found = endpoint_problems(name, spec, policy)
-    return spec, listed(found) if found else ""
 
 
 def read_service(body: Json | None, owner_uid: str) -> ServiceView | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from tidemill_api.v1alpha1.batch_inference_job import BatchInferenceJobSpec
 from tidemill_api.v1alpha1.batch_inference_job_status import BatchInferenceJobStatus
@@ -33,41 +33,61 @@ STARTING = ("ContainerCreating", "PodInitializing")
 MAX_CRASH = 500
 """Characters of what a container said when it ended: its last lines."""
 
+_Spec = TypeVar("_Spec", bound=BaseModel)
+
+
+class Identity(TypedDict):
+    """What the view of each kind has of the object's metadata."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    created: datetime
+    deleting: bool
+
+
+def read_identity(body: Json) -> Identity:
+    """Which object it is."""
+    metadata = body["metadata"]
+    return {
+        "namespace": metadata["namespace"],
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "generation": metadata.get("generation", 1),
+        "created": datetime.fromisoformat(metadata["creationTimestamp"]),
+        "deleting": "deletionTimestamp" in metadata,
+    }
+
+
+def read_spec(of: type[_Spec], body: Json, check: Callable[[_Spec], tuple[str, ...]]) -> tuple[_Spec | None, str]:
+    """The spec, None where it cannot be read, and its problems in words: empty where it may run."""
+    try:
+        spec = of.model_validate(body.get("spec") or {})
+    except ValidationError as error:
+        return None, _listed(_fault(fault["loc"], fault["msg"]) for fault in error.errors())
+    found = check(spec)
+    return spec, _listed(found) if found else ""
+
 
 def read_job(body: Json, policy: SpecPolicy) -> JobView:
     """A job as a value; a spec that does not hold is None with its problems in words.
 
     Raises pydantic.ValidationError for a status that this operator cannot read: better loud than a job started anew.
     """
-    metadata = body["metadata"]
-    spec, problem = _read_spec(body.get("spec") or {}, policy, metadata["name"])
+    identity = read_identity(body)
+    spec, problem = read_spec(BatchInferenceJobSpec, body, lambda read: _problems(identity["name"], read, policy))
     return JobView(
-        namespace=metadata["namespace"],
-        name=metadata["name"],
-        uid=metadata["uid"],
-        generation=metadata.get("generation", 1),
-        created=datetime.fromisoformat(metadata["creationTimestamp"]),
-        deleting="deletionTimestamp" in metadata,
-        spec=spec,
+        **identity,
+        spec=spec if not problem else None,
         spec_problem=problem,
         status=BatchInferenceJobStatus.model_validate(body.get("status") or {}),
     )
 
 
-def _read_spec(raw: Json, policy: SpecPolicy, name: str) -> tuple[BatchInferenceJobSpec | None, str]:
-    try:
-        spec = BatchInferenceJobSpec.model_validate(raw)
-    except ValidationError as error:
-        return None, explained(error)
-    found = problems(spec, policy)
-    if spec.resubmit_of == name:
-        found += ("resubmitOf must name another job than this one",)
-    return (None, listed(found)) if found else (spec, "")
-
-
-def explained(error: ValidationError) -> str:
-    """What is wrong with a spec that cannot be read, field by field."""
-    return listed(_fault(fault["loc"], fault["msg"]) for fault in error.errors())
+def _problems(name: str, spec: BatchInferenceJobSpec, policy: SpecPolicy) -> tuple[str, ...]:
+    own = ("resubmitOf must name another job than this one",) if spec.resubmit_of == name else ()
+    return (*problems(spec, policy), *own)
 
 
 def _fault(location: tuple[int | str, ...], message: str) -> str:
@@ -76,7 +96,7 @@ def _fault(location: tuple[int | str, ...], message: str) -> str:
     return f"{field}: {text}" if field else text
 
 
-def listed(found: Iterable[str]) -> str:
+def _listed(found: Iterable[str]) -> str:
     """Problems as one message of bounded length."""
     return f"{'; '.join(found)[:MAX_PROBLEMS]}."
 
