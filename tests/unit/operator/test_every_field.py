@@ -5,10 +5,8 @@ What a field does in detail is shown elsewhere; here each shows that it does som
 
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
-import yaml
 from api_specs import SPEC, changed
 from unit.operator.builders import (
     LOST,
@@ -23,6 +21,7 @@ from unit.operator.builders import (
     processing,
     running_status,
 )
+from unit.operator.crd_fields import leaves, written
 
 from tidemill_api.conditions import Reason
 from tidemill_api.job_contract import Outcome, OutputURIs, RowCounts, TokenCounts
@@ -33,22 +32,7 @@ from tidemill_operator.core.snapshot import AttemptState, AttemptView, SourceVie
 from tidemill_operator.manifests.job_config import job_config
 from tidemill_operator.manifests.ray_cluster import ClusterOrder, ray_cluster
 
-CRD = Path(__file__).parents[3] / "crds" / "tidemill.dev_batchinferencejobs.yaml"
-
-
-def leaves(part):
-    """The paths of all fields of spec or status that have no fields of their own; a list is one."""
-    schema = yaml.safe_load(CRD.read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    return set(_below(schema["properties"][part]))
-
-
-def _below(schema, path=""):
-    for name, child in schema["properties"].items():
-        if "properties" in child:
-            yield from _below(child, f"{path}{name}.")
-        else:
-            yield path + name
-
+PLURAL = "batchinferencejobs"
 
 # The spec
 
@@ -114,7 +98,7 @@ def all_that_is_done(raw):
 
 
 def test_the_changes_cover_every_field_of_the_spec():
-    assert set(CHANGES) == leaves("spec")
+    assert set(CHANGES) == leaves(PLURAL, "spec")
 
 
 @pytest.mark.parametrize("field", CHANGES)
@@ -146,18 +130,9 @@ def statuses():
     yield look(status=at_work, attempt=AttemptView(AttemptState.ENDED, outcome=outcome)).status
 
 
-def written(value, path=""):
-    """The paths of fields that say something."""
-    for name, child in value.items():
-        if isinstance(child, dict):
-            yield from written(child, f"{path}{name}.")
-        elif child not in (None, 0, "", "0.00", [], False):
-            yield path + name
-
-
 def test_every_field_of_the_status_is_written_for_some_job():
     said = {path for status in statuses() for path in written(status.model_dump(mode="json", by_alias=True))}
-    assert said == leaves("status")
+    assert said == leaves(PLURAL, "status")
 
 
 def test_the_tokens_follow_the_drivers_figures_and_stay_while_it_validates_again():
