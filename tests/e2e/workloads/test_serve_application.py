@@ -13,6 +13,7 @@ from serve_cluster import ServeCluster
 from serving_world import config
 
 from tidemill_api import endpoint_contract as contract
+from tidemill_workloads.serving.slow_clients import MOST_OF_A_HEAD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,6 +134,17 @@ async def test_a_client_gives_no_orders_to_serve(cluster: ServeCluster) -> None:
         await figure(cluster, contract.METRIC_ENGINE_RUNNING, 1, kind="engine")
         await stream.close()
         await figure(cluster, contract.METRIC_ENGINE_RUNNING, 0, seconds=3, kind="engine")
+
+
+async def test_a_head_without_an_end_is_refused(cluster: ServeCluster) -> None:
+    """By the server that Serve itself has started in the ingress replica, before anybody asks for a key."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", cluster.ingress_port)
+    writer.write(b"GET /v1/models HTTP/1.1\r\n")
+    for _ in range(MOST_OF_A_HEAD // 4096 + 1):
+        writer.write(b"x-header: " + b"x" * 4084 + b"\r\n")
+        await writer.drain()
+    assert (await asyncio.wait_for(reader.readline(), 10)).split()[1] == b"431"
+    writer.close()
 
 
 async def test_what_waits_at_a_lost_node_is_answered_by_the_others(cluster: ServeCluster) -> None:
