@@ -58,6 +58,8 @@ how to read the table:
 SIDES = ("bare", "endpoint")
 WARM_UP_REQUESTS = 8
 REST_SECONDS = 5.0
+SPIN_SECONDS = 2.0
+"""vLLM's scheduler spins for a second after its last step: that is no rest."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,7 @@ def measure(
 
 def at_rest(sides: tuple[Side, Side], seconds: float) -> dict[str, dict[str, float]]:
     """Cores that each side's groups of processes take while nobody asks."""
+    time.sleep(SPIN_SECONDS)
     meters = {side.name: CpuMeter(side.processes) for side in sides}
     for meter in meters.values():
         meter.start()
