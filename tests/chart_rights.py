@@ -14,3 +14,6 @@ GRANTED = {
     "services": {"get", "list", "watch", "create", "patch"},
     "events": {"get", "create", "patch"},
 }
+
+WITH_ALERTS = {"batchinferencejobs": {"patch"}, "realtimeendpoints": {"patch"}}
+"""What comes to it where the operator receives alerts: it writes the boost onto the objects."""

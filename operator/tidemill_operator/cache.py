@@ -24,7 +24,7 @@ RAY_CLUSTER_LABEL = "ray.io/cluster"
 
 @dataclass(frozen=True, order=True)
 class Key:
-    """A job's namespace and name."""
+    """An object's namespace and name."""
 
     namespace: str
     name: str
@@ -123,6 +123,10 @@ class WatchCache:
     def keys(self, kind: Watched) -> frozenset[Key]:
         """The keys of all objects of a kind."""
         return frozenset(self._objects[kind])
+
+    def bodies(self, kind: Watched) -> tuple[Json, ...]:
+        """All objects of a kind as they stand: one copy, so another thread may ask while the watches go on."""
+        return tuple(self._objects[kind].values())
 
     def owners(self, kind: Watched, body: Json) -> Iterable[Key]:
         """The keys of the jobs that a change of this object concerns: none for an object of somebody else."""

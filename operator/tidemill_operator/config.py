@@ -6,6 +6,7 @@ a decision needs of it is handed on as a value.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -65,6 +66,17 @@ class Settings(BaseModel):
     health_port: int = Field(default=8081, ge=0, le=65535, description="Port of /healthz; 0 turns it off. A flag wins")
     metrics_port: int = Field(
         default=0, ge=0, le=65535, description="Port of /metrics, the operator's own figures; 0 turns it off"
+    )
+    alerts_port: int = Field(
+        default=0,
+        ge=0,
+        le=65535,
+        description="Port of /alerts, which takes Alertmanager's notifications and boosts what they are about; 0 turns"
+        " it off",
+    )
+    alerts_credentials_file: Path = Field(
+        default=Path("/etc/tidemill/alerts/credentials"),
+        description="File with the bearer token that Alertmanager has to send",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least level logged")
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from tidemill_api.v1alpha1.batch_inference_job import KIND
 from tidemill_operator.apply import ClusterRefusedError, DriverRefusedError, Executor
 from tidemill_operator.cache import Key, WatchCache, Watched
 from tidemill_operator.cluster import JOBS, Cluster
@@ -21,6 +22,7 @@ from tidemill_operator.core.spec_checks import SpecPolicy
 from tidemill_operator.errors import ConflictError, KindMissingError, ObjectMissingError, RejectedError
 from tidemill_operator.event_writer import write_event
 from tidemill_operator.heads import Heads
+from tidemill_operator.metrics import count_decision
 from tidemill_operator.observer import Observer
 from tidemill_operator.ray_clusters import ScaleRefusedError
 from tidemill_operator.views import read_job
@@ -99,6 +101,7 @@ class Reconciler:
         try:
             for action in decided.actions:
                 await self._executor.execute(action, seen.job)
+                count_decision(KIND, action, decided.status.conditions, seen.job.status.workers.desired)
         except ClusterRefusedError as error:
             return await self._carry_out(replace(seen, rejection=error.rejection))
         except DriverRefusedError as error:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tidemill_operator.errors import ConflictError, OperatorError, PassingError, RejectedError
-from tidemill_operator.metrics import RECONCILE_SECONDS
+from tidemill_operator.metrics import BUG, ERRORS, RECONCILE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -126,9 +126,11 @@ class WorkQueue:
             look = await self._work(key)
             outcome = "written" if look.wrote else "unchanged"
         except (PassingError, RejectedError) as fault:  # a right or a quota that is missing may come
+            ERRORS.labels(type(fault).__name__).inc()
             return self._back_off(key, fault)
         except Exception:
             # The boundary of a reconcile: whatever is wrong with one key must not stop the others.
+            ERRORS.labels(BUG).inc()
             log.exception("bug while reconciling; tried again in %.0f s", BUG_RETRY_SECONDS, extra={"key": str(key)})
             return BUG_RETRY_SECONDS
         finally:

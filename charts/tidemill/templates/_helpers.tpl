@@ -46,13 +46,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- define "tidemill.rules" -}}
 - apiGroups: [tidemill.dev]
   resources: [batchinferencejobs]
-  verbs: [get, list, watch, delete]  # delete: spec.ttlSecondsAfterFinished
+  verbs: [get, list, watch, delete{{ if .Values.settings.alertsPort }}, patch{{ end }}]  # delete: spec.ttlSecondsAfterFinished
 - apiGroups: [tidemill.dev]
   resources: [batchinferencejobs/status]
   verbs: [patch]
 - apiGroups: [tidemill.dev]
   resources: [realtimeendpoints]
-  verbs: [get, list, watch]
+  verbs: [get, list, watch{{ if .Values.settings.alertsPort }}, patch{{ end }}]  # patch: the boost that an alert asks for
 - apiGroups: [tidemill.dev]
   resources: [realtimeendpoints/status]
   verbs: [patch]

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from chart_rights import GRANTED
+from chart_rights import GRANTED, WITH_ALERTS
 from pydantic.alias_generators import to_camel
 
+from tidemill_api import labels
 from tidemill_operator.config import Settings
+from tidemill_operator.manifests import endpoint_cluster, pods
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,8 +182,12 @@ def test_the_values_are_the_operators_settings_with_its_defaults(render: Callabl
         "namespaces",  # watchNamespaces, which the roles need as well
         "allowTestEngine",  # for tests, never in production
         "allowLoopbackInput",  # for clusters of one machine, likewise
+        "alertsCredentialsFile",  # where alertWebhook.credentialsSecret is mounted
     }
     assert Settings.from_environment(environment(render())) == Settings()
+
+
+NOT_IN_THE_CHART = {"namespaces", "allow_test_engine", "allow_loopback_input", "alerts_credentials_file"}
 
 
 def test_every_setting_reaches_the_operator(render: Callable[..., list[Manifest]]) -> None:
@@ -195,10 +201,64 @@ def test_every_setting_reaches_the_operator(render: Callable[..., list[Manifest]
         backoff_max_seconds=3600,
         log_level="DEBUG",
     )
-    given = wanted.model_dump(mode="json", exclude={"namespaces", "allow_test_engine", "allow_loopback_input"})
+    given = wanted.model_dump(mode="json", exclude=NOT_IN_THE_CHART)
     settings = {to_camel(name): value for name, value in given.items()}
     manifests = render(watchNamespaces=["team-a"], settings=settings)
     assert Settings.from_environment(environment(manifests)) == wanted
+
+
+ALERTS = {"settings": {"alertsPort": 9095}, "alertWebhook": {"credentialsSecret": "alerts", "key": "token"}}
+
+
+def test_with_the_alert_webhook_the_operator_may_write_the_objects_and_has_the_token(
+    render: Callable[..., list[Manifest]],
+) -> None:
+    manifests = render(**ALERTS)
+    rights = granted(named(manifests, "ClusterRole", "tide-tidemill"))
+    more = {("tidemill.dev", resource): verbs | GRANTED[resource] for resource, verbs in WITH_ALERTS.items()}
+    assert rights == IN_A_WATCHED_NAMESPACE | EVERYWHERE | more
+    (volume,) = [volume for volume in pod(manifests)["volumes"] if volume["name"] == "alerts"]
+    assert volume["secret"]["secretName"] == "alerts"
+    assert volume["secret"]["items"] == [{"key": "token", "path": "credentials"}]
+    (mount,) = [mount for mount in pod(manifests)["containers"][0]["volumeMounts"] if mount["name"] == "alerts"]
+    assert Settings().alerts_credentials_file == Path(mount["mountPath"], "credentials")
+    assert [port["name"] for port in one(manifests, "Service")["spec"]["ports"]] == ["alerts"]
+
+
+def test_the_alert_webhook_needs_a_token() -> None:
+    command = [str(HELM), "template", "tide", str(CHART), "--set", "settings.alertsPort=9095"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode != 0
+    assert "alertWebhook.credentialsSecret is needed" in done.stderr
+
+
+def test_monitors_rules_and_dashboards_are_made_on_demand(render: Callable[..., list[Manifest]]) -> None:
+    wanted = {"monitors": True, "rules": True, "dashboards": True, "labels": {"release": "prom"}}
+    url = "https://example.com/runbooks"
+    manifests = render(settings={"metricsPort": 8080}, monitoring={**wanted, "runbookURL": url})
+    ours = {"ServiceMonitor", "PodMonitor", "PrometheusRule", "ConfigMap"}
+    made = [manifest for manifest in manifests if manifest["kind"] in ours]
+    assert [manifest["metadata"]["labels"]["release"] for manifest in made] == ["prom"] * 5
+    rules = one(manifests, "PrometheusRule")["spec"]["groups"]
+    assert rules[0]["rules"][0]["annotations"]["runbook_url"] == f"{url}/TidemillJobQueueWarning.md"
+    assert one(manifests, "ConfigMap")["data"].keys() == {path.name for path in CHART.glob("files/dashboards/*.json")}
+    monitor = one(manifests, "ServiceMonitor")["spec"]
+    service = one(manifests, "Service")
+    assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert [endpoint["port"] for endpoint in monitor["endpoints"]] == ["metrics"]
+    assert not [manifest for manifest in render() if manifest["kind"] in ours | {"Service"}]
+
+
+def test_the_pods_have_the_ports_that_the_monitors_name(render: Callable[..., list[Manifest]]) -> None:
+    manifests = render(settings={"metricsPort": 8080}, monitoring={"monitors": True}, watchNamespaces=["team-a"])
+    ports = {}
+    for monitor in (manifest for manifest in manifests if manifest["kind"] == "PodMonitor"):
+        (label,) = [expression["key"] for expression in monitor["spec"]["selector"]["matchExpressions"]]
+        ports[label] = {endpoint["port"] for endpoint in monitor["spec"]["podMetricsEndpoints"]}
+        assert monitor["spec"]["namespaceSelector"] == {"matchNames": ["team-a"]}
+    assert ports.keys() == {labels.JOB_NAME, labels.ENDPOINT_NAME}
+    assert ports[labels.JOB_NAME] <= pods.HEAD_PORTS.keys()
+    assert ports[labels.ENDPOINT_NAME] <= endpoint_cluster.WORKER_PORTS.keys()
 
 
 def test_a_digest_wins_over_a_tag(render: Callable[..., list[Manifest]]) -> None:

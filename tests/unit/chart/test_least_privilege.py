@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from chart_rights import GRANTED
+from chart_rights import GRANTED, WITH_ALERTS
 
 from tidemill_operator import cluster
 
@@ -45,12 +45,12 @@ def asked_for() -> dict[str, set[str]]:
 
 def test_every_request_of_the_operator_is_allowed() -> None:
     for resource, verbs in asked_for().items():
-        assert verbs <= GRANTED.get(resource, set()), resource
+        assert verbs <= GRANTED.get(resource, set()) | WITH_ALERTS.get(resource, set()), resource
 
 
 def test_nothing_is_allowed_that_the_operator_does_not_ask_for() -> None:
     """Reading one object of a kind that is watched anyway tells nothing new."""
     asked = asked_for()
-    for resource, verbs in GRANTED.items():
+    for resource, verbs in (*GRANTED.items(), *WITH_ALERTS.items()):
         spare = verbs - asked.get(resource, set()) - ({"get"} if resource in WATCHED else set())
         assert spare == set(), resource
