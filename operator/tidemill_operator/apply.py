@@ -11,6 +11,7 @@ from tidemill_operator.cluster import JOBS, Cluster
 from tidemill_operator.core import plan
 from tidemill_operator.core.snapshot import Rejection
 from tidemill_operator.errors import OperatorError, RayRefusedError, RayUnavailableError
+from tidemill_operator.heads import cluster_of
 from tidemill_operator.manifests.job_config import job_config
 from tidemill_operator.manifests.names import submission_id
 from tidemill_operator.manifests.ray_cluster import ClusterOrder, ray_cluster, token_secret
@@ -88,7 +89,7 @@ class Executor:
 
     async def _create_cluster(self, job: JobView) -> None:
         order = self.order(job)
-        self._heads.forget(job)
+        self._heads.forget(cluster_of(job))
         try:
             await self._clusters.create(NewRayCluster("job", ray_cluster(order), token_secret(order, new_token())))
         except RayClusterRefusedError as error:
@@ -96,19 +97,19 @@ class Executor:
             raise ClusterRefusedError(Rejection(reason, str(error))) from error
 
     async def _delete_cluster(self, job: JobView, name: str, uid: str) -> None:
-        self._heads.forget(job)
+        self._heads.forget(cluster_of(job))
         await self._clusters.delete(job.namespace, name, uid)
 
     async def _submit(self, job: JobView, submit: plan.SubmitDriver) -> None:
         config = job_config(job, submit, self._settings.allow_loopback_input)
         try:
-            head = await self._heads.head(job, submit.head_ip)
+            head = await self._heads.head(cluster_of(job), submit.head_ip)
             for namesake in NAMESAKES if submit.ending else ():
                 if namesake != submit.ending:
                     await self._ray.stop(head, submission_id(job.uid, submit.attempt, namesake))
             await self._ray.submit(head, submission_id(job.uid, submit.attempt, submit.ending), config)
         except RayUnavailableError as error:
-            self._heads.forget(job)
+            self._heads.forget(cluster_of(job))
             raise DriverRefusedError(str(error)) from error
         except RayRefusedError as error:
             raise DriverRefusedError(str(error), final=True) from error
@@ -116,10 +117,10 @@ class Executor:
     async def _stop(self, job: JobView, stop: plan.StopDriver) -> None:
         """A head that does not take the stop holds nothing up: the next look tries again, and in the end it goes."""
         try:
-            head = await self._heads.head(job, stop.head_ip)
+            head = await self._heads.head(cluster_of(job), stop.head_ip)
             await self._ray.stop(head, submission_id(job.uid, stop.attempt, stop.ending))
         except RayUnavailableError as error:
-            self._heads.forget(job)
+            self._heads.forget(cluster_of(job))
             log.warning("the driver cannot be stopped yet: %s", error, extra={"key": f"{job.namespace}/{job.name}"})
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tidemill_operator.cache import Key, WatchCache, Watched, cluster_key
-from tidemill_operator.cluster import RAY_CLUSTERS, SECRETS, SERVICES, Cluster
+from tidemill_operator.cluster import SECRETS, SERVICES, Cluster
 from tidemill_operator.core.endpoint.snapshot import EndpointSnapshot, RevisionView, ServeView
 from tidemill_operator.core.endpoint.spec_checks import secrets_of
 from tidemill_operator.endpoint_views import (
@@ -23,14 +23,13 @@ from tidemill_operator.endpoint_views import (
     revision_label,
 )
 from tidemill_operator.errors import (
-    ConflictError,
-    KindMissingError,
     ObjectMissingError,
     RayUnavailableError,
     RejectedError,
 )
 from tidemill_operator.manifests.revisions import revision_cluster_name, revision_of
 from tidemill_operator.manifests.serve_config import ingress_settings
+from tidemill_operator.ray_clusters import look_again
 from tidemill_operator.serve_api import Asked
 from tidemill_operator.serve_reading import read_serve
 from tidemill_operator.views import read_workers
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
 
     from tidemill_operator.core.endpoint.snapshot import EndpointView
     from tidemill_operator.core.snapshot import Tuning
-    from tidemill_operator.revision_heads import RevisionHeads
+    from tidemill_operator.heads import Heads
     from tidemill_operator.serve_api import ServeApi
 
     Json = dict[str, Any]
@@ -56,9 +55,7 @@ five seconds (`load.STALE_AFTER`), and are looked at once all revisions have ans
 class EndpointObserver:
     """Observes one endpoint at a time; where Ray is silent, the cache is brought up to date for the next look."""
 
-    def __init__(
-        self, cluster: Cluster, serve: ServeApi, cache: WatchCache, heads: RevisionHeads, tuning: Tuning
-    ) -> None:
+    def __init__(self, cluster: Cluster, serve: ServeApi, cache: WatchCache, heads: Heads, tuning: Tuning) -> None:
         self._cluster = cluster
         self._serve = serve
         self._cache = cache
@@ -108,31 +105,23 @@ class EndpointObserver:
     async def _revision(self, endpoint: EndpointView, body: Json, leads_to: str) -> RevisionView:
         pods = self._cache.pods(endpoint.namespace, body["metadata"]["name"])
         cluster = read_revision_cluster(body, pods)
+        key = Key(endpoint.namespace, cluster.name)
         view = RevisionView(revision_label(body), cluster, read_workers(pods))
         if cluster.deleting:
             return replace(view, serve_problem="the RayCluster is being deleted.")
         if not cluster.head_ip:
-            await self._refresh(endpoint.namespace, cluster.name)
+            await look_again(self._cluster, self._cache, key)
             return replace(view, serve_problem="the head pod does not run.")
         try:
-            head = await self._heads.head(endpoint, cluster.name, cluster.head_ip)
+            head = await self._heads.head(key, cluster.head_ip)
             patience = BESIDE_SECONDS if leads_to not in ("", view.revision) else None
             serve = read_serve(await asyncio.wait_for(self._serve.details(head), patience))
         except (RayUnavailableError, TimeoutError) as error:
-            self._heads.forget(endpoint, cluster.name)
-            await self._refresh(endpoint.namespace, cluster.name)
+            self._heads.forget(key)
+            await look_again(self._cluster, self._cache, key)
             said = str(error) or f"{cluster.head_ip}: Serve does not answer within {BESIDE_SECONDS:.0f} s"
             return replace(view, serve_problem=f"{said}.")
         return await self._with_figures(endpoint, replace(view, serve=serve), serve)
-
-    async def _refresh(self, namespace: str, name: str) -> None:
-        """Nobody answers: perhaps the cluster is gone and its watch event was missed."""
-        try:
-            body = await self._cluster.get(RAY_CLUSTERS, namespace, name)
-        except (ObjectMissingError, KindMissingError):
-            self._cache.drop(Watched.CLUSTERS, Key(namespace, name))
-            raise ConflictError(f"RayCluster {namespace}/{name} is gone") from None
-        self._cache.put(Watched.CLUSTERS, body)
 
     async def _with_figures(self, endpoint: EndpointView, view: RevisionView, serve: ServeView) -> RevisionView:
         asked = Asked(

@@ -31,8 +31,8 @@ from tidemill_operator.errors import (
 )
 from tidemill_operator.event_writer import write_event
 from tidemill_operator.farewell import Farewell
+from tidemill_operator.heads import Heads
 from tidemill_operator.ray_clusters import ScaleRefusedError
-from tidemill_operator.revision_heads import RevisionHeads
 from tidemill_operator.revision_writes import RevisionRefusedError, RevisionWriter, ServiceRefusedError
 from tidemill_operator.workqueue import Look
 
@@ -63,7 +63,7 @@ class EndpointReconciler:
     def __init__(self, cluster: Cluster, serve: ServeApi, cache: WatchCache, settings: Settings) -> None:
         self._cluster = cluster
         self._cache = cache
-        heads = RevisionHeads(cluster, cache)
+        heads = Heads(cluster, cache)
         self._writer = RevisionWriter(cluster, serve, cache, heads, settings)
         self._farewell = Farewell(serve, cache, heads)
         self._policy = SpecPolicy(

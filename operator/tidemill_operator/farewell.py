@@ -18,8 +18,8 @@ from tidemill_operator.errors import RayRefusedError, RayUnavailableError
 
 if TYPE_CHECKING:
     from tidemill_operator.cache import Key, WatchCache
+    from tidemill_operator.heads import Heads
     from tidemill_operator.ray_api import HeadAddress
-    from tidemill_operator.revision_heads import RevisionHeads
     from tidemill_operator.serve_api import ServeApi
 
     Json = dict[str, Any]
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 class Farewell:
     """Tells Serve on heads whose RayCluster is gone to end. Telling it again does no harm."""
 
-    def __init__(self, serve: ServeApi, cache: WatchCache, heads: RevisionHeads) -> None:
+    def __init__(self, serve: ServeApi, cache: WatchCache, heads: Heads) -> None:
         self._serve = serve
         self._cache = cache
         self._heads = heads

@@ -9,18 +9,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tidemill_operator.cache import Key, WatchCache, Watched, key_of
-from tidemill_operator.cluster import RAY_CLUSTERS, Cluster
+from tidemill_operator.cache import Key, WatchCache, key_of
 from tidemill_operator.core.attempts import open_attempt
 from tidemill_operator.core.snapshot import AttemptState, AttemptView, JobView, Snapshot, Tuning
-from tidemill_operator.errors import ConflictError, KindMissingError, ObjectMissingError, RayUnavailableError
+from tidemill_operator.errors import RayUnavailableError
+from tidemill_operator.heads import cluster_of
 from tidemill_operator.manifests.names import cluster_name, submission_id
 from tidemill_operator.ray_api import HeadAddress
+from tidemill_operator.ray_clusters import look_again
 from tidemill_operator.views import count_pods, read_circle, read_cluster, read_source, read_workers
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from tidemill_operator.cluster import Cluster
     from tidemill_operator.core.snapshot import SourceView
     from tidemill_operator.heads import Heads
     from tidemill_operator.ray_api import RayApi
@@ -50,8 +52,8 @@ class Observer:
             return replace(seen, attempt=AttemptView(AttemptState.UNKNOWN, problem="the head pod is not ready."))
         asked = await self._ask_ray(seen, seen.cluster.head_ip)
         if asked.attempt.state is AttemptState.UNKNOWN:
-            self._heads.forget(job)
-            await self._refresh(seen.cluster.name, job.namespace)
+            self._heads.forget(cluster_of(job))
+            await look_again(self._cluster, self._cache, cluster_of(job))
         return asked
 
     def _from_cache(self, job: JobView, now: datetime) -> Snapshot:
@@ -86,17 +88,8 @@ class Observer:
         if metrics is not None:
             return replace(seen, attempt=AttemptView(AttemptState.ACTIVE), metrics=metrics)
         try:
-            head = await self._heads.head(seen.job, head_ip)
+            head = await self._heads.head(cluster_of(seen.job), head_ip)
         except RayUnavailableError as error:
             return replace(seen, attempt=AttemptView(AttemptState.UNKNOWN, problem=f"{error}."))
         attempt = await self._ray.attempt(head, submission_id(seen.job.uid, number, driver.ending))
         return replace(seen, attempt=attempt, metrics_problem=problem)
-
-    async def _refresh(self, name: str, namespace: str) -> None:
-        """Ray is silent: perhaps the cluster is gone and its watch event was missed."""
-        try:
-            body = await self._cluster.get(RAY_CLUSTERS, namespace, name)
-        except (ObjectMissingError, KindMissingError):
-            self._cache.drop(Watched.CLUSTERS, Key(namespace, name))
-            raise ConflictError(f"RayCluster {namespace}/{name} is gone") from None
-        self._cache.put(Watched.CLUSTERS, body)

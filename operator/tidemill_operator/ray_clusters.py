@@ -131,17 +131,18 @@ class RayClusters:
             return False
         return True
 
-    async def delete_with_token(self, namespace: str, name: str, uid: str) -> None:
-        """Removes the RayCluster of this uid; the Secret, which is its own, follows when it has gone."""
+    async def delete(self, namespace: str, name: str, uid: str, *, owns_token: bool = False) -> None:
+        """Removes the RayCluster of this uid and its Secret, which goes after it where the cluster is to own it.
+
+        Raises PassingError to be tried again.
+        """
         try:
             await self._cluster.delete(RAY_CLUSTERS, namespace, name, uid)
         except ConflictError:  # another object of that name: ours is gone, and the Secret is that one's
             log.info("RayCluster %s is gone already", name)
         else:
-            handed_over = await self._hand_over(
-                namespace, name, uid
-            )  # the operator may have been killed before it could
-            if not handed_over:
+            # handed over only now where the operator was killed before it could
+            if not (owns_token and await self._hand_over(namespace, name, uid)):
                 await self._cluster.delete(SECRETS, namespace, secret_name(name))
         self._cache.drop(Watched.CLUSTERS, Key(namespace, name))
 
@@ -158,16 +159,6 @@ class RayClusters:
             )
             raise RayClusterRefusedError(f"{message} Delete or rename it.")
         return standing
-
-    async def delete(self, namespace: str, name: str, uid: str) -> None:
-        """Removes the RayCluster of this uid and its Secret. Raises PassingError to be tried again."""
-        try:
-            await self._cluster.delete(RAY_CLUSTERS, namespace, name, uid)
-        except ConflictError:  # another object of that name: ours is gone, and the Secret is that one's
-            log.info("RayCluster %s is gone already", name)
-        else:
-            await self._cluster.delete(SECRETS, namespace, secret_name(name))
-        self._cache.drop(Watched.CLUSTERS, Key(namespace, name))
 
     async def scale(self, namespace: str, scale: ScaleCluster) -> None:
         """Sets the size.
@@ -206,6 +197,16 @@ class RayClusters:
             self._cache.put(Watched.PODS, pod)
         if unseen:
             raise ConflictError(f"RayCluster {scale.name} has {len(unseen)} pods that were not known yet")
+
+
+async def look_again(cluster: Cluster, cache: WatchCache, key: Key) -> None:
+    """Nobody answers on a RayCluster: perhaps it is gone and its watch event was missed. Raises ConflictError then."""
+    try:
+        body = await cluster.get(RAY_CLUSTERS, key.namespace, key.name)
+    except (ObjectMissingError, KindMissingError):
+        cache.drop(Watched.CLUSTERS, key)
+        raise ConflictError(f"RayCluster {key} is gone") from None
+    cache.put(Watched.CLUSTERS, body)
 
 
 def is_owned(standing: Json, uid: str) -> bool:

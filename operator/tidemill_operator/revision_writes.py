@@ -36,7 +36,7 @@ from tidemill_operator.serve_reading import arguments_of
 if TYPE_CHECKING:
     from tidemill_operator.config import Settings
     from tidemill_operator.core.endpoint.snapshot import EndpointView
-    from tidemill_operator.revision_heads import RevisionHeads
+    from tidemill_operator.heads import Heads
     from tidemill_operator.serve_api import ServeApi
 
 log = logging.getLogger(__name__)
@@ -60,9 +60,7 @@ class ServiceRefusedError(OperatorError):
 class RevisionWriter:
     """Carries out actions with the clients it was given."""
 
-    def __init__(
-        self, cluster: Cluster, serve: ServeApi, cache: WatchCache, heads: RevisionHeads, settings: Settings
-    ) -> None:
+    def __init__(self, cluster: Cluster, serve: ServeApi, cache: WatchCache, heads: Heads, settings: Settings) -> None:
         self._cluster = cluster
         self._clusters = RayClusters(cluster, cache)
         self._serve = serve
@@ -79,13 +77,13 @@ class RevisionWriter:
             case plan.CreateRevision(revision, workers):
                 await self._create(self.order(endpoint, revision), workers)
             case DeleteCluster(name, uid):
-                await self._clusters.delete_with_token(endpoint.namespace, name, uid)
+                await self._clusters.delete(endpoint.namespace, name, uid, owns_token=True)
             case ScaleCluster():
                 await self._clusters.scale(endpoint.namespace, action)
             case plan.Deploy():
                 await self._deploy(endpoint, action)
             case plan.ScaleServe(revision, ip, deployment, replicas):
-                head = await self._heads.head(endpoint, self._name(endpoint, revision), ip)
+                head = await self._heads.head(self._cluster_of(endpoint, revision), ip)
                 await self._serve.scale(head, deployment, replicas)
             case plan.PointService(revision):
                 await self._lead(self.order(endpoint, revision))
@@ -106,8 +104,8 @@ class RevisionWriter:
             image_gpu=settings.image_gpu,
         )
 
-    def _name(self, endpoint: EndpointView, revision: str) -> str:
-        return revision_cluster_name(endpoint.name, endpoint.uid, revision)
+    def _cluster_of(self, endpoint: EndpointView, revision: str) -> Key:
+        return Key(endpoint.namespace, revision_cluster_name(endpoint.name, endpoint.uid, revision))
 
     async def _create(self, order: RevisionOrder, workers: int) -> None:
         new = NewRayCluster("endpoint", revision_cluster(order, workers), revision_token(order, new_token()))
@@ -122,8 +120,8 @@ class RevisionWriter:
 
     async def _deploy(self, endpoint: EndpointView, deploy: plan.Deploy) -> None:
         """Every PUT to a cluster carries the same arguments: what it was made for, whatever the spec says by now."""
-        cluster = Key(endpoint.namespace, self._name(endpoint, deploy.revision))
-        head = await self._heads.head(endpoint, cluster.name, deploy.head_ip)
+        cluster = self._cluster_of(endpoint, deploy.revision)
+        head = await self._heads.head(cluster, deploy.head_ip)
 
         async def put() -> None:
             standing = arguments_of(await self._serve.details(head))
@@ -136,17 +134,16 @@ class RevisionWriter:
 
         Raises RayRefusedError where nobody knows them any more.
         """
-        name = self._name(endpoint, revision)
-        body = self._cache.cluster(endpoint.namespace, name) or {"metadata": {}}
+        cluster = self._cluster_of(endpoint, revision)
+        body = self._cache.cluster(cluster.namespace, cluster.name) or {"metadata": {}}
         told = (body["metadata"].get("annotations") or {}).get(labels.SERVE_ARGUMENTS, "")
         try:
             return EndpointConfig.model_validate_json(told).model_dump(mode="json")
         except ValidationError:
             if endpoint.spec is not None and revision_of(endpoint.spec) == revision:
                 return endpoint_config(self.order(endpoint, revision)).model_dump(mode="json")
-        message = (
-            f"the annotation {labels.SERVE_ARGUMENTS} of RayCluster {name}, which no spec is known of, is unreadable"
-        )
+        annotation = f"the annotation {labels.SERVE_ARGUMENTS} of RayCluster {cluster.name}"
+        message = f"{annotation}, which no spec is known of, is unreadable"
         raise RayRefusedError(message)
 
     async def _lead(self, order: RevisionOrder) -> None:

@@ -277,7 +277,7 @@ async def test_a_cluster_that_may_not_be_made_is_said_and_not_told_as_made():
 async def test_a_token_that_could_not_be_handed_over_goes_with_the_order_to_delete_its_cluster(may):
     api = Api(*([] if may else [("merge", "secrets")]))
     api.objects |= {("rayclusters", "c"): {"metadata": {}}, ("secrets", "c-token"): {"metadata": {}}}
-    await RayClusters(api, WatchCache(KIND)).delete_with_token("team", "c", "uid")
+    await RayClusters(api, WatchCache(KIND)).delete("team", "c", "uid", owns_token=True)
     assert (("secrets", "c-token") in api.objects) == may, "its own cluster takes it along"
 
 

@@ -11,8 +11,8 @@ from tidemill_operator.cache import Key, WatchCache, Watched
 from tidemill_operator.errors import RayUnavailableError
 from tidemill_operator.farewell import Farewell
 from tidemill_operator.handlers import Feed
+from tidemill_operator.heads import Heads
 from tidemill_operator.ray_api import HeadAddress
-from tidemill_operator.revision_heads import RevisionHeads
 
 ENDPOINT = make_endpoint()
 KEY = Key(ENDPOINT.namespace, ENDPOINT.name)
@@ -52,9 +52,9 @@ def cluster(**metadata):
 async def farewell(*pods, standing=None, serve=None, known=True):
     """Whom Serve is told to end, with these pods left."""
     cache, serve = WatchCache(KIND), serve or Serve()
-    heads = RevisionHeads(Secrets(), cache)
+    heads = Heads(Secrets(), cache)
     if known:
-        await heads.head(ENDPOINT, CLUSTER.name, "10.0.0.1")
+        await heads.head(CLUSTER, "10.0.0.1")
     if standing is not None:
         cache.put(Watched.CLUSTERS, standing)
     for left in pods:
@@ -98,13 +98,13 @@ async def test_a_serve_that_does_not_answer_holds_nothing_up():
 
 async def test_the_token_is_kept_while_a_pod_is_left():
     cache = WatchCache(KIND)
-    heads = RevisionHeads(Secrets(), cache)
-    await heads.head(ENDPOINT, CLUSTER.name, "10.0.0.1")
+    heads = Heads(Secrets(), cache)
+    await heads.head(CLUSTER, "10.0.0.1")
     cache.put(Watched.PODS, pod(**LEAVING))
-    await heads.head(ENDPOINT, "chat-r2", "10.0.0.2")
+    await heads.head(Key(KEY.namespace, "chat-r2"), "10.0.0.2")
     assert heads.known(CLUSTER, "10.0.0.1") is not None
     cache.drop(Watched.PODS, Key(KEY.namespace, "head"))
-    await heads.head(ENDPOINT, "chat-r3", "10.0.0.3")
+    await heads.head(Key(KEY.namespace, "chat-r3"), "10.0.0.3")
     assert heads.known(CLUSTER, "10.0.0.1") is None
 
 
