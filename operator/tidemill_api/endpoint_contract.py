@@ -115,6 +115,11 @@ class EndpointConfig(_Frozen):
     api_keys_folder: str = Field(
         default="", description="Folder of API keys, read again when it changes; empty lets everybody in"
     )
+    start_seconds: int = Field(
+        default=1800,
+        ge=1,
+        description="How long an engine may take to start; then it is ended, and told of",
+    )
     drain_seconds: int = Field(
         ge=1, description="How long a replica that is told to go may finish its requests (graceful_shutdown_timeout_s)"
     )

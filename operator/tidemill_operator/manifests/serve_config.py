@@ -45,6 +45,7 @@ def endpoint_config(order: RevisionOrder) -> EndpointConfig:
         max_batched_tokens=spec.batching.max_batched_tokens,
         priority_scheduling=spec.batching.scheduling == "Priority",
         api_keys_folder=API_KEYS_FOLDER if spec.auth is not None else "",
+        start_seconds=spec.upgrade.progress_deadline_seconds,
         drain_seconds=order.drain_seconds,
     )
 

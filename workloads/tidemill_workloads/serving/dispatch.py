@@ -40,8 +40,8 @@ AGAIN_SECONDS = 0.3
 """After an offer that nobody took: longer than an engine that ends itself takes to be gone."""
 
 FIRST_FRAME_SECONDS = 5.0
-"""Serve's word that a call is over may overtake its frames. So long the first one is waited for; where one has come, the
-connection brings the last one too, however large the answer is, or is lost, which is noticed there."""
+"""Serve's word that a call is over may overtake its frames. So long the first one is waited for; where one has come,
+the connection brings the last one too, however large the answer is, or is lost, which is noticed there."""
 
 
 @dataclass(frozen=True, slots=True)

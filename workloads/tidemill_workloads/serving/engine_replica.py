@@ -23,8 +23,9 @@ from tidemill_workloads.serving.engine import ServerSettings, create_engine
 from tidemill_workloads.serving.figures import EngineFigures, Labels
 from tidemill_workloads.serving.frames import Frame, Kind, Usage, usage_payload
 from tidemill_workloads.serving.links import Links
+from tidemill_workloads.serving.start_limit import start_limit
 from tidemill_workloads.serving.start_log import StartLog
-from tidemill_workloads.serving.start_problems import problem_of
+from tidemill_workloads.serving.start_problems import late_problem, problem_of
 from tidemill_workloads.serving.warm_up import warm_up
 from tidemill_workloads.watchdog import StallClock, stall_seconds
 
@@ -67,6 +68,7 @@ class EngineReplica:
 
     def __init__(self, config: EndpointConfig, labels: Labels) -> None:
         self._model = config.model.name
+        self._start_seconds = float(config.start_seconds)
         self._desk = Desk()
         self._in_hand: dict[str, _InHand] = {}
         self._links = Links()
@@ -78,12 +80,15 @@ class EngineReplica:
     async def start(self) -> None:
         """Loads the model. Raises RuntimeError with an EngineProblem in its text where that does not work."""
         self._figures.serve()
-        written = StartLog.begin()
+        written, begun, limit = StartLog.begin(), time.monotonic(), self._start_seconds
         try:
-            await self._engine.start(self)
-            await warm_up(self._engine.app, self._model)
+            with start_limit(limit):
+                async with asyncio.timeout(limit):
+                    await self._engine.start(self)
+                    await warm_up(self._engine.app, self._model)
         except Exception as error:  # whatever keeps an engine from starting is told to the user, see problem_of
-            problem = problem_of(error, written.text())
+            late = time.monotonic() - begun >= limit
+            problem = late_problem(limit, written.text()) if late else problem_of(error, written.text())
             log.exception("the engine does not start")
             await self.close()
             raise RuntimeError(problem.to_text()) from error

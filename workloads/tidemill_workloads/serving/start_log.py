@@ -24,6 +24,12 @@ def cause_in(log: str) -> str:
     return next((line for line in reversed(lines) if _RAISED.match(line)), "")
 
 
+def last_words(log: str) -> str:
+    """The last line that says anything; empty where none does."""
+    lines = (_PREFIX.sub("", line).strip() for line in reversed(log.splitlines()))
+    return next((line for line in lines if line), "")
+
+
 @dataclass(frozen=True, slots=True)
 class StartLog:
     """Where this process's standard error stood when a start began."""

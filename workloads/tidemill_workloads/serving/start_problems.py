@@ -8,7 +8,7 @@ from tidemill_api.conditions import Reason
 from tidemill_api.endpoint_conditions import EndpointReason
 from tidemill_api.endpoint_contract import EngineProblem
 from tidemill_workloads.errors import JobRefused
-from tidemill_workloads.serving.start_log import cause_in
+from tidemill_workloads.serving.start_log import cause_in, last_words
 
 _REFUSALS = {
     Reason.INVALID_SPEC: EndpointReason.ENGINE_ARGUMENTS_REFUSED,
@@ -37,6 +37,16 @@ def problem_of(error: BaseException, log: str = "") -> EngineProblem:
         message = f"spec.model.engineArgs: vLLM refuses them for this model and machine: {cause}"
         return EngineProblem(reason=EndpointReason.ENGINE_ARGUMENTS_REFUSED, message=message)
     message = f"spec.model: the engine cannot load it: {cause}; the log of the worker pod says more"
+    return EngineProblem(reason=EndpointReason.MODEL_NOT_LOADABLE, message=message)
+
+
+def late_problem(seconds: float, log: str = "") -> EngineProblem:
+    """An engine that was given up after so long; `log` is what its own process wrote meanwhile."""
+    said = f"the last that it said is: {last_words(log)[:_LONGEST]}" if last_words(log) else "it said nothing"
+    message = (
+        f"spec.model: the engine has not started within {seconds:.0f} s (upgrade.progressDeadlineSeconds); {said}; the"
+        " log of the worker pod says more"
+    )
     return EngineProblem(reason=EndpointReason.MODEL_NOT_LOADABLE, message=message)
 
 
