@@ -85,10 +85,11 @@ def test_a_plan_ends_in_time_wherever_one_fits(load: Load, hours: list[tuple[flo
     assert all(start < end for start, end in plan.spans)
     assert all(one[1] < two[0] for one, two in zip(plan.spans, plan.spans[1:], strict=False))
     late = load.startup.high(1.0)
-    starts = [0.0 if load.fleet.running and start <= NOW else late for start, _ in plan.spans]
+    ready = 0.0 if load.fleet.running else min(load.fleet.starting, default=late)
+    starts = [ready if start <= NOW else late for start, _ in plan.spans]
     usable = sum(max(end - start - wait, 0.0) for (start, end), wait in zip(plan.spans, starts, strict=True))
     end = load.window_end - load.tail_seconds - MARGIN_SECONDS
-    there = max(end - NOW - (0.0 if load.fleet.running else late), 0.0) * load.most * load.cautious_rate
+    there = max(end - NOW - ready, 0.0) * load.most * load.cautious_rate
     if there > load.rows * (1 + MARGIN_SHARE) * (1 + 1e-6):
         assert plan.finish <= end + 1e-6
         assert usable * plan.workers * load.cautious_rate >= load.rows * 0.999

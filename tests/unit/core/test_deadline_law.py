@@ -117,10 +117,23 @@ def test_no_row_wants_no_worker() -> None:
 
 
 def test_a_worker_that_starts_leaves_once_the_speed_turns_out_to_be_enough_without_it() -> None:
-    slow = a_load(fleet=Fleet(1, (60.0, 100.0)), busy=1, rate=Estimate(0.8, 0.1, 500))
+    slow = a_load(fleet=Fleet(1, (90.0, 100.0)), busy=1, rate=Estimate(0.8, 0.1, 500))
     fast = replace(slow, rate=Estimate(4.0, 0.1, 500))
     assert size_of(slow, NOW).workers == 3
     assert size_of(fast, NOW).workers == 1
+
+
+def test_a_worker_that_has_most_of_its_start_behind_it_stays() -> None:
+    load = a_load(fleet=Fleet(1, (50.0, 100.0)), busy=1, rate=Estimate(4.0, 0.1, 500))
+    assert size_of(load, NOW).workers == 2
+
+
+def test_a_need_of_a_share_of_a_worker_can_wait_and_one_of_whole_workers_cannot() -> None:
+    half = size_of(a_load(rows=7200.0), NOW)
+    assert (half.must, half.urgent) == (1, 0)
+    whole = size_of(a_load(rows=60_000.0), NOW)
+    assert whole.urgent in {whole.must, whole.must - 1}
+    assert whole.urgent >= 3
 
 
 def test_a_worker_that_would_come_after_the_last_row_leaves() -> None:

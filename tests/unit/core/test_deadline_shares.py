@@ -19,11 +19,13 @@ def claim_lists(draw: st.DrawFn) -> list[Claim]:
     claims = []
     for number in range(draw(st.integers(0, 12))):
         want = draw(st.integers(0, 12))
+        must = draw(st.integers(0, want))
         claims.append(
             Claim(
                 key=f"object-{number}",
                 want=want,
-                must=draw(st.integers(0, want)),
+                must=must,
+                urgent=draw(st.integers(0, must)),
                 have=draw(st.integers(0, 12)),
                 cost=draw(st.sampled_from([0.0, 1.0, 1.0, 2.0, 8.0])),
                 endpoint=draw(st.booleans()),
@@ -71,7 +73,7 @@ def test_without_a_budget_everybody_gets_what_is_wanted(claims: list[Claim]) -> 
 
 
 def test_endpoints_come_before_jobs() -> None:
-    claims = [Claim("chat", want=3, endpoint=True), Claim("job", want=4, must=4, have=4, deadline=1.0)]
+    claims = [Claim("chat", want=3, endpoint=True), Claim("job", want=4, must=4, urgent=4, have=4, deadline=1.0)]
     assert shares(claims, 5) == {"chat": 3, "job": 2}
 
 
@@ -81,7 +83,8 @@ def test_endpoints_share_evenly_what_is_too_little_for_all() -> None:
 
 
 def test_the_earliest_window_goes_first_among_those_that_need() -> None:
-    late, early = Claim("late", want=4, must=4, deadline=200.0), Claim("early", want=4, must=3, deadline=100.0)
+    late = Claim("late", want=4, must=4, urgent=4, deadline=200.0)
+    early = Claim("early", want=4, must=3, urgent=3, deadline=100.0)
     assert shares([late, early], 5) == {"early": 3, "late": 2}
 
 
@@ -93,8 +96,22 @@ def test_a_worker_at_work_is_not_stopped_for_a_mere_target() -> None:
 
 def test_a_worker_at_work_is_stopped_for_a_window_that_needs_it() -> None:
     at_work = Claim("at-work", want=1, must=1, have=4, deadline=900.0, target=300.0)
-    new = Claim("new", want=4, must=4, deadline=500.0, target=100.0)
+    new = Claim("new", want=4, must=4, urgent=4, deadline=500.0, target=100.0)
     assert shares([at_work, new], 6) == {"at-work": 2, "new": 4}
+
+
+def test_what_the_window_needs_is_kept_against_a_later_one_that_cannot_wait() -> None:
+    first = Claim("first", want=3, must=3, urgent=2, have=3, deadline=500.0, target=300.0)
+    second = Claim("second", want=6, must=6, urgent=6, have=3, deadline=900.0, target=100.0)
+    assert shares([first, second], 6) == {"first": 3, "second": 3}
+
+
+def test_a_need_that_sways_around_a_whole_number_moves_nobody() -> None:
+    """One job's need goes to and fro between 2.7 and 3.1 workers; the other one's worker stays where it is."""
+    other = Claim("other", want=4, must=1, have=3, deadline=900.0, target=100.0)
+    for must, urgent in ((3, 2), (4, 3), (3, 2), (4, 3)):
+        swaying = Claim("swaying", want=5, must=must, urgent=urgent, have=3, deadline=500.0, target=800.0)
+        assert shares([swaying, other], 6) == {"swaying": 3, "other": 3}
 
 
 def test_every_job_gets_a_first_worker_before_another_gets_its_second() -> None:
@@ -103,7 +120,7 @@ def test_every_job_gets_a_first_worker_before_another_gets_its_second() -> None:
 
 
 def test_a_starved_job_gets_a_worker_however_urgent_the_others_are() -> None:
-    urgent = [Claim(f"urgent-{number}", want=9, must=9, deadline=float(number)) for number in range(3)]
+    urgent = [Claim(f"urgent-{number}", want=9, must=9, urgent=9, deadline=float(number)) for number in range(3)]
     patient = Claim("patient", want=5, must=1, deadline=9999.0, starved_seconds=1.0)
     assert shares([*urgent, patient], 8)["patient"] == 1
 
@@ -112,7 +129,7 @@ def test_an_endless_stream_of_urgent_jobs_starves_nobody() -> None:
     """A stream that needs the whole budget, against one job with a day's window: it waits its patience, no longer."""
     window, tick, waited = 86_400.0, 600.0, 0.0
     while waited < window:
-        stream = Claim("stream", want=8, must=8, deadline=waited + 900)
+        stream = Claim("stream", want=8, must=8, urgent=8, deadline=waited + 900)
         patient = Claim("patient", want=1, must=1, deadline=window, starved_seconds=starved_for(waited, window))
         if shares([stream, patient], 8)["patient"]:
             break
@@ -122,14 +139,17 @@ def test_an_endless_stream_of_urgent_jobs_starves_nobody() -> None:
 
 def test_starved_jobs_take_no_more_than_a_quarter_out_of_turn() -> None:
     hungry = [Claim(f"hungry-{n}", want=1, deadline=9999.0, starved_seconds=5.0) for n in range(20)]
-    urgent = Claim("urgent", want=16, must=16, deadline=1.0)
+    urgent = Claim("urgent", want=16, must=16, urgent=16, deadline=1.0)
     given_out = shares([*hungry, urgent], 16)
     assert given_out["urgent"] == 12
     assert sum(given_out[claim.key] for claim in hungry) == 4
 
 
 def test_a_worker_that_does_not_fit_leaves_its_gpus_to_a_smaller_one() -> None:
-    large, small = Claim("large", want=1, must=1, cost=8.0, deadline=1.0), Claim("small", want=3, deadline=2.0)
+    large, small = (
+        Claim("large", want=1, must=1, urgent=1, cost=8.0, deadline=1.0),
+        Claim("small", want=3, deadline=2.0),
+    )
     assert shares([large, small], 4) == {"large": 0, "small": 3}
 
 

@@ -34,10 +34,12 @@ class Forecast:
 
 
 def forecast(load: Load, now: float, planned: int, allowed: int) -> Forecast:
-    """The end of a job of which `planned` workers are wanted now, and that may have `allowed` at the most.
+    """The end of a job that is given `planned` workers now, and that may have `allowed` at the most.
 
-    `allowed` is what it can really get: its bounds, its share, and where no node takes a further pod, what runs.
+    `allowed` is what it can really get: its bounds, its share, and where no node takes a further pod, what runs. A job
+    that waits for its turn (`planned` 0) is foretold as if one worker of those allowed were started now.
     """
+    planned = max(planned, min(allowed, 1))
     rate, startup = load.rate.value, load.startup.value
     fleet = _cut_to(load.fleet, planned)
     seconds = seconds_to_finish(load.rows, fleet, planned - fleet.size, rate, startup)

@@ -25,6 +25,10 @@ MARGIN_SECONDS = 60.0
 MARGIN_SHARE = 0.05
 """The work is planned to end so much before the window does: seconds, and a share of the time that is planned."""
 
+LATE_SHARE = 0.5
+"""A late start is planned with at most this share of the workers allowed, where that is enough: others start late too,
+and whoever counts on everything has nothing left to make good for a slow start."""
+
 STOP_SAVING = 0.1
 """A job at work stops for cheaper hours only where they save at least this share of the cost."""
 
@@ -77,7 +81,7 @@ def latest_safe(load: Load, now: float, hours: Iterable[CheapHours] = ()) -> Sch
     job = _Job.of(load)
     end = load.window_end - load.tail_seconds - MARGIN_SECONDS
     priced = _priced(now, end, tuple(hours))
-    plans = [plan for price in sorted({price for _, _, price in priced}) if (plan := _plan(job, priced, price, now))]
+    plans = _plans(job, priced, now, math.ceil(load.most * LATE_SHARE)) or _plans(job, priced, now, load.most)
     if not plans:
         workers = max(load.most, 1)
         new = max(workers - load.fleet.size, 0)
@@ -93,28 +97,34 @@ def latest_safe(load: Load, now: float, hours: Iterable[CheapHours] = ()) -> Sch
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """The work in worker-seconds with its margin, the start-up of each span in seconds, and the bounds."""
+    """The work in worker-seconds with its margin, the bounds, and the workers it has, at work or on their way.
+
+    A span begins with `startup` seconds, one that is going on with the `ready` seconds until the first worker works.
+    """
 
     work: float
     startup: float
+    ready: float
     least: int
     most: int
     size: int
 
     @property
     def at_work(self) -> bool:
-        """Whether a worker works now."""
+        """Whether the work has begun: stopping a worker that starts wastes as much as stopping one that works."""
         return self.size > 0
 
     @classmethod
     def of(cls, load: Load) -> _Job:
         work = load.rows / load.cautious_rate * (1 + MARGIN_SHARE)
-        return cls(work, load.startup.high(1.0), max(load.least, 1), load.most, load.fleet.running)
+        ready = 0.0 if load.fleet.running else min(load.fleet.starting, default=0.0)
+        return cls(work, load.startup.high(1.0), ready, max(load.least, 1), load.most, load.fleet.size)
 
     def usable(self, spans: Sequence[Span], now: float) -> float:
-        """The seconds of these spans in which a worker works: each but the one that is going on begins with a start."""
+        """The seconds of these spans in which a worker works, the workers' starts taken off."""
         return sum(
-            max(end - start - (0.0 if self.at_work and start <= now else self.startup), 0.0) for start, end in spans
+            max(end - start - (self.ready if self.at_work and start <= now else self.startup), 0.0)
+            for start, end in spans
         )
 
 
@@ -145,6 +155,12 @@ def _joined(segments: Iterable[Segment]) -> list[Span]:
     return spans
 
 
+def _plans(job: _Job, priced: list[Segment], now: float, most: int) -> list[_Plan]:
+    """A plan for each price up to which the hours are enough for at most so many workers."""
+    prices = sorted({price for _, _, price in priced})
+    return [plan for price in prices if (plan := _plan(job, priced, price, now)) and plan.workers <= most]
+
+
 def _plan(job: _Job, priced: list[Segment], price: float, now: float) -> _Plan | None:
     """The plan in the hours up to this price; None where they are not enough even with all workers."""
     chosen = [segment for segment in priced if segment[2] <= price]
@@ -170,8 +186,9 @@ def _plan(job: _Job, priced: list[Segment], price: float, now: float) -> _Plan |
 def _on(job: _Job, priced: list[Segment], now: float) -> _Plan:
     """The plan of a job at work that goes on without a rest until it is done."""
     end = priced[-1][1]
-    workers = min(max(math.ceil(job.work / (end - now) - 1e-6), job.size, job.least), job.most)
-    finish = min(now + job.work / workers, end)
+    usable = max(end - now - job.ready, 1.0)
+    workers = min(max(math.ceil(job.work / usable - 1e-6), job.size, job.least), job.most)
+    finish = min(now + job.ready + job.work / workers, end)
     cost = sum(max(min(stop, finish) - start, 0.0) * price for start, stop, price in priced)
     return _Plan(((now, finish),), workers, workers * cost)
 

@@ -34,8 +34,17 @@ TOLERANCE = 0.05
 SURE_DEVIATIONS = 1.5
 """A starting worker leaves where the target is met without it even at a rate this many deviations below."""
 
+SUNK_SHARE = 0.5
+"""It stays where less than this share of its start-up is still to come: most of it is paid for."""
+
 WORTH_STARTS = 1.0
 """A worker is started for the target only where it will work for so many start-up times."""
+
+WAITING_SHARE = 0.75
+"""Of a worker that is needed for no more than this share of the time the job can wait."""
+
+SPARE_SECONDS = 60.0
+"""What the window needs is kept for it, and given to it, as if it ended a start-up time and so many seconds sooner."""
 
 MANY = 10**9
 """Workers, where no number of them is enough."""
@@ -55,11 +64,16 @@ class Why(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """`workers` wanted, within the bounds; `must` of them make the window's end; `why` is what made the size."""
+    """`workers` wanted, within the bounds; `must` of them make the window's end with time to spare.
+
+    `urgent` of those that must be there cannot wait for others to be done: a job that needs a third of a worker's time
+    may have it later, one that needs three workers from now on may not. `why` is what made the size.
+    """
 
     workers: int
     must: int
     why: Why
+    urgent: int = 0
 
 
 def size_of(load: Load, now: float) -> Size:
@@ -74,17 +88,22 @@ def size_of(load: Load, now: float) -> Size:
     pace = Pace(load.cautious_rate, load.rate.low(TARGET_DEVIATIONS), most)
     paced = first_wave(load, pace, max(must, soft), now)
     wanted = max(paced, min(staying, load.most), min(load.least, load.most))
-    return Size(wanted, min(must, wanted), _why(load, wanted, must, soft))
+    early = window_need(load, now, load.startup.value + SPARE_SECONDS)
+    spared = min(max(must, _whole(early)), wanted)
+    return Size(wanted, spared, _why(load, wanted, must, soft), min(_whole(early - WAITING_SHARE), spared))
 
 
 def held(size: int) -> Size:
     """The size of a job whose figures are missing: as it is, and all of it needed. What cannot be seen is no calm."""
-    return Size(size, size, Why.HELD)
+    return Size(size, size, Why.HELD, size)
 
 
-def window_need(load: Load, now: float) -> float:
-    """Workers with which the last row is done by the window's end at the cautious rate; math.inf: no number does."""
-    due = Due(load.rows, load.seconds_to_window(now))
+def window_need(load: Load, now: float, early: float = 0.0) -> float:
+    """Workers with which the last row is done by the window's end, or `early` seconds before, at the cautious rate.
+
+    math.inf: no number of them makes it.
+    """
+    due = Due(load.rows, load.seconds_to_window(now) - early)
     return workers_needed((due,), load.fleet, load.cautious_rate, load.startup.high(1.0))
 
 
@@ -108,7 +127,7 @@ def kept(load: Load, now: float) -> int:
     staying = Fleet(load.fleet.running)
     for ready in sorted(load.fleet.starting):
         too_late = seconds_to_finish(load.rows, staying, 0, load.rate.value, 0.0) <= ready
-        if staying.size >= sure or too_late:
+        if too_late or (staying.size >= sure and ready > load.startup.value * SUNK_SHARE):
             break
         staying = Fleet(staying.running, (*staying.starting, ready))
     return max(staying.size, load.busy)

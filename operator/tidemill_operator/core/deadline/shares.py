@@ -2,8 +2,10 @@
 
 Computed once per namespace and tick from all claims together. In words, each pass giving what the ones before left:
 1. Endpoints what they want, those with fewer workers first where it does not reach for all.
-2. Jobs that have waited too long without any worker one worker each, the longest first, up to a quarter of the budget.
-3. Jobs what their window's end needs, earliest window first. Only this takes running workers from other jobs.
+2. Jobs that have been there too long one worker each, the longest first, up to a quarter of the budget.
+3. Jobs what their window's end needs and cannot wait for, and what they have of what it needs: earliest window first.
+   Only this takes running workers from other jobs. A need is rounded down to take and up to keep, so that a figure
+   that sways around a whole number moves nobody.
 4. Jobs what they have: a worker that works is not stopped for another job's mere target.
 5. Jobs their first worker, then what their target needs, earliest target first.
 
@@ -27,13 +29,14 @@ class Claim:
     """What one object asks for, in workers (replicas) of `cost` GPUs each; one of cost 0 gets what it wants.
 
     `key` is unique. `deadline` is the window's end and `target` the target of a job, in seconds since the epoch. It
-    wants `want` workers, needs `must` of them for its window, and has `have`. `starved_seconds` is how long it has
-    waited for a first worker beyond its patience, 0 where it has not.
+    wants `want` workers, needs `must` of them for its window, `urgent` of these at once, and has `have`.
+    `starved_seconds` is how long it has been there beyond its patience, 0 where it has not (`starved_for`).
     """
 
     key: str
     want: int
     must: int = 0
+    urgent: int = 0
     have: int = 0
     cost: float = 1.0
     endpoint: bool = False
@@ -42,12 +45,13 @@ class Claim:
     starved_seconds: float = 0.0
 
 
-def starved_for(waited: float, window: float) -> float:
-    """How long a job has waited for its first worker beyond its patience of a third of its window; 0 if it has not.
+def starved_for(age: float, window: float) -> float:
+    """How long a job of that age has been there beyond its patience of a third of its window; 0 if it has not.
 
-    `waited` are the seconds in which it could have run and had no worker.
+    Both in seconds, the age since it could have begun. It does not matter whether it has a worker: one that it got for
+    its age is not taken again because it got it.
     """
-    return max(waited - window / 3, 0.0)
+    return max(age - window / 3, 0.0)
 
 
 def shares(claims: Iterable[Claim], budget: float | None) -> dict[str, int]:
@@ -68,7 +72,7 @@ def shares(claims: Iterable[Claim], budget: float | None) -> dict[str, int]:
     for job in hungry:
         if before - left.gpus + job.cost <= reserve:
             left.give(job, min(job.want, 1))
-    left.pass_by(by_deadline, lambda job: min(job.must, job.want))
+    left.pass_by(by_deadline, lambda job: max(min(job.urgent, job.want), min(job.must, job.have)))
     left.pass_by(by_target, lambda job: job.have)
     left.pass_by(by_target, lambda job: min(job.want, 1))
     left.pass_by(by_target, lambda job: job.want)
