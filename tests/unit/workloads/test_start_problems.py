@@ -43,6 +43,21 @@ def test_the_cause_is_found_in_what_the_engines_process_wrote() -> None:
     assert cause_in(f"{logged}\nbye\n") == "torch.OutOfMemoryError: CUDA out of memory."
 
 
+def test_of_an_engine_in_two_processes_the_cause_is_what_the_inner_one_raised() -> None:
+    """As vLLM 0.32 logs it: the outer one only says that the inner one failed."""
+    worker, core = (
+        "(Worker pid=9) ERROR 11-22 16:33:39 [multiproc.py:953]",
+        "(EngineCore pid=8) ERROR 11-22 16:33:42 [core.py:1]",
+    )
+    log = (
+        f"{worker} Traceback (most recent call last):\n"
+        f"{worker} ValueError: There is no module or parameter named 'embeddings' in LlamaForCausalLM.\n"
+        f"{core} Exception: WorkerProc initialization failed due to an exception in a background process.\n"
+    )
+    empty = RuntimeError("Engine core initialization failed. See root cause above. Failed core proc(s): {}")
+    assert "no module or parameter named 'embeddings'" in problem_of(empty, log).message
+
+
 @pytest.mark.parametrize("log", ["", "all is well\n", "an Error: of nobody", "ValueErrors: 3\n"])
 def test_a_log_without_an_exception_tells_no_cause(log: str) -> None:
     assert cause_in(log) == ""

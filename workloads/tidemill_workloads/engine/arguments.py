@@ -54,7 +54,7 @@ def engine_arguments(settings: EngineSettings) -> list[str]:
 
 def engine_environment(settings: EngineSettings, environment: dict[str, str]) -> dict[str, str]:
     """Variables to set before vLLM is imported; what the pod sets itself is left alone."""
-    wanted = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
+    wanted = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING", "VLLM_LOGGING_STREAM": "ext://sys.stderr"}
     if not settings.gpus:
         wanted[CPU_KV_CACHE_VARIABLE] = CPU_KV_CACHE_GIB
         wanted[NO_COMPILER_VARIABLE] = "1"
