@@ -87,6 +87,41 @@ PYTHON
   rm -rf "$scratch"
 }
 
+# The tests of alerts and dashboards run the real ones. Debian packages them; they are unpacked, not installed, so that
+# neither root is needed nor a service started. Lists and archives of packages go to a folder of our own for the same.
+make_monitoring_tools() {
+  local tool
+  local -A packaged=([prometheus]=prometheus [promtool]=promtool [alertmanager]=prometheus-alertmanager)
+  [ -x "$state/bin/prometheus" ] && [ -x "$state/bin/promtool" ] && [ -x "$state/bin/alertmanager" ] && return
+  mkdir -p "$state/bin"
+  for tool in "${!packaged[@]}"; do
+    if command -v "$tool" >/dev/null 2>&1; then
+      ln -sf "$(command -v "$tool")" "$state/bin/$tool"
+    elif command -v "${packaged[$tool]}" >/dev/null 2>&1; then
+      ln -sf "$(command -v "${packaged[$tool]}")" "$state/bin/$tool"
+    fi
+  done
+  [ -x "$state/bin/prometheus" ] && [ -x "$state/bin/promtool" ] && [ -x "$state/bin/alertmanager" ] && return
+  if ! command -v apt-get >/dev/null 2>&1; then
+    printf 'setup: please install prometheus, promtool and alertmanager; tests of alerts fail without them\n' >&2
+    return
+  fi
+  say "Prometheus and Alertmanager into .tidemill/bin (about 50 MB to download)"
+  local scratch
+  scratch=$(mktemp -d)
+  mkdir -p "$scratch/lists/partial" "$scratch/cache/archives/partial"
+  local ours=(-qq -o "Dir::State::Lists=$scratch/lists" -o "Dir::Cache=$scratch/cache"
+    -o "APT::Sandbox::User=$(id -un)" -o Debug::NoLocking=1)
+  (cd "$scratch" && apt-get "${ours[@]}" update && apt-get "${ours[@]}" download prometheus prometheus-alertmanager)
+  for tool in "$scratch"/*.deb; do
+    dpkg-deb --extract "$tool" "$scratch/files"
+  done
+  for tool in "${!packaged[@]}"; do
+    install -m 755 "$scratch/files/usr/bin/${packaged[$tool]}" "$state/bin/$tool"
+  done
+  rm -rf "$scratch"
+}
+
 install_system_tools() {
   local missing=()
   command -v ip >/dev/null 2>&1 || missing+=(iproute2)
@@ -118,3 +153,4 @@ install_system_tools
 make_venv
 make_models
 make_binaries
+make_monitoring_tools

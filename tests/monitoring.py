@@ -1,0 +1,156 @@
+"""The real Prometheus and Alertmanager as processes of a test, on ports that were free, scraping each second."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+ROOT = Path(__file__).parents[1]
+BINARIES = ROOT / ".tidemill" / "bin"
+RULES = ROOT / "charts" / "tidemill" / "files" / "alerts.yaml"
+
+START_SECONDS = 60
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
+@dataclass(frozen=True)
+class Prometheus:
+    """A running Prometheus."""
+
+    url: str
+
+    def query(self, expression: str, at: float | None = None) -> list[dict[str, Any]]:
+        """The samples of an instant query, each with `metric` and `value`; fails where Prometheus refuses it."""
+        parameters = {"query": expression} | ({"time": str(at)} if at is not None else {})
+        answer = httpx.get(f"{self.url}/api/v1/query", params=parameters, timeout=30).json()
+        assert answer["status"] == "success", f"{expression}: {answer}"
+        found: list[dict[str, Any]] = answer["data"]["result"]
+        return found
+
+    def firing(self) -> set[tuple[str, str]]:
+        """Alerts that fire now: (name of the alert, name of the object)."""
+        labels = [sample["metric"] for sample in self.query('ALERTS{alertstate="firing"}')]
+        return {(label["alertname"], label.get("name", "")) for label in labels}
+
+    def ever_fired(self, since: float) -> set[str]:
+        """Names of the alerts that fired at any moment since then (seconds since 1970)."""
+        seconds = int(time.time() - since) + 1
+        samples = self.query(f'count by (alertname) (count_over_time(ALERTS{{alertstate="firing"}}[{seconds}s]))')
+        return {sample["metric"]["alertname"] for sample in samples}
+
+
+@dataclass(frozen=True)
+class Alertmanager:
+    """A running Alertmanager."""
+
+    url: str
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """The alerts that it knows of."""
+        found: list[dict[str, Any]] = httpx.get(f"{self.url}/api/v2/alerts", timeout=30).json()
+        return found
+
+
+@contextmanager
+def prometheus(folder: Path, targets: Sequence[str], alertmanager: Alertmanager | None = None) -> Iterator[Prometheus]:
+    """Scrapes these addresses each second, evaluates the chart's alerts each second."""
+    folder.mkdir()
+    config: dict[str, Any] = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(RULES)],
+        "scrape_configs": [
+            {"job_name": "tidemill", "honor_labels": True, "static_configs": [{"targets": list(targets)}]}
+        ],
+    }
+    if alertmanager is not None:
+        there = {"static_configs": [{"targets": [alertmanager.url.removeprefix("http://")]}]}
+        config["alerting"] = {"alertmanagers": [there]}
+    port = free_port()
+    command = [f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{port}"]
+    with _running("prometheus", folder, config, command, port) as url:
+        yield Prometheus(url)
+
+
+@contextmanager
+def alertmanager(folder: Path, webhook: str, credentials: Path) -> Iterator[Alertmanager]:
+    """Sends each alert that has the label `tidemill_kind` to this webhook at once, as the README shows it."""
+    folder.mkdir()
+    receiver = {
+        "name": "tidemill",
+        "webhook_configs": [
+            {
+                "url": webhook,
+                "send_resolved": True,
+                "http_config": {"authorization": {"type": "Bearer", "credentials_file": str(credentials)}},
+            }
+        ],
+    }
+    route = {
+        "receiver": "nobody",
+        "group_wait": "0s",
+        "group_interval": "1s",
+        "repeat_interval": "5s",
+        "group_by": ["..."],
+        "routes": [{"receiver": "tidemill", "matchers": ['tidemill_kind=~".+"']}],
+    }
+    config = {"global": {"resolve_timeout": "5s"}, "route": route, "receivers": [{"name": "nobody"}, receiver]}
+    port = free_port()
+    command = [
+        f"--storage.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--cluster.listen-address=",
+    ]
+    with _running("alertmanager", folder, config, command, port) as url:
+        yield Alertmanager(url)
+
+
+@contextmanager
+def _running(name: str, folder: Path, config: dict[str, Any], command: list[str], port: int) -> Iterator[str]:
+    """The process, from when it says that it is ready until the context ends."""
+    binary = BINARIES / name
+    assert binary.exists(), f"{binary} is missing: run ./hack/setup.sh"
+    file, url = folder / "config.yaml", f"http://127.0.0.1:{port}"
+    file.write_text(json.dumps(config))  # JSON is YAML
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([str(binary), f"--config.file={file}", *command], stdout=log, stderr=log)
+        try:
+            wait_until(lambda: _ready(url, process), START_SECONDS, f"{name}: {folder / 'log'}")
+            yield url
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def _ready(url: str, process: subprocess.Popen[bytes]) -> bool:
+    assert process.poll() is None, "it ended"
+    try:
+        return httpx.get(f"{url}/-/ready", timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def wait_until(check: Callable[[], Any], seconds: float, what: str) -> Any:
+    """What `check` returns once that is true; fails after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not (found := check()):
+        assert time.monotonic() < deadline, f"{what} did not come about in {seconds} s"
+        time.sleep(0.2)
+    return found
