@@ -42,8 +42,9 @@ class Case:
 
     @property
     def spec(self) -> Spec:
-        """The changed spec."""
-        return changed(SPEC, self.path, self.value)
+        """The changed spec; of a job that may wait where its hours are the matter, and not that it has them."""
+        waits = self.path == "cheaperHours" and self.message != HOURS
+        return changed(SPEC | ({"schedule": "LatestSafe"} if waits else {}), self.path, self.value)
 
     @property
     def at(self) -> str:
@@ -65,6 +66,9 @@ def changed(spec: Spec, path: str, value: Any) -> Spec:
     return result
 
 
+NIGHT: Spec = {"start": "22:00", "end": "06:00", "priceFactor": "0.40"}
+
+
 def _adapter(name: str, source: str = "/models/adapter") -> Spec:
     return {"name": name, "source": source}
 
@@ -74,6 +78,9 @@ def _volume(**source: Any) -> list[Spec]:
 
 
 WINDOW = "completionWindow must be 5m to 14d, such as 30m, 4h or 1d12h"
+TARGET = "targetCompletion must be 1m to 14d, such as 30m, 4h or 1d12h"
+HOURS = "cheaperHours needs schedule: LatestSafe"
+LATE_TARGET = "targetCompletion must not be longer than completionWindow"
 INPUT = "input.uri must be a file"
 OUTPUT = "output.uri must be a folder"
 SOURCE = "model.source must be a path such as /models/smollm2 or a hub id"
@@ -149,6 +156,30 @@ BAD: tuple[Case, ...] = (
     Case("a window just above fourteen days", "completionWindow", "336h1m", "", WINDOW),
     Case("a window of days and too many hours", "completionWindow", "1d24h", "", WINDOW),
     Case("a window of days and too many minutes", "completionWindow", "1d60m", "", WINDOW),
+    Case("a target of seconds", "targetCompletion", "90s"),
+    Case("a target of no time", "targetCompletion", "0m"),
+    Case("a target above fourteen days", "targetCompletion", "14d1h", "", TARGET),
+    Case("a target beyond the window of eight hours", "targetCompletion", "9h", "", LATE_TARGET),
+    Case("a target beyond the window by a minute", "targetCompletion", "481m", "", LATE_TARGET),
+    Case("a target of days beyond the window", "targetCompletion", "1d", "", LATE_TARGET),
+    Case("a schedule of another word", "schedule", "Nightly"),
+    Case("a word for the deadline that is none", "onDeadline", "Ignore"),
+    Case("cheaper hours of a job that does not wait", "cheaperHours", [NIGHT], "", HOURS),
+    Case("cheaper hours without a price", "cheaperHours", [NIGHT | {"priceFactor": ""}], "cheaperHours[0].priceFactor"),
+    Case("hours that cost more", "cheaperHours", [NIGHT | {"priceFactor": "1.2"}], "cheaperHours[0].priceFactor"),
+    Case("hours that cost nothing", "cheaperHours", [NIGHT | {"priceFactor": "0.00"}], "cheaperHours[0].priceFactor"),
+    Case("a price as a number", "cheaperHours", [NIGHT | {"priceFactor": 0.4}], "cheaperHours[0].priceFactor"),
+    Case("cheaper hours from 24:00", "cheaperHours", [NIGHT | {"start": "24:00"}], "cheaperHours[0].start"),
+    Case("cheaper hours to six", "cheaperHours", [NIGHT | {"end": "6:00"}], "cheaperHours[0].end"),
+    Case(
+        "cheaper hours of no length",
+        "cheaperHours",
+        [NIGHT | {"end": "22:00"}],
+        "cheaperHours[0]",
+        "cheaperHours: end must be another time than start",
+    ),
+    Case("a zone with a blank", "cheaperHours", [NIGHT | {"timeZone": "My Town"}], "cheaperHours[0].timeZone"),
+    Case("too many cheaper hours", "cheaperHours", [NIGHT] * 9),
     Case("more workers at least than at most", "workers", {"min": 3, "max": 2}, "", "workers.min must not be above"),
     Case("more workers at least than by default at most", "workers", {"min": 2}, "", "workers.min must not be above"),
     Case("less than no worker", "workers.min", -1),
@@ -294,6 +325,11 @@ GOOD: tuple[Case, ...] = (
     Case("the smallest spec", "workers", ABSENT),
     *(Case(f"a window of {text}", "completionWindow", text) for text in ("5m", "90m", "4h", "1d12h", "14d", "336h")),
     *(Case(f"a window of {text}", "completionWindow", text) for text in ("13d23h59m", "20160m", "2h90m")),
+    *(Case(f"a target of {text}", "targetCompletion", text) for text in ("1m", "90m", "8h", "7h60m", "480m")),
+    Case("work at the latest safe hour", "schedule", "LatestSafe"),
+    Case("work past the window", "onDeadline", "Continue"),
+    Case("no cheaper hours", "cheaperHours", []),
+    Case("cheaper nights", "cheaperHours", [NIGHT, NIGHT | {"timeZone": "Europe/Berlin", "priceFactor": "0.5"}]),
     Case("a file by its URL", "input.uri", "file:///data/input/rows.jsonl"),
     Case("an object", "input.uri", "s3://in-bucket.eu/2026/rows of today.jsonl"),
     Case("an object of another store", "input.uri", "gs://in_bucket/rows.jsonl"),
@@ -356,30 +392,4 @@ GOOD: tuple[Case, ...] = (
         [{"operator": "Exists"}, {"key": "spot", "value": "true", "effect": "NoSchedule"}],
     ),
     Case("a service account", "template.serviceAccountName", "batch.reader"),
-)
-
-FROZEN: tuple[Case, ...] = (
-    Case("another model", "model.source", "/models/other", "model"),
-    Case("another engine argument", "model.engineArgs.dtype", "float32", "model"),
-    Case("another input", "input.uri", "/data/input/other.jsonl", "input"),
-    Case("another output", "output.uri", "/data/output/other/", "output"),
-    Case("bad lines skipped from now on", "input.onInvalid", "Skip", "input"),
-    Case("another number of tries", "retry.maxAttempts", 5, "retry"),
-    Case("a bound of failed rows where there was none", "maxFailedRows", 9),
-    Case("the rest of a job where there was none", "resubmitOf", "other"),
-    Case("more memory", "resources.memory", "8Gi", "resources"),
-    Case("a larger head", "head.cpu", "2", "head"),
-    Case("an image where there was none", "image", "registry/image:2", "image"),
-    Case("a label where there was none", "template.labels", {"team": "a"}, "template"),
-    Case("no template where there was one", "template", ABSENT, "template"),
-)
-"""Changes of `SPEC` that an API server refuses once the object stands."""
-
-EDITABLE: tuple[Case, ...] = (
-    Case("a longer window", "completionWindow", "2d"),
-    Case("more workers", "workers.max", 9),
-    Case("a time to live", "ttlSecondsAfterFinished", 60),
-    Case("a halt", "suspend", True),
-    Case("a new start", "suspend", False),
-    Case("an end", "cancel", True),
 )

@@ -14,6 +14,7 @@ class ConditionType(StrEnum):
     VALIDATED = "Validated"
     PROGRESSING = "Progressing"
     SUSPENDED = "Suspended"
+    WINDOW_AT_RISK = "WindowAtRisk"
     SUCCEEDED = "Succeeded"
     FINISHED = "Finished"
 
@@ -45,6 +46,8 @@ class Reason(StrEnum):
     DRIVER_FAILING = "DriverFailing"
     STORAGE_UNREACHABLE = "StorageUnreachable"
     RESUBMIT_SOURCE_NOT_READY = "ResubmitSourceNotReady"
+    # Progressing=False: validated, and planned to begin later (schedule LatestSafe)
+    START_PLANNED = "StartPlanned"
     # Progressing=False: nothing more to do
     JOB_FINISHED = "JobFinished"
 
@@ -67,6 +70,21 @@ class Reason(StrEnum):
     SUSPEND_REQUESTED = "SuspendRequested"
     # Suspended=False
     NOT_SUSPENDED = "NotSuspended"
+
+    # WindowAtRisk=Unknown
+    NO_FORECAST = "NoForecast"
+    # WindowAtRisk=False
+    ON_TRACK = "OnTrack"
+    # WindowAtRisk=True: the measured cause
+    NO_CAPACITY = "NoCapacity"
+    QUOTA_REACHED = "QuotaReached"
+    TOO_FEW_WORKERS = "TooFewWorkers"
+    SLOW_START = "SlowStart"
+    SLOW_RATE = "SlowRate"
+    BAD_ROWS = "BadRows"
+    JOB_PAUSED = "Suspended"
+    JOB_WAITING = "JobWaiting"
+    WINDOW_PASSED = "WindowPassed"
 
 
 AWAITED: frozenset[Reason] = frozenset(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BeforeValidator, Field
 
 if TYPE_CHECKING:
-    from pydantic.config import JsonDict
+    from pydantic.config import JsonDict, JsonValue
 
 VALIDATIONS = "x-kubernetes-validations"
 INT_OR_STRING = "x-kubernetes-int-or-string"
@@ -25,6 +25,11 @@ IMMUTABLE_RULE = "self == oldSelf"
 def rules(*pairs: tuple[str, str]) -> JsonDict:
     """CEL rules as (rule, message); `self` is the field's value. The message names the field and the fix."""
     return {VALIDATIONS: [{"rule": rule, "message": message} for rule, message in pairs]}
+
+
+def rule_about(field: str, rule: str, message: str) -> JsonDict:
+    """A CEL rule that stands at the object that holds the field, since it looks at other fields too."""
+    return {VALIDATIONS: [{"rule": rule, "message": message, "fieldPath": f".{field}"}]}
 
 
 def immutable(field: str) -> JsonDict:
@@ -43,7 +48,16 @@ def immutable_or_absent(field: str) -> JsonDict:
     """
     rule = f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})"
     message = f"{field} is immutable: create a new job instead"
-    return {VALIDATIONS: [{"rule": rule, "message": message, "fieldPath": f".{field}"}]}
+    return rule_about(field, rule, message)
+
+
+def together(*markers: JsonDict) -> JsonDict:
+    """The rules of several of these markers, for a node that has more than one."""
+    found: list[JsonValue] = []
+    for marker in markers:
+        given = marker[VALIDATIONS]
+        found += given if isinstance(given, list) else []
+    return {VALIDATIONS: found}
 
 
 def list_map(*keys: str) -> JsonDict:

@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from tidemill_api import labels
 from tidemill_api.v1alpha1.batch_inference_job import BatchInferenceJobSpec
 from tidemill_api.v1alpha1.batch_inference_job_status import BatchInferenceJobStatus
+from tidemill_operator.core.boost import read_boost
 from tidemill_operator.core.snapshot import ClusterView, JobView, SourceView, WorkerPod
 from tidemill_operator.core.spec_checks import SpecPolicy, problems
 from tidemill_operator.manifests.ray_cluster import WORKER_GROUP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from tidemill_operator.core.boost import Boost
 
     Json = dict[str, Any]
 
@@ -82,7 +86,13 @@ def read_job(body: Json, policy: SpecPolicy) -> JobView:
         spec=spec if not problem else None,
         spec_problem=problem,
         status=BatchInferenceJobStatus.model_validate(body.get("status") or {}),
+        boost=boost_of(body),
     )
+
+
+def boost_of(body: Json) -> Boost | None:
+    """The scaling boost that stands on a job or an endpoint, whether or not its time is over."""
+    return read_boost((body["metadata"].get("annotations") or {}).get(labels.SCALING_BOOST))
 
 
 def _problems(name: str, spec: BatchInferenceJobSpec, policy: SpecPolicy) -> tuple[str, ...]:
@@ -178,10 +188,16 @@ def read_workers(pods: tuple[Json, ...]) -> tuple[WorkerPod, ...]:
             ip=(pod.get("status") or {}).get("podIP", ""),
             ready=_condition(pod, "Ready").get("status") == "True",
             deleting="deletionTimestamp" in pod["metadata"],
+            created=_created(pod),
         )
         for pod in of_type(pods, "worker")
         if not _ended(pod)
     )
+
+
+def _created(pod: Json) -> datetime | None:
+    created = pod["metadata"].get("creationTimestamp")
+    return datetime.fromisoformat(created) if created else None
 
 
 def count_pods(pods: tuple[Json, ...]) -> int:

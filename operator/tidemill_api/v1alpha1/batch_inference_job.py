@@ -5,28 +5,44 @@ A rule stands beside its field, once for the API server (CEL) and once for pydan
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from typing import Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from tidemill_api.custom_resource import CustomResource, PrinterColumn, Rule
-from tidemill_api.markers import CpuQuantity, MemoryQuantity, immutable, immutable_or_absent, rules
+from tidemill_api.markers import (
+    CpuQuantity,
+    MemoryQuantity,
+    immutable,
+    immutable_or_absent,
+    rule_about,
+    rules,
+    together,
+)
 from tidemill_api.v1alpha1.batch_inference_job_status import (
     BatchInferenceJobStatus,
     Condition,
     DriverStatus,
-    ForecastStatus,
     OutputStatus,
-    QueueStatus,
     RowsStatus,
     TokensStatus,
     WorkersStatus,
 )
 from tidemill_api.v1alpha1.common import DNS_SUBDOMAIN, ApiModel, ModelSpec
 from tidemill_api.v1alpha1.pod_template import PodTemplate
+from tidemill_api.v1alpha1.queue_status import ForecastStatus, QueueStatus
 from tidemill_api.v1alpha1.uris import INPUT_RULES, OUTPUT_RULES, check_input, check_output
+from tidemill_api.v1alpha1.windows import (
+    TARGET_IN_WINDOW,
+    TARGET_IN_WINDOW_MESSAGE,
+    TARGET_RULES,
+    WINDOW_PATTERN,
+    WINDOW_RULES,
+    CheaperHours,
+    parse_target,
+    parse_window,
+)
 
 __all__ = [
     "BATCH_INFERENCE_JOB",
@@ -54,35 +70,14 @@ __all__ = [
 KIND = "BatchInferenceJob"
 PLURAL = "batchinferencejobs"
 
-MIN_WINDOW = timedelta(minutes=5)
-MAX_WINDOW = timedelta(days=14)
 LONG_WINDOW = timedelta(hours=8)
 """Above this a warning says why: results that come the next day are results that people stop waiting for."""
 
-WINDOW_PATTERN = r"^([1-9][0-9]?d)?([1-9][0-9]{0,2}h)?([1-9][0-9]{0,4}m)?$"
-_WINDOW = re.compile(WINDOW_PATTERN)
-_WINDOW_MESSAGE = "completionWindow must be 5m to 14d, such as 30m, 4h or 1d12h (beside days, below 24h and 60m)"
-# CEL's duration() knows no days, so windows with days are judged by their form and the others by their length.
-_WINDOW_RULE = (
-    "self.contains('d')"
-    " ? self.matches('^(([1-9]|1[0-3])d([1-9]h|1[0-9]h|2[0-3]h)?([1-9]m|[1-5][0-9]m)?|14d)$')"
-    " : duration(self) >= duration('5m') && duration(self) <= duration('336h')"
-)
+TARGET_SHARE = 3
+"""Without a targetCompletion, a job is to be done in this part of its window: it warns with a third of it left."""
 
-
-def parse_window(text: str) -> timedelta:
-    """A completion window such as `4h`, `90m`, `1d12h` as a duration.
-
-    Raises ValueError, with what to write instead, for another form or outside of 5m to 14d.
-    """
-    match = _WINDOW.fullmatch(text)
-    if match is None or not text:
-        raise ValueError(f"{_WINDOW_MESSAGE}, not {text!r}")
-    days, hours, minutes = (int(group[:-1]) if group else 0 for group in match.groups())
-    window = timedelta(days=days, hours=hours, minutes=minutes)
-    if not MIN_WINDOW <= window <= MAX_WINDOW or (days and (hours >= 24 or minutes >= 60)):
-        raise ValueError(f"{_WINDOW_MESSAGE}, not {text!r}")
-    return window
+_HOURS_MESSAGE = "cheaperHours needs schedule: LatestSafe; a job that starts at once waits for no hour"
+_HOURS_RULE = "!has(self.cheaperHours) || size(self.cheaperHours) == 0 || self.schedule == 'LatestSafe'"
 
 
 class InputSpec(ApiModel):
@@ -177,7 +172,13 @@ class HeadResources(ApiModel):
 class BatchInferenceJobSpec(ApiModel):
     """What the user asks for."""
 
-    model_config = ConfigDict(json_schema_extra=immutable_or_absent("maxFailedRows"))
+    model_config = ConfigDict(
+        json_schema_extra=together(
+            immutable_or_absent("maxFailedRows"),
+            rule_about("targetCompletion", TARGET_IN_WINDOW, TARGET_IN_WINDOW_MESSAGE),
+            rule_about("cheaperHours", _HOURS_RULE, _HOURS_MESSAGE),
+        )
+    )
 
     model: ModelSpec = Field(description="model that answers. Immutable.", json_schema_extra=immutable("model"))
     input: InputSpec = Field(description="input of the job. Immutable.", json_schema_extra=immutable("input"))
@@ -188,7 +189,32 @@ class BatchInferenceJobSpec(ApiModel):
         max_length=16,
         pattern=WINDOW_PATTERN,
         description="completionWindow from creation within which all rows are answered, 5m to 14d, such as 4h.",
-        json_schema_extra=rules((_WINDOW_RULE, _WINDOW_MESSAGE)),
+        json_schema_extra=WINDOW_RULES,
+    )
+    target_completion: str | None = Field(
+        default=None,
+        min_length=2,
+        max_length=16,
+        pattern=WINDOW_PATTERN,
+        description="targetCompletion from creation within which the job is planned to be done and above which it is"
+        " late in stages: Warning at 2 and Critical at 3 times it; 1m to completionWindow. Default: a third of it.",
+        json_schema_extra=TARGET_RULES,
+    )
+    schedule: Literal["Asap", "LatestSafe"] = Field(
+        default="Asap",
+        description="schedule: Asap works from the start. LatestSafe validates at once, and then runs no pod until it"
+        " has to begin to be done in time, or until cheaperHours.",
+    )
+    cheaper_hours: tuple[CheaperHours, ...] = Field(
+        default=(),
+        max_length=8,
+        description="cheaperHours of each day in which a job of schedule LatestSafe prefers to work, at most 8; where"
+        " two overlap, the lower priceFactor counts.",
+    )
+    on_deadline: Literal["Expire", "Continue"] = Field(
+        default="Expire",
+        description="onDeadline: Expire ends the job with its window, each row without an answer getting an error"
+        " line. Continue works on, late, which condition WindowAtRisk says.",
     )
     workers: WorkerBounds = Field(
         default_factory=WorkerBounds,
@@ -262,6 +288,28 @@ class BatchInferenceJobSpec(ApiModel):
     def _window_in_bounds(cls, text: str) -> str:
         parse_window(text)
         return text
+
+    @field_validator("target_completion")
+    @classmethod
+    def _target_in_bounds(cls, text: str | None, info: ValidationInfo) -> str | None:
+        window = info.data.get("completion_window")
+        if text is not None and window is not None and parse_target(text) > parse_window(window):
+            raise ValueError(f"{TARGET_IN_WINDOW_MESSAGE}, which is {window}")
+        return text
+
+    @field_validator("cheaper_hours")
+    @classmethod
+    def _hours_of_one_that_waits(
+        cls, hours: tuple[CheaperHours, ...], info: ValidationInfo
+    ) -> tuple[CheaperHours, ...]:
+        if hours and info.data.get("schedule", "LatestSafe") != "LatestSafe":
+            raise ValueError(_HOURS_MESSAGE)
+        return hours
+
+    @property
+    def target(self) -> timedelta:
+        """The time from creation in which the job is planned to be done."""
+        return self.window / TARGET_SHARE if self.target_completion is None else parse_target(self.target_completion)
 
     @property
     def window(self) -> timedelta:

@@ -6,16 +6,12 @@ nothing that stands in a status was made up by the API server. Refuses to hold a
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from pydantic import AwareDatetime, Field
 
 from tidemill_api.job_contract import Ending  # noqa: TC001 - pydantic reads it
 from tidemill_api.markers import list_map
-from tidemill_api.v1alpha1.common import ApiModel
-
-Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
-"""A count of rows, tokens or generations: every client, JavaScript included, reads it exactly."""
+from tidemill_api.v1alpha1.common import ApiModel, Count
+from tidemill_api.v1alpha1.queue_status import ForecastStatus, MeasuredStatus, PlannedStatus, QueueStatus
 
 
 class Condition(ApiModel):
@@ -57,28 +53,6 @@ class WorkersStatus(ApiModel):
 
     desired: int = Field(default=0, ge=0, le=1000, description="desired worker pods by the scaling law.")
     ready: int = Field(default=0, ge=0, le=1000, description="ready worker pods.")
-
-
-class QueueStatus(ApiModel):
-    """The rows that have no line yet. Every row is as old as its job."""
-
-    depth: Count = Field(default=0, description="depth in rows without a line: waiting and in flight.")
-    oldest_age_seconds: Count = Field(
-        default=0, description="oldestAgeSeconds of a row without a line, in steps of 10; 0 where none is left."
-    )
-    age_ratio: str = Field(
-        default="0.00",
-        max_length=12,
-        pattern=r"^[0-9]{1,9}[.][0-9]{2}$",
-        description="ageRatio of the oldest row's age to the completion window, a decimal: above 1.00 it is late.",
-    )
-
-
-class ForecastStatus(ApiModel):
-    """When the rows left are answered at the rate measured last; absent while no rate is known."""
-
-    finish_time: AwareDatetime = Field(description="finishTime of the last row, to 10 seconds.")
-    meets_window: bool = Field(description="meetsWindow: whether finishTime is within the completion window.")
 
 
 class OutputStatus(ApiModel):
@@ -141,7 +115,7 @@ class BatchInferenceJobStatus(ApiModel):
     conditions: tuple[Condition, ...] = Field(
         default=(),
         max_length=16,
-        description="conditions Validated, Progressing, Suspended, Succeeded and Finished, one per type.",
+        description="conditions Validated, Progressing, Suspended, WindowAtRisk, Succeeded and Finished, one per type.",
         json_schema_extra=list_map("type"),
     )
     observed_generation: Count = Field(default=0, description="observedGeneration this status speaks of.")
@@ -152,6 +126,10 @@ class BatchInferenceJobStatus(ApiModel):
     queue: QueueStatus = Field(default_factory=QueueStatus, description="queue of rows without a line.")
     workers: WorkersStatus = Field(default_factory=WorkersStatus, description="workers now.")
     forecast: ForecastStatus | None = Field(default=None, description="forecast of the end, while a rate is known.")
+    planned: PlannedStatus | None = Field(default=None, description="planned start and finish of the work.")
+    measured: MeasuredStatus = Field(
+        default_factory=MeasuredStatus, description="measured speed of this job's workers."
+    )
     output: OutputStatus = Field(default_factory=OutputStatus, description="output files of a finished job.")
     driver: DriverStatus = Field(default_factory=DriverStatus, description="driver attempts.")
     cluster_name: str = Field(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.alias_generators import to_camel
@@ -19,6 +19,10 @@ DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 
 DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 """A name of at most 253 characters: labels with dots between (RFC 1123), as most Kubernetes objects have."""
+
+
+Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
+"""A count of rows, tokens or generations: every client, JavaScript included, reads it exactly."""
 
 
 class ApiModel(BaseModel):

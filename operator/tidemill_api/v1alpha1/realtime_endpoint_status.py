@@ -6,16 +6,12 @@ last, and since when fewer replicas would do. Refuses to hold anything a user ma
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import AwareDatetime, Field
 
 from tidemill_api.markers import list_map
-from tidemill_api.v1alpha1.batch_inference_job_status import Condition, Count  # noqa: TC001 - pydantic reads them
-from tidemill_api.v1alpha1.common import ApiModel
-
-QueueHealth = Literal["Healthy", "Warning", "Critical", "Unknown"]
-"""The oldest waiting age: below 2 times the target, from there, from 3 times on; Unknown without fresh figures."""
+from tidemill_api.v1alpha1.batch_inference_job_status import Condition  # noqa: TC001 - pydantic reads it
+from tidemill_api.v1alpha1.common import ApiModel, Count
+from tidemill_api.v1alpha1.queue_status import QueueHealth, QueueReason  # noqa: TC001 - pydantic reads them
 
 
 class EndpointQueueStatus(ApiModel):
@@ -34,6 +30,7 @@ class EndpointQueueStatus(ApiModel):
     health: QueueHealth = Field(
         default="Unknown", description="health: Healthy, Warning (ageRatio 2 and more), Critical (3 and more), Unknown."
     )
+    reason: QueueReason = Field(default="", description="reason of the health, a constant.")
     observed_time: AwareDatetime | None = Field(default=None, description="observedTime of these figures.")
 
 

@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 
 
 def ending(seen: Snapshot) -> Ending | None:
-    """The end that is asked for: a cancel beats the end of the window. None for a job that has ended."""
+    """The end that is asked for: a cancel beats the end of the window, which ends a job unless it is to continue.
+
+    None for a job that has ended.
+    """
     spec, deadline = seen.job.spec, seen.deadline
     if spec is None or deadline is None or seen.job.status.completion_time is not None:
         return None
     if spec.cancel:
         return "Cancelled"
-    return "Expired" if seen.now >= deadline else None
+    return "Expired" if seen.now >= deadline and spec.on_deadline == "Expire" else None
 
 
 def suspending(seen: Snapshot) -> bool:

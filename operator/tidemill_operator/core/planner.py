@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tidemill_operator.core import rules_cluster, rules_driver, rules_end, rules_ending, rules_pause, rules_work, status
+from tidemill_operator.core import (
+    rules_cluster,
+    rules_driver,
+    rules_end,
+    rules_ending,
+    rules_pause,
+    rules_schedule,
+    rules_work,
+    status,
+)
 from tidemill_operator.core.attempts import book
 from tidemill_operator.core.decision import Case, Decision
 from tidemill_operator.core.outlook import next_look
@@ -33,6 +42,7 @@ RULES: tuple[Rule, ...] = (
     rules_ending.lines_being_written,
     rules_pause.suspended,
     rules_pause.source_not_ready,
+    rules_schedule.start_planned,
     rules_cluster.cluster_rejected,
     rules_cluster.awaiting_retry,  # waiting costs no worker
     rules_cluster.cluster_leaving,

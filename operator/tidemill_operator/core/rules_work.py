@@ -1,4 +1,4 @@
-"""The rule of a job at work: say how far it is, and run as many workers as its rows can fill."""
+"""The rule of a job at work: say how far it is, and run as many workers as its deadlines need."""
 
 from __future__ import annotations
 
@@ -11,19 +11,13 @@ from tidemill_operator.core.decision import Case, Claim, Decision
 from tidemill_operator.core.figures import figures, rows_of
 from tidemill_operator.core.graces import START_GRACE
 from tidemill_operator.core.plan import Event
-from tidemill_operator.core.scaling import Demand, workers_wanted
+from tidemill_operator.core.sizing import NONE, Sizing, sizing
 from tidemill_operator.core.worker_group import scale_actions
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
     from tidemill_operator.core.snapshot import DriverMetrics
-
-DEFAULT_SEQUENCES = 128
-"""Rows an engine decodes at once where neither the job nor the driver says."""
-
-ROWS_PER_SEQUENCE = 2
-"""A worker holds about twice its engine's sequences in flight, so that the engine never drains."""
 
 EXACT_LINES = 1000
 """Lines read from which on a message tells only about how many: it would be another one at every look."""
@@ -36,19 +30,20 @@ def working(case: Case) -> Decision:
         return _blind(case)
     healed = _healed(case, metrics)
     known = figures(case)
-    wanted = _wanted(case, metrics)
-    actions = () if wanted is None else scale_actions(case, wanted, dict(metrics.in_flight))
+    size = _size(case, metrics)
+    actions = () if size is None else scale_actions(case, size.workers, dict(metrics.in_flight), size.most)
     decision = replace(
         known,
         actions=actions,
         claims=(*known.claims, *((_progressing(case, metrics),) if healed or _was_out_of_reach(case) else ())),
         driver=case.driver.model_copy(update={"waits": 0}) if healed and case.driver.waits else None,
-        workers_desired=wanted,
+        workers_desired=None if size is None else size.workers,
         recheck_after=_pace(case, metrics),
     )
     if actions and case.seen.cluster is not None and actions[0].replicas != case.seen.cluster.replicas:
         rows = rows_of(case, metrics).remaining
-        text = f"Workers: {case.seen.cluster.replicas} -> {actions[0].replicas}, for {rows} rows."
+        why = f" ({size.why})" if size is not None and size.why else ""
+        text = f"Workers: {case.seen.cluster.replicas} -> {actions[0].replicas}, for {rows} rows{why}."
         decision = decision.told(Event("Normal", "Scaled", text))
     return decision
 
@@ -115,25 +110,12 @@ def _about(lines: int) -> str:
     return f"At least {lines - lines % step}"
 
 
-def _wanted(case: Case, metrics: DriverMetrics) -> int | None:
-    """Workers wanted, or None to hold: a driver that has not counted lines and answers cannot say what is left."""
+def _size(case: Case, metrics: DriverMetrics) -> Sizing | None:
+    """The workers wanted, or None to hold: a driver that has not counted lines and answers cannot say what is left."""
     if metrics.phase == "finalising":
-        return 0
+        return NONE
     if metrics.phase == "validating":
-        return None if case.is_true(ConditionType.VALIDATED) else 0
+        return None if case.is_true(ConditionType.VALIDATED) else NONE
     if metrics.rows_total is None or metrics.rows_completed is None:
         return None
-    # Rows that a driver still counts on a node that is gone are rows to run again, and no worker holds them.
-    addresses = {worker.ip for worker in case.seen.workers}
-    held = [rows for node, rows in metrics.in_flight.items() if node in addresses and rows > 0]
-    demand = Demand(
-        validated=True,
-        rows_waiting=metrics.rows_total - metrics.rows_answered - sum(held),
-        rows_per_worker=metrics.rows_per_worker or _rows_per_worker(case),
-        busy_workers=len(held),
-    )
-    return workers_wanted(demand, case.spec.workers.min, case.spec.workers.max)
-
-
-def _rows_per_worker(case: Case) -> int:
-    return ROWS_PER_SEQUENCE * (case.spec.model.engine_args.max_num_seqs or DEFAULT_SEQUENCES)
+    return sizing(case.seen, case.status.model_copy(update={"rows": rows_of(case, metrics)}))

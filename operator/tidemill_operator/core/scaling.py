@@ -1,7 +1,7 @@
-"""The first scaling law of batch: how many workers the rows that wait can fill, and which workers may go.
+"""From a number of workers to a worker group: its size, and which of its pods may go.
 
-Pure arithmetic over numbers that the driver publishes. Refuses to guess: the caller holds the count where a number
-is missing.
+Pure arithmetic over pods and the rows that they hold. How many there are to be is not decided here: `sizing.py` says it
+for jobs, `endpoint/law.py` for endpoints.
 """
 
 from __future__ import annotations
@@ -13,36 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tidemill_operator.core.snapshot import WorkerPod
-
-
-@dataclass(frozen=True)
-class Demand:
-    """The rows of a job right now, and what a worker can hold.
-
-    `rows_waiting` have no line and are with no engine; `rows_per_worker` is how many a full worker holds in flight;
-    `busy_workers` hold at least one row. `validated` is whether the input passed validation.
-    """
-
-    validated: bool
-    rows_waiting: int
-    rows_per_worker: int
-    busy_workers: int
-
-
-def workers_wanted(demand: Demand, least: int, most: int) -> int:
-    """Worker pods wanted: clamp(ceil(rows waiting / rows in flight per worker), least, most).
-
-    Never below the workers that hold rows in flight (a row once begun is finished), but for `most`: who lowers it
-    wants to pay less now, and a worker that is told to go hands back what it has not answered. 0 before validation
-    passed: no GPU is paid for before the input is known to be good, so `least` counts after it only, and no longer
-    once no row is left.
-    """
-    if not demand.validated:
-        return 0
-    if demand.rows_waiting <= 0 and demand.busy_workers == 0:
-        return 0
-    filled = -(-max(demand.rows_waiting, 0) // max(demand.rows_per_worker, 1))
-    return min(max(filled, least, demand.busy_workers), most)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tidemill_api.job_contract import Outcome, Phase
     from tidemill_api.v1alpha1.batch_inference_job import BatchInferenceJobSpec
     from tidemill_api.v1alpha1.batch_inference_job_status import BatchInferenceJobStatus
+    from tidemill_operator.core.boost import Boost
+    from tidemill_operator.core.deadline.estimates import Measure
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class JobView:
     spec: BatchInferenceJobSpec | None
     spec_problem: str
     status: BatchInferenceJobStatus
+    boost: Boost | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class WorkerPod:
     ip: str
     ready: bool
     deleting: bool
+    created: datetime | None = None
 
 
 class AttemptState(StrEnum):
@@ -127,6 +131,14 @@ class SourceView:
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """What other jobs of the same model and resources measured of a worker: rows a second, and seconds to start."""
+
+    rates: tuple[Measure, ...] = ()
+    startups: tuple[Measure, ...] = ()
+
+
+@dataclass(frozen=True)
 class Rejection:
     """What the API server said to the cluster we wanted to create in this very pass."""
 
@@ -161,6 +173,8 @@ class Snapshot:
     rejection: Rejection | None = None
     submit_problem: str = ""  # why Ray did not take the driver in this very pass
     submit_refused: bool = False  # whether Ray said that it never will, as it is asked now
+    elsewhere: Elsewhere = Elsewhere()
+    share: int | None = None  # workers that the namespace's GPU budget leaves it; None where there is no budget
 
     @property
     def deadline(self) -> datetime | None:

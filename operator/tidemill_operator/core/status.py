@@ -16,8 +16,9 @@ from tidemill_api.v1alpha1.batch_inference_job_status import (
     WorkersStatus,
 )
 from tidemill_operator.core.decision import Case, Claim, Decision
-from tidemill_operator.core.outlook import outlook
+from tidemill_operator.core.outlook import prospect, settled
 from tidemill_operator.core.plan import Event
+from tidemill_operator.core.window_risk import window_claim
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -26,6 +27,7 @@ FIRST_CLAIMS = (
     Claim(ConditionType.VALIDATED, "Unknown", Reason.AWAITING_VALIDATION, "The input has not been read yet."),
     Claim(ConditionType.PROGRESSING, "Unknown", Reason.CLUSTER_STARTING, "The operator has just seen the job."),
     Claim(ConditionType.SUSPENDED, "False", Reason.NOT_SUSPENDED, "spec.suspend is false."),
+    Claim(ConditionType.WINDOW_AT_RISK, "Unknown", Reason.NO_FORECAST, "Nothing is known of its speed yet."),
     Claim(ConditionType.SUCCEEDED, "Unknown", Reason.RUNNING, "The job has not finished."),
     Claim(ConditionType.FINISHED, "False", Reason.RUNNING, "The job has not finished."),
 )
@@ -54,7 +56,6 @@ def compose(case: Case, decision: Decision) -> BatchInferenceJobStatus:
     seen, old = case.seen, case.status
     changes: dict[str, object] = {
         "observed_generation": seen.job.generation,
-        "conditions": _conditions(old.conditions, (*_resumed(case), *decision.claims), seen.now, seen.job.generation),
         "start_time": old.start_time or seen.now,
         "driver": decision.driver or case.driver,
         "workers": _workers(case, decision),
@@ -64,7 +65,22 @@ def compose(case: Case, decision: Decision) -> BatchInferenceJobStatus:
         changes["completion_time"] = seen.now if decision.ended else None
         changes["output"] = decision.output or OutputStatus()
     changes |= {name: value for name in ("rows", "tokens") if (value := getattr(decision, name)) is not None}
-    return outlook(seen, old.model_copy(update=changes))
+    so = prospect(seen, old.model_copy(update=changes))
+    window = window_claim(case, decision, so)
+    claims = (*_resumed(case), *decision.claims, *((window,) if window is not None else ()))
+    conditions = _conditions(old.conditions, claims, seen.now, seen.job.generation)
+    new = so.status.model_copy(update={"conditions": conditions})
+    return settled(seen, new, _calm(new, old))
+
+
+def _calm(new: BatchInferenceJobStatus, old: BatchInferenceJobStatus) -> BatchInferenceJobStatus:
+    """The new status with those figures of the old one that move with every look, and what is said with them."""
+    said = {c.type: c for c in old.conditions if c.type == ConditionType.WINDOW_AT_RISK}
+    conditions = tuple(
+        c.model_copy(update={"message": said[c.type].message}) if c.type in said else c for c in new.conditions
+    )
+    moving = {name: getattr(old, name) for name in ("queue", "forecast", "planned", "measured")}
+    return new.model_copy(update={"conditions": conditions, **moving})
 
 
 def _resumed(case: Case) -> tuple[Claim, ...]:
@@ -136,6 +152,10 @@ def _event(condition: Condition, *, was_true: bool) -> Event | None:
             pass
         case ConditionType.SUCCEEDED, "False":
             kind = "Warning"
+        case ConditionType.WINDOW_AT_RISK, "True":
+            return Event("Warning", "WindowAtRisk", f"{reason}: {condition.message}")
+        case ConditionType.WINDOW_AT_RISK, "False" if was_true and reason == Reason.ON_TRACK:
+            reason = "WindowSafe"
         case ConditionType.SUSPENDED, "True":
             reason = "Suspended"
         case ConditionType.SUSPENDED, "False" if was_true:

@@ -11,12 +11,18 @@ if TYPE_CHECKING:
     from tidemill_operator.core.decision import Case
 
 
-def scale_actions(case: Case, wanted: int, in_flight: dict[str, int]) -> tuple[ScaleCluster, ...]:
-    """The patch of the worker group, or nothing where it is as wanted. Names that have gone leave workersToDelete."""
+def scale_actions(
+    case: Case, wanted: int, in_flight: dict[str, int], allowed: int | None = None
+) -> tuple[ScaleCluster, ...]:
+    """The patch of the worker group, or nothing where it is as wanted. Names that have gone leave workersToDelete.
+
+    Only above `allowed`, by default `workers.max`, do workers go that hold rows.
+    """
     cluster = case.seen.cluster
     if cluster is None:
         return ()
-    group = Group(cluster.replicas, case.seen.workers, case.spec.workers.max, complete=cluster.creation_refused)
+    most_busy = case.spec.workers.max if allowed is None else min(allowed, case.spec.workers.max)
+    group = Group(cluster.replicas, case.seen.workers, most_busy, complete=cluster.creation_refused)
     scale = scale_to(wanted, group, in_flight)
     existing = {worker.name for worker in case.seen.workers}
     leaving = {name for name in cluster.workers_to_delete if name in existing}

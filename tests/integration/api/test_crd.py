@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from api_specs import BAD, DOUBLED, EDITABLE, FROZEN, GOOD, SPEC, UNKNOWN, Case
+from api_spec_changes import EDITABLE, FROZEN
+from api_specs import BAD, DOUBLED, GOOD, SPEC, UNKNOWN, Case
 
 from devcluster.client import ApiError, Client, Resource
 from tidemill_api import GROUP, VERSION

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
-from api_specs import ABSENT, BAD, DOUBLED, EDITABLE, GOOD, SPEC, UNKNOWN, Case, changed
+from api_spec_changes import EDITABLE
+from api_specs import ABSENT, BAD, DOUBLED, GOOD, NIGHT, SPEC, UNKNOWN, Case, changed
 from pydantic import ValidationError
 
 from tidemill_api.v1alpha1.batch_inference_job import BatchInferenceJobSpec, parse_window
@@ -83,6 +84,27 @@ def test_a_window_is_a_duration(text: str, window: timedelta) -> None:
 def test_what_looks_like_a_window_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must be 5m to 14d"):
         parse_window(text)
+
+
+@pytest.mark.parametrize(
+    ("fields", "target"),
+    [
+        ({}, timedelta(minutes=160)),
+        ({"completionWindow": "3h"}, timedelta(hours=1)),
+        ({"targetCompletion": "8h"}, timedelta(hours=8)),
+        ({"completionWindow": "14d", "targetCompletion": "1d12h"}, timedelta(days=1, hours=12)),
+    ],
+)
+def test_the_target_is_a_third_of_the_window_unless_it_is_said(fields: dict[str, str], target: timedelta) -> None:
+    assert parsed({**SPEC, **fields}).target == target
+
+
+@pytest.mark.parametrize("zone", ["Mars", "Europe", "Europe/Nowhere"])
+def test_a_time_zone_that_nobody_knows_is_refused(zone: str) -> None:
+    spec = {**SPEC, "schedule": "LatestSafe", "cheaperHours": [NIGHT | {"timeZone": zone}]}
+    with pytest.raises(ValidationError, match="is no name of the IANA time zone database") as refusal:
+        parsed(spec)
+    assert where(refusal.value.errors()[0]["loc"]) == "cheaperHours[0].timeZone"
 
 
 def test_defaults_of_the_crd_are_those_of_the_types() -> None:

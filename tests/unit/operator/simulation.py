@@ -17,7 +17,7 @@ from tidemill_operator.core.planner import plan
 from tidemill_operator.core.snapshot import AttemptState, AttemptView, DriverMetrics, Snapshot, WorkerPod
 
 PER_WORKER = 5
-CONDITIONS = ["Validated", "Progressing", "Suspended", "Succeeded", "Finished"]
+CONDITIONS = ["Validated", "Progressing", "Suspended", "WindowAtRisk", "Succeeded", "Finished"]
 
 
 @dataclass

@@ -11,6 +11,7 @@ from api_specs import SPEC, changed
 from unit.operator.builders import (
     LOST,
     RUNNING,
+    T0,
     active,
     crew,
     ended,
@@ -18,6 +19,7 @@ from unit.operator.builders import (
     make_cluster,
     make_job,
     make_spec,
+    make_workers,
     processing,
     running_status,
 )
@@ -26,6 +28,7 @@ from unit.operator.crd_fields import leaves, written
 from tidemill_api.conditions import Reason
 from tidemill_api.job_contract import Outcome, OutputURIs, RowCounts, TokenCounts
 from tidemill_api.v1alpha1.batch_inference_job import BatchInferenceJobSpec
+from tidemill_api.v1alpha1.batch_inference_job_status import RowsStatus
 from tidemill_operator.config import Settings
 from tidemill_operator.core.plan import SubmitDriver
 from tidemill_operator.core.snapshot import AttemptState, AttemptView, SourceView
@@ -53,6 +56,10 @@ CHANGES = {
     "input.onInvalid": "Skip",
     "output.uri": "/data/output/others/",
     "completionWindow": "5h",
+    "targetCompletion": "20m",
+    "schedule": "LatestSafe",
+    "cheaperHours": [{"start": "15:00", "end": "15:50", "priceFactor": "0.10"}],
+    "onDeadline": "Continue",
     "workers.min": 2,
     "workers.max": 3,
     "resources.gpu": 2,
@@ -81,14 +88,17 @@ CHANGES = {
 
 
 def all_that_is_done(raw):
-    """The children, what the driver is told, and the plans of a new, a working, a late and a finished job."""
+    """The children, what the driver is told, and the plans of a new, waiting, working, late and finished job."""
     spec = BatchInferenceJobSpec.model_validate(raw)
     job, settings = make_job(spec=spec), Settings()
     order = ClusterOrder("team", "tickets", "uid-1", spec, settings.ray_version, settings.image_cpu, settings.image_gpu)
     over = look(status=running_status(), **ended(Reason.ALL_ROWS_ANSWERED)).status
     idle = processing(rows_completed=9, in_flight={"10.0.1.1": 1})
+    counted = look(job=replace(job, status=running_status()), **crew(0), **processing(rows_total=9000)).status
+    waiting = counted.model_copy(update={"rows": RowsStatus.counted(9000, 0, 0)})
     plans = [
         look(job=job),
+        look(job=replace(job, status=waiting), **crew(0), **processing(rows_total=9000, rows_completed=0)),
         look(job=replace(job, status=running_status()), **crew(2), **idle),
         look(job=replace(job, status=running_status()), after=timedelta(hours=4, minutes=30), **crew(2), **idle),
         look(job=replace(job, status=over)),
@@ -103,7 +113,8 @@ def test_the_changes_cover_every_field_of_the_spec():
 
 @pytest.mark.parametrize("field", CHANGES)
 def test_a_field_of_the_spec_changes_what_is_done(field):
-    assert all_that_is_done(changed(BASE, field, CHANGES[field])) != all_that_is_done(BASE)
+    base = BASE | {"schedule": "LatestSafe"} if field == "cheaperHours" else BASE
+    assert all_that_is_done(changed(base, field, CHANGES[field])) != all_that_is_done(base)
 
 
 # The status
@@ -114,6 +125,12 @@ def statuses():
     working = processing(rows_failed=1, prompt_tokens=70, completion_tokens=30, rows_per_second=1.0)
     at_work = look(after=timedelta(hours=1), status=running_status(), **crew(2), **working).status
     yield at_work
+    since = T0 + timedelta(minutes=50)
+    team = crew(2) | {"workers": tuple(replace(worker, created=since) for worker in make_workers(2))}
+    held = {"10.0.1.1": 1, "10.0.1.2": 1}
+    first = look(after=timedelta(hours=1), status=at_work, **team, **processing(in_flight=held)).status
+    more = processing(rows_completed=6, in_flight=held)
+    yield look(after=timedelta(minutes=61), status=first, **team, **more).status
     waiting = look(status=running_status(), cluster=make_cluster(), **ended(Reason.INPUT_NOT_FOUND)).status
     yield waiting
     died = at_work.model_copy(update={"driver": running_status(rows_at_failure=5, failures=1).driver})
@@ -145,7 +162,7 @@ def test_the_tokens_follow_the_drivers_figures_and_stay_while_it_validates_again
 def test_ready_workers_are_those_that_can_work():
     cluster, (one, two, three) = make_cluster(replicas=3), crew(3)["workers"]
     workers = (one, replace(two, ready=False), replace(three, deleting=True))
-    working = look(status=running_status(), cluster=cluster, workers=workers, **processing(rows_total=100)).status
+    working = look(status=running_status(), cluster=cluster, workers=workers, **processing(rows_total=100_000)).status
     assert (working.workers.desired, working.workers.ready) == (4, 1)
 
 

@@ -53,7 +53,8 @@ def nearly_done():
 def test_a_driver_that_has_not_counted_the_answers_yet_takes_none_back_and_starts_no_worker():
     seen = look(status=nearly_done(), **crew(1), **scraped("processing", **COUNTED))
     assert (seen.status.rows, seen.status.tokens, seen.actions) == (*KNOWN, ())
-    counted = look(status=seen.status, **crew(1), **scraped("processing", **COUNTED | {METRIC_ROWS_COMPLETED: 0}))
+    many = COUNTED | {METRIC_ROWS_TOTAL: 100_000, METRIC_ROWS_COMPLETED: 0}
+    counted = look(status=seen.status, **crew(1), **scraped("processing", **many))
     assert counted.status.rows.completed == 0
     assert counted.actions[0].replicas == 4
 

@@ -43,7 +43,7 @@ def test_a_job_suspended_from_the_start_creates_nothing():
     assert condition(waiting, SUSPENDED) == ("True", "SuspendRequested")
     assert condition(waiting, PROGRESSING) == ("False", "SuspendRequested")
     assert condition(waiting, SUCCEEDED) == ("Unknown", "Running")
-    assert waiting.recheck_after == timedelta(hours=3, minutes=59)
+    assert waiting.recheck_after == timedelta(hours=2, minutes=39)  # then it has waited twice its target
     assert reasons(waiting) == ["SuspendRequested", "Suspended"]
     assert paused(waiting.status, after=timedelta(hours=1)).status == waiting.status
 
@@ -157,7 +157,7 @@ def test_a_source_that_is_not_ready_is_waited_for_without_a_cluster(source, said
     assert waiting.recheck_after == timedelta(minutes=10)
     late = of_another(waiting.status, after=timedelta(hours=3, minutes=55), source=source)
     assert late.recheck_after == timedelta(minutes=5)
-    assert (late.status, late.events) == (waiting.status, ())
+    assert (late.status.rows, reasons(late)) == (waiting.status.rows, ["WindowAtRisk"])
     over = of_another(waiting.status, after=timedelta(hours=4), source=source)
     assert condition(over, FINISHED) == ("True", "Expired")
 

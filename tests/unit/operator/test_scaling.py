@@ -1,56 +1,10 @@
-"""Properties of the first scaling law and of the choice of victims."""
+"""Properties of a worker group's size and of the choice of victims."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill_operator.core.scaling import Demand, Group, Scale, scale_to, workers_wanted
+from tidemill_operator.core.scaling import Group, Scale, scale_to
 from tidemill_operator.core.snapshot import WorkerPod
-
-COUNT = st.integers(0, 10_000_000)
-SMALL = st.integers(0, 1000)
-DEMANDS = st.builds(
-    Demand, validated=st.just(True), rows_waiting=COUNT, rows_per_worker=st.integers(1, 5000), busy_workers=SMALL
-)
-BOUNDS = st.tuples(SMALL, st.integers(1, 1000)).map(lambda pair: (min(pair), max(pair)))
-
-
-@given(st.builds(Demand, st.just(False), COUNT, SMALL, SMALL), BOUNDS)
-def test_nothing_runs_before_validation(demand, bounds):
-    assert workers_wanted(demand, *bounds) == 0
-
-
-@given(DEMANDS, BOUNDS)
-def test_never_below_the_workers_that_hold_rows_but_for_the_maximum(demand, bounds):
-    assert workers_wanted(demand, *bounds) >= min(demand.busy_workers, bounds[1])
-
-
-@given(DEMANDS, BOUNDS)
-def test_never_above_the_maximum(demand, bounds):
-    assert workers_wanted(demand, *bounds) <= bounds[1]
-
-
-@given(DEMANDS, BOUNDS, COUNT)
-def test_more_waiting_rows_never_want_fewer_workers(demand, bounds, more):
-    busier = Demand(True, demand.rows_waiting + more, demand.rows_per_worker, demand.busy_workers)
-    assert workers_wanted(busier, *bounds) >= workers_wanted(demand, *bounds)
-
-
-@given(DEMANDS, BOUNDS)
-def test_the_minimum_holds_while_a_row_is_left(demand, bounds):
-    left = demand.rows_waiting > 0 or demand.busy_workers > 0
-    assert workers_wanted(demand, *bounds) >= (bounds[0] if left else 0)
-
-
-@given(DEMANDS)
-def test_workers_hold_all_waiting_rows_and_one_fewer_would_not(demand):
-    wanted = workers_wanted(Demand(True, demand.rows_waiting, demand.rows_per_worker, 0), 0, 10**9)
-    assert wanted * demand.rows_per_worker >= demand.rows_waiting
-    assert demand.rows_waiting == 0 or (wanted - 1) * demand.rows_per_worker < demand.rows_waiting
-
-
-def test_no_row_left_wants_no_worker_whatever_the_minimum():
-    assert workers_wanted(Demand(True, 0, 10, 0), 3, 8) == 0
-
 
 PODS = st.lists(
     st.builds(WorkerPod, st.integers(0, 99).map("w{}".format), st.just(""), st.booleans(), st.booleans()),

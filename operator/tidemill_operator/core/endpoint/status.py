@@ -13,25 +13,18 @@ from tidemill_api.v1alpha1.realtime_endpoint_status import EndpointQueueStatus, 
 from tidemill_operator.core.endpoint.conditions import available, conditions, progressing, ready
 from tidemill_operator.core.endpoint.law import Law
 from tidemill_operator.core.endpoint.sizing import load_on
+from tidemill_operator.core.queue_health import Level, Queue, health
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from tidemill_api.v1alpha1.realtime_endpoint_status import (
-        QueueHealth,
-        RealtimeEndpointStatus,
-        ScalingStatus,
-    )
+    from tidemill_api.v1alpha1.realtime_endpoint_status import RealtimeEndpointStatus, ScalingStatus
     from tidemill_operator.core.endpoint.case import Decided
     from tidemill_operator.core.endpoint.load import Load
     from tidemill_operator.core.endpoint.snapshot import EndpointView, RevisionView
 
 QUEUE_REFRESH = timedelta(seconds=5)
 """How old the figures of the queue may become before they are written although nothing else changed."""
-
-WARNING_RATIO = 2.0
-CRITICAL_RATIO = 3.0
-"""The oldest age by the target age from which somebody should look, and from which users notice."""
 
 MOST_REPLICAS = 1000
 """What the schema of the status takes."""
@@ -100,16 +93,16 @@ def _queue(decided: Decided, old: EndpointQueueStatus) -> EndpointQueueStatus:
 
 
 def queue(load: Load, target_age_seconds: float, now: datetime) -> EndpointQueueStatus:
-    """The figures of the queue; their health is unknown where they are not complete."""
-    ratio = load.oldest_seconds / target_age_seconds
-    health: QueueHealth = "Healthy"
-    if ratio >= WARNING_RATIO:
-        health = "Critical" if ratio >= CRITICAL_RATIO else "Warning"
+    """The figures of the queue; their health is unknown where they are not complete and do not speak for themselves."""
+    depth = load.depth if load.complete else None
+    so = health(Queue(depth, load.oldest_seconds, target_age_seconds))
+    missing = so.source_missing and so.level is Level.HEALTHY
     return EndpointQueueStatus(
         depth=load.depth,
         oldest_age_seconds=int(load.oldest_seconds),
-        age_ratio=f"{min(ratio, 999_999_999):.2f}",
-        health=health if load.complete or health != "Healthy" else "Unknown",
+        age_ratio=f"{min(load.oldest_seconds / target_age_seconds, 999_999_999):.2f}",
+        health="Unknown" if missing else so.level.value,
+        reason=so.reason.value,
         observed_time=now,
     )
 
