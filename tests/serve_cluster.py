@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -17,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from cluster_process import ClusterProcess, obey, say
 from pod_figures import sums
 from ray_cluster import environment
 
@@ -35,7 +34,6 @@ THROUGHPUT = {
 
 
 def _serve() -> None:
-    """Obeys one JSON command a line: deploy, scale, add, remove (SIGKILL), stop."""
     import ray
     from ray import serve
     from ray.cluster_utils import Cluster
@@ -48,24 +46,11 @@ def _serve() -> None:
     ray.init(address=cluster.address, namespace="test", log_to_driver=True, logging_level="ERROR")
     port = int(os.environ["TIDEMILL_TEST_HTTP_PORT"])
     serve.start(http_options={"host": "127.0.0.1", "port": port})
-    nodes: list[Any] = []
-    _say({"dashboard": cluster.head_node.webui_url})
-    for line in sys.stdin:
-        command = json.loads(line)
-        if command["do"] == "add":
-            nodes.append(cluster.add_node(num_cpus=0, resources={**place, contract.ENGINE_RESOURCE: 1}, wait=True))
-        elif command["do"] == "remove":
-            cluster.remove_node(nodes.pop(0), allow_graceful=False)
-        else:
-            break
-        _say({"workers": len(nodes)})
+    say({"dashboard": cluster.head_node.webui_url})
+    obey(cluster, {"num_cpus": 0, "resources": {**place, contract.ENGINE_RESOURCE: 1}, "wait": True})
     serve.shutdown()
     ray.shutdown()
     cluster.shutdown()
-
-
-def _say(answer: dict[str, Any]) -> None:
-    os.write(7, json.dumps(answer).encode() + b"\n")
 
 
 def free_port() -> int:
@@ -84,9 +69,7 @@ class ServeCluster:
     folder: Path
     engine: str = "paced_server:create"
     variables: dict[str, str] = field(default_factory=dict)
-    dashboard: str = ""
-    process: subprocess.Popen[bytes] = field(init=False)
-    answers: Any = field(init=False)
+    process: ClusterProcess = field(init=False)
 
     def __enter__(self) -> Self:
         self.http_port, self.ingress_port = free_port(), free_port()
@@ -96,39 +79,20 @@ class ServeCluster:
         settings |= {"TIDEMILL_TEST_PORTS_FOLDER": str(ports), "TIDEMILL_TEST_HTTP_PORT": str(self.http_port)}
         settings["RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT"] = str(self.ingress_port)
         settings["RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT"] = str(self.ingress_port + 50)
-        ours, theirs = os.pipe()
-        command = ["bash", "-c", f'exec "$0" -m serve_cluster 7>&{theirs} >&2', sys.executable]
-        self.log = self.folder / "serve.log"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stderr=log, env=settings, pass_fds=[theirs], cwd="/"
-            )
-        os.close(theirs)
-        self.answers = os.fdopen(ours, "rb")
-        self.dashboard = f"http://{self._answer()['dashboard']}"
+        self.process = ClusterProcess(settings, "serve_cluster", self.folder / "serve.log")
+        self.process.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        with suppress(BrokenPipeError):
-            self._send("stop")
-        try:
-            self.process.wait(60)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.answers.close()
+    def __exit__(self, *ended: object) -> None:
+        self.process.__exit__(*ended)
 
     def add_worker(self) -> None:
         """One more node with room for an ingress and an engine."""
-        self._send("add")
-        self._answer()
+        self.process.add_worker()
 
     def remove_worker(self) -> None:
         """The oldest of them is lost: its processes are killed."""
-        self._send("remove")
-        self._answer()
+        self.process.remove_worker()
 
     def deploy(self, config: contract.EndpointConfig, settings: contract.IngressSettings, **replicas: int) -> None:
         """As the operator does: one PUT, and for no engine, which a PUT cannot say, a POST after it."""
@@ -174,7 +138,7 @@ class ServeCluster:
         """One call of Ray's REST API; its answer as JSON, or None."""
         body = None if value is None else json.dumps(value).encode()
         request = urllib.request.Request(
-            self.dashboard + path, body, {"Content-Type": "application/json"}, method=method
+            f"http://{self.process.first['dashboard']}{path}", body, {"Content-Type": "application/json"}, method=method
         )
         with urllib.request.urlopen(request, timeout=60) as answer:
             text = answer.read()
@@ -201,17 +165,6 @@ class ServeCluster:
     def figures(self, kind: str) -> dict[str, float]:
         """Each figure of all live processes of a kind, summed."""
         return sums(f"127.0.0.1:{port}" for port in self.ports(kind))
-
-    def _send(self, what: str) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps({"do": what}).encode() + b"\n")
-        self.process.stdin.flush()
-
-    def _answer(self) -> dict[str, Any]:
-        line = self.answers.readline()
-        assert line, f"the Serve cluster ended, see {self.log}"
-        answer: dict[str, Any] = json.loads(line)
-        return answer
 
 
 if __name__ == "__main__":
