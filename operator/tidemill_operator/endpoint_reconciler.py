@@ -32,6 +32,7 @@ from tidemill_operator.errors import (
 from tidemill_operator.event_writer import write_event
 from tidemill_operator.farewell import Farewell
 from tidemill_operator.heads import Heads
+from tidemill_operator.metrics import count_decision
 from tidemill_operator.ray_clusters import ScaleRefusedError
 from tidemill_operator.revision_writes import RevisionRefusedError, RevisionWriter, ServiceRefusedError
 from tidemill_operator.workqueue import Look
@@ -116,6 +117,7 @@ class EndpointReconciler:
                 continue  # Serve's sizes follow those of the groups
             try:
                 await self._writer.execute(action, seen.endpoint)
+                count_decision(KIND, action, decided.status.conditions, seen.endpoint.status.replicas)
             except RevisionRefusedError as error:
                 known = replace(known, rejection=error.rejection)
             except ScaleRefusedError as error:

@@ -15,9 +15,11 @@ import kopf
 
 from tidemill_api import labels
 from tidemill_api.v1alpha1 import realtime_endpoint
-from tidemill_operator import handlers
+from tidemill_api.v1alpha1.batch_inference_job import KIND
+from tidemill_operator import alert_webhook, handlers
 from tidemill_operator.cache import WatchCache, Watched, key_of
 from tidemill_operator.cluster import ENDPOINTS, JOBS, PODS, RAY_CLUSTERS, SERVICES, Cluster, Resource
+from tidemill_operator.collector import collected
 from tidemill_operator.credentials import load_configuration
 from tidemill_operator.endpoint_reconciler import EndpointReconciler
 from tidemill_operator.errors import ApiUnavailableError, KindMissingError, RejectedError
@@ -144,6 +146,8 @@ async def serve(options: Options, settings: Settings) -> None:
         jobs = _jobs(cluster, ray, settings)
         endpoints = _endpoints(cluster, serve_api, settings)
         QUEUE_LENGTH.set_function(lambda: jobs.queue.length + endpoints.queue.length)
+        clients.enter_context(collected({KIND: jobs.cache, realtime_endpoint.KIND: endpoints.cache}))
+        await clients.enter_async_context(alert_webhook.served(settings, cluster, options.namespaces))
         sides = [(side, Comparison(cluster, side, options.namespaces)) for side in (jobs, endpoints)]
         decisions = asyncio.create_task(_decide(sides, settings.resync_seconds), name="decisions")
         stop = asyncio.Event()
