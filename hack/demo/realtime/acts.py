@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 from openai import AuthenticationError
 
 from demo.errors import DemoError
+from demo.realtime.crowds import users, waves
 from demo.realtime.display import Board
 from demo.realtime.figures import stretch
 from demo.realtime.questions import questions
 from demo.realtime.summary import Told
-from demo.realtime.traffic import Asker, Ledger, Service, users
+from demo.realtime.traffic import Asker, Ledger, Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +39,8 @@ DRAIN_SECONDS = 180.0
 STUCK_SECONDS = 15.0
 """What is awaited for so long is told as what has to be mended: nobody mends it while the demo runs."""
 
-FULL_SECONDS = 20.0
-"""The crowd goes on for so long once every replica answers, to see what they are worth."""
+LAST_WAVES = 2
+"""So many waves come once every replica answers, to see what they are worth."""
 
 LOOK_SECONDS = 0.2
 
@@ -129,26 +130,39 @@ class Acts:
         raise DemoError("a wrong key was let in")
 
     async def _crowd(self, asker: Asker) -> None:
-        """As many users as fill every replica, until every replica answers and for a while after."""
-        endpoint, timeline = self._endpoint, self._timeline
-        most, before = endpoint.spec.replicas.max, timeline.seen.answering
-        count = min(endpoint.crowd, endpoint.spec.limits.queue_bound)
-        async with users(count, asker, questions(), self.ledger):
+        """As many users as fill every replica, wave after wave, until every replica has answered some of them.
+
+        The pauses between waves are there for machines as small as this one may be: an engine on the CPU takes every
+        core as long as it has one request, and the model of the next replica has to be loaded by somebody.
+        """
+        endpoint = self._endpoint
+        count, pause = min(endpoint.crowd, endpoint.spec.limits.queue_bound), endpoint.pause_seconds
+        async with waves(count, asker, questions(), self.ledger, pause) as over:
             began = time.monotonic()
-            self._stage.step(f"{count} users ask one question after the other")
-            if most > before:
-                await self._until(lambda seen: seen.wanted > before, DECISION_SECONDS, "a decision to grow")
-                self.told.decided_seconds = self._since(began, lambda seen: seen.wanted > before)
-                self._stage.step(f"{count_of(timeline.seen.wanted)} wanted {self.told.decided_seconds:.1f} s later")
-                await self._until(lambda seen: seen.answering >= most, REPLICA_SECONDS, count_of(most))
-                self.told.grown_seconds = self._since(began, lambda seen: seen.answering >= most)
-                self._stage.step(f"{count_of(most)} answer {self.told.grown_seconds:.0f} s after the burst began")
-            await asyncio.sleep(FULL_SECONDS)
-            ended = time.monotonic()
-        grown = began + self.told.grown_seconds
-        if most > before:
-            self.told.stretches.append(stretch(self.ledger.answers, before, began, grown))
-        self.told.stretches.append(stretch(self.ledger.answers, most, grown, ended))
+            self._stage.step(f"{count} users ask at once, read for {pause:.0f} s, and ask again")
+            full = await self._grow(began)
+            while sum(wave.began >= full for wave in over) < LAST_WAVES:
+                self._stage.check()
+                await asyncio.sleep(LOOK_SECONDS)
+        sizes = [self._timeline.seen_at(wave.began).answering for wave in over]
+        self.told.stretches += [
+            stretch([wave for wave, its in zip(over, sizes, strict=True) if its == size], size)
+            for size in sorted(set(sizes))
+        ]
+
+    async def _grow(self, began: float) -> float:
+        """To every replica that the spec allows, from a burst that began then; returns when they answered."""
+        most, before = self._endpoint.spec.replicas.max, self._timeline.seen.answering
+        if most <= before:
+            return began
+        await self._until(lambda seen: seen.wanted > before, DECISION_SECONDS, "a decision to grow")
+        self.told.decided_seconds = self._since(began, lambda seen: seen.wanted > before)
+        wanted = count_of(self._timeline.seen.wanted)
+        self._stage.step(f"{wanted} wanted {self.told.decided_seconds:.1f} s later")
+        await self._until(lambda seen: seen.answering >= most, REPLICA_SECONDS, count_of(most))
+        self.told.grown_seconds = self._since(began, lambda seen: seen.answering >= most)
+        self._stage.step(f"{count_of(most)} answer {self.told.grown_seconds:.0f} s after the burst began")
+        return began + self.told.grown_seconds
 
     async def _calm(self, asker: Asker) -> None:
         """One user goes on asking while replicas go; nothing of theirs may fail."""

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["KIND", "DemoEndpoint", "render"]
 
+MOST_PAUSE_SECONDS = 10.0
+SHARE_OF_CALM = 1 / 3
+"""The last requests of a wave, few already, are calm too."""
+
 
 @dataclass(frozen=True)
 class DemoEndpoint:
@@ -57,6 +61,13 @@ class DemoEndpoint:
     def crowd(self) -> int:
         """Users who, each with one request under way, make the law ask for every replica by depth alone."""
         return self.spec.scaling.target_queue_depth * self.spec.replicas.max
+
+    @property
+    def pause_seconds(self) -> float:
+        """How long the waves of a crowd may be apart without the endpoint taking it for calm, or for asleep."""
+        scaling = self.spec.scaling
+        calm = min(scaling.scale_down.stabilization_seconds, scaling.scale_to_zero_after_seconds)
+        return min(calm * SHARE_OF_CALM, MOST_PAUSE_SECONDS)
 
 
 def render(manifest: dict[str, Any], models: Path) -> DemoEndpoint:

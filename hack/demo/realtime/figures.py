@@ -1,4 +1,4 @@
-"""The arithmetic of the demo's figures: percentiles, tokens in a stretch of time, and the table of a burst. Pure."""
+"""The arithmetic of the demo's figures: percentiles, tokens in a stretch of time, and the waves of a burst. Pure."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from demo.realtime.crowds import Wave
     from demo.realtime.traffic import Answer
 
 
@@ -32,26 +33,31 @@ def tokens_between(answers: Iterable[Answer], begin: float, end: float) -> float
 
 @dataclass(frozen=True)
 class Stretch:
-    """A stretch of a burst in which so many replicas answered: requests sent in it, their waits, tokens a second."""
+    """Waves of a burst that so many replicas answered: their number and median length, waits, tokens a second of them.
+
+    The pauses between waves are in none of the figures.
+    """
 
     replicas: int
-    seconds: float
+    waves: int
+    wave_seconds: float
     requests: int
     first_token_p50: float
     first_token_p99: float
     tokens_per_second: float
 
 
-def stretch(answers: Sequence[Answer], replicas: int, begin: float, end: float) -> Stretch:
-    """The figures of the requests sent from `begin` to before `end`, in seconds of the answers' clock."""
-    sent = [answer for answer in answers if begin <= answer.sent < end and not answer.fault]
-    waits = [answer.first_token_seconds for answer in sent]
-    seconds = max(end - begin, 1e-9)
+def stretch(waves: Sequence[Wave], replicas: int) -> Stretch:
+    """The figures of these waves, without the requests that failed."""
+    answers = [answer for wave in waves for answer in wave.answers if not answer.fault]
+    waits = [answer.first_token_seconds for answer in answers]
+    seconds = sum(wave.seconds for wave in waves)
     return Stretch(
         replicas=replicas,
-        seconds=seconds,
-        requests=len(sent),
+        waves=len(waves),
+        wave_seconds=percentile((wave.seconds for wave in waves), 0.50),
+        requests=len(answers),
         first_token_p50=percentile(waits, 0.50),
         first_token_p99=percentile(waits, 0.99),
-        tokens_per_second=tokens_between(answers, begin, end) / seconds,
+        tokens_per_second=sum(answer.tokens for answer in answers) / max(seconds, 1e-9),
     )

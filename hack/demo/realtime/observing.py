@@ -124,6 +124,10 @@ class Timeline:
         """The newest gauges."""
         return self.moments[-1].gauges if self.moments else Gauges()
 
+    def seen_at(self, time: float) -> Seen:
+        """The newest version of that time; one without words before the first."""
+        return next((seen for when, seen in reversed(self.versions) if when <= time), Seen())
+
     def first_time(self, since: float, fits: Callable[[Seen], bool]) -> float | None:
         """When a version after `since` first fitted; None where none did."""
         return next((time for time, seen in self.versions if time >= since and fits(seen)), None)

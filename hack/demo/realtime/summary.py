@@ -30,15 +30,16 @@ class Told:
 
 
 def table(told: Told) -> Table:
-    """The burst by how many replicas answered."""
-    made = Table(title="the burst", title_justify="left")
-    for heading in ("replicas", "seconds", "requests", "TTFT p50", "TTFT p99", "tokens/s"):
+    """The burst by how many replicas answered when a wave of it came."""
+    made = Table(title="the burst, without its pauses", title_justify="left")
+    for heading in ("replicas", "waves", "requests", "a wave's length", "TTFT p50", "TTFT p99", "tokens/s"):
         made.add_column(heading, justify="right")
     for part in told.stretches:
         made.add_row(
             str(part.replicas),
-            f"{part.seconds:.0f}",
+            str(part.waves),
             str(part.requests),
+            f"{part.wave_seconds:.1f} s",
             f"{part.first_token_p50:.2f} s",
             f"{part.first_token_p99:.2f} s",
             f"{part.tokens_per_second:.0f}",

@@ -1,28 +1,23 @@
-"""Users of the endpoint: the unmodified OpenAI client, one question after the other, each with its times and its end.
+"""How the endpoint is asked: by the unmodified OpenAI client; each answer has its times and its end.
 
 Never asks twice: a request that failed is told, not hidden by a retry.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from itertools import cycle
 from typing import TYPE_CHECKING
 
 from openai import AsyncOpenAI, BadRequestError, NotFoundError, OpenAIError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import Callable
 
     from openai import AsyncStream
     from openai.types.chat import ChatCompletionChunk
 
 CONNECT_SECONDS = 30.0
-AFTER_FAULT_SECONDS = 0.5
-"""A user whose request failed takes a breath: a broken endpoint is not to be asked thousands of times."""
 
 
 @dataclass(frozen=True)
@@ -122,29 +117,3 @@ class Ledger:
     def faults(self) -> list[Answer]:
         """The requests that were not answered."""
         return [answer for answer in self.answers if answer.fault]
-
-
-@asynccontextmanager
-async def users(count: int, asker: Asker, questions: Iterable[str], ledger: Ledger) -> AsyncIterator[None]:
-    """So many users who ask one question after the other while the context lasts; its end waits for their answers."""
-    left, asked = asyncio.Event(), cycle(questions)
-
-    async def user() -> None:
-        while not left.is_set():
-            answer = await asker.ask(next(asked))
-            ledger.answers.append(answer)
-            if answer.fault:
-                await asyncio.sleep(AFTER_FAULT_SECONDS)
-
-    asking = [asyncio.create_task(user()) for _ in range(count)]
-    try:
-        yield
-    except BaseException:
-        for task in asking:
-            task.cancel()
-        raise
-    finally:
-        left.set()
-        await asyncio.gather(*asking, return_exceptions=True)
-    for task in asking:
-        task.result()  # a bug of ours is told

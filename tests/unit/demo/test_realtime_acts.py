@@ -19,7 +19,7 @@ from rich.console import Console
 
 from demo.errors import DemoError
 from demo.manifests import load_manifest
-from demo.realtime import acts
+from demo.realtime import acts, endpoint
 from demo.realtime.acts import Acts
 from demo.realtime.endpoint import KIND, DemoEndpoint, render
 from demo.realtime.observing import Condition, Seen, Timeline
@@ -145,8 +145,9 @@ def chat() -> DemoEndpoint:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name, seconds in {"FULL_SECONDS": 0.3, "LOOK_SECONDS": 0.01, "STUCK_SECONDS": 0.2}.items():
+    for name, seconds in {"LOOK_SECONDS": 0.01, "STUCK_SECONDS": 0.2}.items():
         monkeypatch.setattr(acts, name, seconds)
+    monkeypatch.setattr(endpoint, "MOST_PAUSE_SECONDS", 0.05)
     return
 
 

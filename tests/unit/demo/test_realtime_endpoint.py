@@ -54,6 +54,18 @@ def test_the_crowd_asks_for_every_replica_by_depth_alone(most: int) -> None:
     assert size_by_depth(endpoint.crowd, 1, Law.of(endpoint.spec)) == most
 
 
+@pytest.mark.parametrize(("stabilization", "to_zero", "pause"), [(30, 20, 20 / 3), (15, 600, 5), (300, 600, 10)])
+def test_a_crowd_pauses_for_less_than_the_endpoint_takes_for_calm(
+    stabilization: int, to_zero: int, pause: float
+) -> None:
+    given = example()
+    given["spec"]["scaling"] |= {
+        "scaleDown": {"stabilizationSeconds": stabilization},
+        "scaleToZeroAfterSeconds": to_zero,
+    }
+    assert render(given, MODELS).pause_seconds == pytest.approx(pause)
+
+
 def test_a_spec_that_is_none_names_its_field() -> None:
     given = example()
     given["spec"]["replicas"] = {"min": 3, "max": 2}

@@ -6,6 +6,7 @@ import math
 import pytest
 from rich.console import Console
 
+from demo.realtime.crowds import Wave
 from demo.realtime.figures import percentile, stretch, tokens_between
 from demo.realtime.summary import Told, table, verdict
 from demo.realtime.traffic import Answer, Ledger
@@ -37,10 +38,13 @@ def test_tokens_of_adjoining_times_add_up() -> None:
     assert tokens_between(answers, 0, 10) + tokens_between(answers, 10, 30) == pytest.approx(101)
 
 
-def test_a_stretch_has_the_requests_sent_in_it_and_no_failed_ones() -> None:
-    answers = [Answer(1, 2, 3, 10), Answer(2, 5, 6, 10), Answer(2, 2, 2, 0, fault="x"), Answer(11, 12, 13, 10)]
-    told = stretch(answers, 1, 0, 10)
-    assert (told.requests, told.first_token_p50, told.first_token_p99, told.tokens_per_second) == (2, 1, 3, 2.0)
+def test_a_stretch_has_the_requests_of_its_waves_without_pauses_and_without_failed_ones() -> None:
+    first = Wave(1, (Answer(1, 2, 3, 10), Answer(1, 4, 5, 10), Answer(1, 1, 1, 0, fault="x")))
+    second = Wave(100, (Answer(100, 105, 108, 28),))
+    told = stretch([first, second], 2)
+    assert (told.replicas, told.waves, told.requests) == (2, 2, 3)
+    assert (told.wave_seconds, told.first_token_p50, told.first_token_p99) == (4, 3, 5)
+    assert told.tokens_per_second == 4.0
 
 
 def test_one_unanswered_request_is_a_failed_demo() -> None:
@@ -61,8 +65,12 @@ def test_the_verdict_says_the_figures_that_were_measured() -> None:
 
 
 def test_the_table_has_a_row_for_each_size() -> None:
-    answers = [Answer(1, 2, 3, 10), Answer(11, 12, 13, 10)]
+    slow, quick = Wave(0, (Answer(0, 4, 8, 10),)), Wave(11, (Answer(11, 12, 13, 10),))
     output = io.StringIO()
-    told = Told(stretches=[stretch(answers, 1, 0, 10), stretch(answers, 2, 10, 20)])
+    told = Told(stretches=[stretch([slow], 1), stretch([quick], 2)])
     Console(file=output, width=100).print(table(told))
-    assert output.getvalue().count("1.00 s") == 4
+    rows = [line.split() for line in output.getvalue().splitlines()[-3:-1]]
+    assert [[word for word in row if word not in "│┃s"] for row in rows] == [
+        ["1", "1", "1", "8.0", "4.00", "4.00", "1"],
+        ["2", "1", "1", "2.0", "1.00", "1.00", "5"],
+    ]

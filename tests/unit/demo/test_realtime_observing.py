@@ -73,6 +73,11 @@ def test_the_first_version_that_fits_tells_when() -> None:
     assert timeline.first_time(2.0, lambda seen: seen.wanted == 3) is None
 
 
+def test_the_version_of_a_time_is_the_newest_before_it() -> None:
+    timeline = Timeline([(1.0, Seen(wanted=2)), (5.0, Seen(wanted=1))])
+    assert [timeline.seen_at(time).wanted for time in (0.5, 1.0, 4.9, 5.0, 100.0)] == [0, 2, 2, 1, 1]
+
+
 def board() -> Board:
     seen = observe(endpoint(2, 1, ("True", "ReplicasStarting")))
     now = time.monotonic()

@@ -3,12 +3,15 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from itertools import pairwise
 
+import pytest
 import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from demo.realtime.traffic import Asker, Ledger, Service, users
+from demo.realtime.crowds import AFTER_FAULT_SECONDS, Wave, users, waves
+from demo.realtime.traffic import Asker, Ledger, Service
 
 
 def event(piece: str = "", *, reason: str | None = None, tokens: int | None = None) -> bytes:
@@ -86,3 +89,42 @@ async def test_users_ask_until_they_are_told_to_go_and_their_last_answers_are_wa
         before = len(ledger.answers)
     assert 3 <= before <= len(ledger.answers) <= before + 3
     assert ledger.faults == []
+
+
+async def waves_over(over: list[Wave], count: int) -> None:
+    for _ in range(1000):
+        if len(over) >= count:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"{len(over)} of {count} waves in ten seconds")
+
+
+async def test_a_crowd_comes_in_waves_and_its_last_wave_is_waited_for(asker: Asker) -> None:
+    ledger = Ledger()
+    async with waves(4, asker, ["a", "b", "c"], ledger, 0.05) as over:
+        await waves_over(over, 2)
+    assert len(over) in (2, 3)
+    assert len(ledger.answers) == 4 * len(over)
+    assert all(len(wave.answers) == 4 and wave.seconds > 0 for wave in over)
+    for wave, following in pairwise(over):
+        assert following.began >= wave.began + wave.seconds + 0.05
+
+
+async def test_a_crowd_leaves_while_it_pauses(asker: Asker) -> None:
+    async with asyncio.timeout(20), waves(2, asker, ["a"], Ledger(), 60) as over:
+        await waves_over(over, 1)
+    assert len(over) == 1
+
+
+async def test_a_crowd_that_is_refused_takes_a_breath(asker: Asker) -> None:
+    ledger = Ledger()
+    async with waves(2, asker, ["too many"], ledger, 0):
+        await asyncio.sleep(AFTER_FAULT_SECONDS / 2)
+    assert len(ledger.faults) == 2
+
+
+async def test_a_crowd_goes_with_the_error_that_ends_it(asker: Asker) -> None:
+    with pytest.raises(KeyError):
+        async with waves(2, asker, ["a"], Ledger(), 60):
+            raise KeyError
+    assert len(asyncio.all_tasks()) == 1
