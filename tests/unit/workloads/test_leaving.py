@@ -15,16 +15,8 @@ from tidemill_workloads.serving.leaving import Leaving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
-pytestmark = pytest.mark.timeout(60)
-
-
-@pytest.fixture(autouse=True)
-def paced_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("TIDEMILL_TEST_PORTS_FOLDER", str(tmp_path))
-    monkeypatch.setenv("TIDEMILL_ENGINE", "paced_server:create")
-    monkeypatch.setenv("TIDEMILL_TEST_TOKEN_SECONDS", "0.01")
+pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("paced_engine")]
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -15,28 +15,11 @@ from tidemill_api import endpoint_contract as contract
 from tidemill_api.v1alpha1.common import ModelSpec
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from serving_world import Ingress
 
-pytestmark = pytest.mark.timeout(60)
-
-
-@pytest.fixture(autouse=True)
-def paced_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    ports = tmp_path / "ports"
-    ports.mkdir()
-    monkeypatch.setenv("TIDEMILL_TEST_PORTS_FOLDER", str(ports))
-    monkeypatch.setenv("TIDEMILL_ENGINE", "paced_server:create")
-    monkeypatch.setenv("TIDEMILL_TEST_FOLDER", str(tmp_path))
-    monkeypatch.setenv("TIDEMILL_TEST_TOKEN_SECONDS", "0.01")
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
-    async with World(config()) as made:
-        yield made
+pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("paced_engine")]
 
 
 async def chat(ingress: Ingress, prompt: str = "one two three", tokens: int = 4, **more: Any) -> Any:

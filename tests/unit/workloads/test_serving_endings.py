@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 import openai
 import pytest
-from serving_world import Response, World, config, until
+from serving_world import Response, World, until
 
 from tidemill_api import endpoint_contract as contract
 from tidemill_workloads.serving import dispatch, openai_errors
@@ -17,10 +17,6 @@ from tidemill_workloads.serving.frames import Frame, Kind
 from tidemill_workloads.serving.front import _Out
 from tidemill_workloads.serving.leaving import Leaving
 from tidemill_workloads.serving.replies import Reply
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -30,19 +26,6 @@ CHAT = "/v1/chat/completions"
 EVENTS = [(b"content-type", b"text/event-stream")]
 JSON = [(b"content-type", b"application/json")]
 CHUNK = b'data: {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": []}\n\n'
-
-
-@pytest.fixture(autouse=True)
-def paced_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("TIDEMILL_TEST_PORTS_FOLDER", str(tmp_path))
-    monkeypatch.setenv("TIDEMILL_ENGINE", "paced_server:create")
-    monkeypatch.setenv("TIDEMILL_TEST_TOKEN_SECONDS", "0.001")
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
-    async with World(config()) as made:
-        yield made
 
 
 class Server:

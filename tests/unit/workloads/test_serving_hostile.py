@@ -14,7 +14,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from serving_world import World, config, until
+from serving_world import World, until
 
 from tidemill_api import endpoint_contract as contract
 from tidemill_api.v1alpha1.common import ModelSpec
@@ -26,7 +26,6 @@ from tidemill_workloads.serving.request_limits import LARGEST_BODY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from serving_world import Ingress
 
@@ -37,26 +36,16 @@ DEEP = 100_000
 GOOD = b'{"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}'
 
 
-@pytest.fixture(autouse=True)
-def paced_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    ports = tmp_path / "ports"
-    ports.mkdir()
-    monkeypatch.setenv("TIDEMILL_TEST_PORTS_FOLDER", str(ports))
-    monkeypatch.setenv("TIDEMILL_ENGINE", "paced_server:create")
-    monkeypatch.setenv("TIDEMILL_TEST_TOKEN_SECONDS", "0.001")
-
-
 @pytest.fixture
-async def ingress(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Ingress]:
+async def ingress(world: World, caplog: pytest.LogCaptureFixture) -> AsyncIterator[Ingress]:
     """An ingress with an engine; in the end everything is counted, and nothing was logged as a bug."""
-    async with World(config()) as world:
-        await world.engine()
-        made = await world.ingress()
-        yield made
-        await until(lambda: made.front.desk.waiting == made.front.desk.running == 0)
-        async with httpx.AsyncClient(verify=False) as caller:
-            answer = await caller.post(made.url + CHAT, content=GOOD)
-        assert answer.status_code == 200, answer.text
+    await world.engine()
+    made = await world.ingress()
+    yield made
+    await until(lambda: made.front.desk.waiting == made.front.desk.running == 0)
+    async with httpx.AsyncClient(verify=False) as caller:
+        answer = await caller.post(made.url + CHAT, content=GOOD)
+    assert answer.status_code == 200, answer.text
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from serving_world import World, config, until
+from serving_world import World, until
 
 from tidemill_api import endpoint_contract as contract
 from tidemill_workloads.serving import request_limits, slow_clients
@@ -17,26 +17,12 @@ from tidemill_workloads.serving.request_limits import LARGEST_BODY, Bodies, NoRo
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from serving_world import Ingress
 
 pytestmark = pytest.mark.timeout(60)
 
 CHAT = "/v1/chat/completions"
-
-
-@pytest.fixture(autouse=True)
-def paced_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("TIDEMILL_TEST_PORTS_FOLDER", str(tmp_path))
-    monkeypatch.setenv("TIDEMILL_ENGINE", "paced_server:create")
-    monkeypatch.setenv("TIDEMILL_TEST_TOKEN_SECONDS", "0.001")
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
-    async with World(config()) as made:
-        yield made
 
 
 @asynccontextmanager
