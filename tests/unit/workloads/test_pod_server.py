@@ -17,8 +17,8 @@ with warnings.catch_warnings():
 
 from serving_world import until
 
-from tidemill_workloads.serving import slow_clients
-from tidemill_workloads.serving.pod_server import mend_the_servers_of_this_process
+from tidemill_workloads.serving import leaving, slow_clients
+from tidemill_workloads.serving.pod_server import close_idle_connections, mend_the_servers_of_this_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,12 +43,12 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"answer"})
 
 
-async def start(port: int) -> tuple[asyncio.Task[None], Any]:
+async def start(port: int, served: Any = app) -> tuple[asyncio.Task[None], Any]:
     """As a replica does."""
     options = HTTPOptions(host="127.0.0.1", port=port)
     loop = asyncio.get_running_loop()
     started: tuple[asyncio.Task[None], Any] = await replica.start_asgi_http_server(
-        app, options, event_loop=loop, enable_so_reuseport=False
+        served, options, event_loop=loop, enable_so_reuseport=False
     )
     return started
 
@@ -99,6 +99,64 @@ async def test_the_servers_that_serve_starts_bound_a_head(monkeypatch: pytest.Mo
     writer.close()
     server.should_exit = True
     await task
+
+
+async def test_idle_connections_are_ended_and_no_others() -> None:
+    mend_the_servers_of_this_process()
+    port, go_on = free_port(), asyncio.Event()
+    task, server = await start(port, Waiting(go_on))
+    idle, silent, asking, half = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
+    idle[1].write(REQUEST)
+    assert (await idle[0].readuntil(b"answer")).startswith(b"HTTP/1.1 200")
+    asking[1].write(REQUEST.replace(b"/", b"/slow", 1))
+    half[1].write(REQUEST[:-2])
+    await until(lambda: sum(bool(one._head_bytes) for one in server.server_state.connections) == 1)
+    close_idle_connections()
+    assert [await asyncio.wait_for(reader.read(), 5) for reader, _ in (idle, silent)] == [b"", b""]
+    go_on.set()
+    half[1].write(REQUEST[-2:])
+    for reader, _ in (asking, half):
+        assert (await asyncio.wait_for(reader.readuntil(b"answer"), 5)).startswith(b"HTTP/1.1 200")
+    for _, writer in (idle, silent, asking, half):
+        writer.close()
+    server.should_exit = True
+    await task
+
+
+async def test_an_idle_client_is_sent_away_once_the_operator_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leaving, "LOOK_SECONDS", 0.02)
+    mend_the_servers_of_this_process()
+    port = free_port()
+    task, server = await start(port, Waiting(asyncio.Event()))
+    seen = leaving.Leaving()
+    following = asyncio.create_task(seen.follow())
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for _ in range(2):
+        writer.write(REQUEST)
+        await reader.readuntil(b"answer")
+        await asyncio.sleep(0.1)
+    seen.told = True
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+    following.cancel()
+    writer.close()
+    server.should_exit = True
+    await task
+
+
+REQUEST = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+class Waiting:
+    """Answers /slow once it may, everything else at once, and keeps the connections."""
+
+    def __init__(self, go_on: asyncio.Event) -> None:
+        self._go_on = go_on
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/slow":
+            await self._go_on.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"6")]})
+        await send({"type": "http.response.body", "body": b"answer"})
 
 
 async def test_two_replicas_never_share_a_port() -> None:

@@ -1,8 +1,9 @@
-"""Whether clients are to leave this ingress replica: its answers then close their connections, one by one.
+"""Whether clients are to leave this ingress replica: its answers then close their connections, and idle ones end.
 
 A Service leads new connections elsewhere, but clients keep the ones they have, and would ask here until the replica is
-stopped with their requests in it. Two parties say when to leave: Serve, by the health route of this replica, as it
-tells a balancer; and the operator, by `IngressSettings`, once the Service leads to another revision.
+stopped with their requests in it: at an old revision without engines these would be held for nobody. Two parties say
+when to leave: Serve, by the health route of this replica, as it tells a balancer; and the operator, by
+`IngressSettings`, once the Service leads to another revision.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import urllib3
+
+from tidemill_workloads.serving.pod_server import close_idle_connections
 
 if TYPE_CHECKING:
     from starlette.types import Scope
@@ -46,9 +49,11 @@ class Leaving:
             self._door = scope.get("server")
 
     async def follow(self) -> None:
-        """Looks again and again, in a thread, at what Serve says of this replica."""
+        """Looks again and again, in a thread, at what Serve says of this replica; if it goes, idle connections end."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
+            if self.now:
+                close_idle_connections()
             if self._door is not None and not self.draining:
                 self.draining = await asyncio.to_thread(_says_leave, *self._door)
                 if self.draining:

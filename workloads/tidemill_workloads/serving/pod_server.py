@@ -19,6 +19,9 @@ from tidemill_workloads.serving.slow_clients import BoundedHttp
 
 LOOK_SECONDS = 0.01
 
+_SERVERS: list[Any] = []
+"""The servers that Serve has started in this process: one, in the life of an ingress replica."""
+
 
 def mend_the_servers_of_this_process() -> None:
     """Those that Serve starts from now on. Two that listen on one port at once still exclude each other.
@@ -34,11 +37,19 @@ def mend_the_servers_of_this_process() -> None:
         task, server = await start(*arguments, **options | {"enable_so_reuseport": True})
         server.config.http = BoundedHttp  # the server reads it when its task begins, which is after this
         await _listening(task, server)
+        _SERVERS.append(server)
         return task, server
 
     if getattr(start, "__wrapped__", None) is None:
         http_util.set_socket_reuse_port = _reuse_address
         replica.start_asgi_http_server = start_mended  # type: ignore[attr-defined] # as above
+
+
+def close_idle_connections() -> None:
+    """Those of this process's servers that are kept and on which nothing is asked just now."""
+    for server in _SERVERS:
+        for connection in list(server.server_state.connections):
+            connection.leave_if_idle()
 
 
 async def _listening(task: asyncio.Task[None], server: Any) -> None:

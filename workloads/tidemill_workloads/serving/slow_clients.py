@@ -44,6 +44,12 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_made(transport)
         self._set_clock(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
+    def leave_if_idle(self) -> None:
+        """Ends a connection on which nothing of a next request has come: its client asks over another one."""
+        answered = self.cycle is None or self.cycle.response_complete
+        if answered and self._awaits_head and not self._head_bytes:
+            self.transport.close()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         self._stop_clock()
