@@ -1,4 +1,4 @@
-"""Draws a run over time: GPUs of jobs and endpoints, jobs that are active; in the terminal, or as text in a file."""
+"""Draws runs over time: the GPUs that jobs and endpoints hold under each policy; for a terminal, or as plain text."""
 
 from __future__ import annotations
 
@@ -13,44 +13,60 @@ if TYPE_CHECKING:
     from tidemill_operator.simulate.record import Record
 
 WIDTH = 110
-PANEL_HEIGHT = 12
-MARKERS = ("█", "·", "o", "x")
-"""They tell the policies apart without colours too."""
+PANEL_HEIGHT = 11
+JOBS, BUSY = "█", "·"
+"""Markers of the two lines of a panel: they are told apart without colours too."""
+
+TICK_HOURS = (0.25, 0.5, 1, 2, 3, 6, 12, 24, 48)
+MOST_TICKS = 12
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def draw(records: Mapping[str, Record], width: int = WIDTH) -> str:
-    """Panels over one axis of hours, a line for each policy, with ANSI colours; empty where nothing was recorded."""
-    points = {name: record.points for name, record in records.items() if len(record.points) > 1}
-    if not points:
+    """A panel for each policy with one scale, and one for the endpoints' GPUs under the first; with ANSI colours.
+
+    Empty where nothing was recorded.
+    """
+    drawn = {name: record for name, record in records.items() if len(record.points) > 1}
+    if not drawn:
         return ""
-    named = ", ".join(f"{name} ({marker})" for name, marker in zip(points, MARKERS, strict=False))
-    panels: dict[str, dict[str, Sequence[float]]] = {
-        f"GPUs held by jobs: {named}; hours": {name: [p.job_gpus for p in some] for name, some in points.items()},
-        "jobs at work or waiting": {name: [point.jobs for point in some] for name, some in points.items()},
-    }
-    if any(record.endpoints for record in records.values()):
-        panels["GPUs held by endpoints"] = {name: [p.endpoint_gpus for p in some] for name, some in points.items()}
-    figure = plotext.figure
-    figure.clear()
-    figure.subplots(len(panels), 1)
-    figure.plot_size(min(width, WIDTH), PANEL_HEIGHT * len(panels))
-    hours = {name: [point.time / 3600 for point in some] for name, some in points.items()}
-    for row, (title, lines) in enumerate(panels.items(), 1):
-        _panel(figure.subplot(row, 1), title, lines, hours)
-    return str(figure.build())
+    hours = max(record.points[-1].time for record in drawn.values()) / 3600
+    most = max(max(p.job_gpus + p.endpoint_gpus, 1) for record in drawn.values() for p in record.points)
+    panels = []
+    for name, record in drawn.items():
+        times = [point.time / 3600 for point in record.points]
+        jobs = [point.job_gpus for point in record.points]
+        title = f"{name}: GPUs held by jobs ({JOBS})"
+        lines = {JOBS: jobs}
+        if record.endpoints:
+            title += f" and by endpoints ({BUSY})"
+            lines[BUSY] = [point.endpoint_gpus for point in record.points]
+        panels.append(_panel(f"{title}, by hour", times, lines, (hours, most), min(width, WIDTH)))
+    return "\n".join(panels)
 
 
 def _panel(
-    panel: plotext.figure, title: str, lines: Mapping[str, Sequence[float]], hours: Mapping[str, Sequence[float]]
-) -> None:
-    panel.theme("simple")
-    panel.title(title)
-    for (name, values), marker in zip(lines.items(), MARKERS, strict=False):
-        panel.draw(panel.signal(hours[name], values, marker=marker).lines())
-    top = max(1, *(round(max(values)) for values in lines.values()))
-    panel.ruler("y").ticks([0, round(top / 2), top], [str(tick) for tick in (0, round(top / 2), top)])
+    title: str, times: Sequence[float], lines: Mapping[str, Sequence[float]], ends: tuple[float, float], width: int
+) -> str:
+    """One plot from 0 to these ends: hours, GPUs."""
+    hours, most = ends
+    figure = plotext.figure
+    figure.clear()
+    figure.plot_size(width, PANEL_HEIGHT)
+    figure.theme("simple")
+    figure.title(title)
+    for marker, values in lines.items():
+        shown = figure.signal(times, values, marker=marker).lines()
+        figure.draw(shown.filly() if marker == JOBS else shown)
+    figure.ruler("x").lim(0, hours)
+    figure.ruler("y").lim(0, most)
+    step = next((step for step in TICK_HOURS if hours / step <= MOST_TICKS), hours / MOST_TICKS)
+    ticks = [index * step for index in range(int(hours / step) + 1)]
+    figure.ruler("x").ticks(ticks, [f"{tick:g}" for tick in ticks])
+    heights = [0, round(most / 2), round(most)]
+    figure.ruler("y").ticks(heights, [str(height) for height in heights])
+    return str(figure.build())
 
 
 def without_colours(drawn: str) -> str:
