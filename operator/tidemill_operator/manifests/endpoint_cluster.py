@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tidemill_api import GROUP, VERSION, labels
+from tidemill_api import labels
 from tidemill_api.endpoint_contract import (
     API_KEYS_FOLDER,
     ENGINE_METRICS_PORT,
@@ -30,7 +30,14 @@ from tidemill_operator.manifests.pods import (
     worker_scheduling,
 )
 from tidemill_operator.manifests.quantities import quantity
-from tidemill_operator.manifests.ray_cluster import RAY_API, TOKEN_KEY, WORKER_GROUP, object_store, ray_resources
+from tidemill_operator.manifests.ray_cluster import (
+    RAY_API,
+    WORKER_GROUP,
+    child_metadata,
+    object_store,
+    ray_resources,
+    token_of,
+)
 from tidemill_operator.manifests.revisions import revision_cluster_name
 from tidemill_operator.manifests.serve_config import endpoint_config
 
@@ -152,14 +159,7 @@ def revision_cluster(order: RevisionOrder, workers: int) -> dict[str, Any]:
 
 def revision_token(order: RevisionOrder, token: str) -> dict[str, Any]:
     """The Secret with the token that the revision's Ray asks for."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": _metadata(order, secret_name(order.name)),
-        "type": "Opaque",
-        "immutable": True,
-        "stringData": {TOKEN_KEY: token},
-    }
+    return token_of(_metadata(order, secret_name(order.name)), token)
 
 
 def service(order: RevisionOrder) -> dict[str, Any]:
@@ -183,14 +183,7 @@ def service_selector(owner: str, revision: str) -> dict[str, str]:
 
 
 def _metadata(order: RevisionOrder, name: str) -> dict[str, Any]:
-    owner = {
-        "apiVersion": f"{GROUP}/{VERSION}",
-        "kind": KIND,
-        "name": order.owner,
-        "uid": order.owner_uid,
-        "controller": True,
-    }
-    return {"name": name, "namespace": order.namespace, "labels": order.labels(), "ownerReferences": [owner]}
+    return child_metadata(order, KIND, name, order.labels())
 
 
 def _head_template(order: RevisionOrder) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tidemill_api import GROUP, VERSION
 from tidemill_api.job_contract import ENGINE_RESOURCE
@@ -77,31 +77,51 @@ def ray_cluster(order: ClusterOrder) -> dict[str, Any]:
 
 def token_secret(order: ClusterOrder, token: str) -> dict[str, Any]:
     """The Secret with the token that Ray's REST API asks for."""
+    return token_of(_metadata(order, secret_name(order.name)), token)
+
+
+def token_of(metadata: dict[str, Any], token: str) -> dict[str, Any]:
+    """The Secret with this metadata that holds the token of a RayCluster."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": _metadata(order, secret_name(order.name)),
+        "metadata": metadata,
         "type": "Opaque",
         "immutable": True,
         "stringData": {TOKEN_KEY: token},
     }
 
 
-def _metadata(order: ClusterOrder, name: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "namespace": order.namespace,
-        "labels": child_labels(order.owner),
-        "ownerReferences": [
-            {
-                "apiVersion": f"{GROUP}/{VERSION}",
-                "kind": KIND,
-                "name": order.owner,
-                "uid": order.owner_uid,
-                "controller": True,
-            }
-        ],
+class Owned(Protocol):
+    """Whose child is made."""
+
+    @property
+    def namespace(self) -> str:
+        """Where owner and child are."""
+
+    @property
+    def owner(self) -> str:
+        """The owner's name."""
+
+    @property
+    def owner_uid(self) -> str:
+        """The owner's uid."""
+
+
+def child_metadata(of: Owned, kind: str, name: str, labels: dict[str, str]) -> dict[str, Any]:
+    """The metadata of a child that goes with its owner of this kind."""
+    owner = {
+        "apiVersion": f"{GROUP}/{VERSION}",
+        "kind": kind,
+        "name": of.owner,
+        "uid": of.owner_uid,
+        "controller": True,
     }
+    return {"name": name, "namespace": of.namespace, "labels": labels, "ownerReferences": [owner]}
+
+
+def _metadata(order: ClusterOrder, name: str) -> dict[str, Any]:
+    return child_metadata(order, KIND, name, child_labels(order.owner))
 
 
 def _head_template(order: ClusterOrder) -> dict[str, Any]:
