@@ -84,14 +84,17 @@ def _generators() -> list[str]:
 
 
 def _fields() -> str:
+    """Every kind of line with its fields, what they are by default and what they mean."""
     from tidemill_operator.simulate.trace_reader import KINDS
 
     lines = []
     for kind, model in KINDS.items():
-        names = [
-            name if field.is_required() else f"[{name}]" for name, field in model.model_fields.items() if name != "kind"
-        ]
-        lines.append(f"  {kind}: {', '.join(names)}")
+        lines.append(f"  {kind}: {str(model.__doc__).splitlines()[0]}")
+        for name, field in model.model_fields.items():
+            if name == "kind":
+                continue
+            default = "required" if field.is_required() else f"default {field.default}"
+            lines.append(f"    {name:22}{default:18}{field.description or ''}".rstrip())
     return "\n".join(lines)
 
 

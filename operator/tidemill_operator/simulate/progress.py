@@ -19,6 +19,8 @@ PARTS = 20
 """Pieces of an input whose rows differ in work: enough for the rate to move all the time, few enough to be quick."""
 
 EPSILON_ROWS = 1e-6
+LEAST_SECONDS = 1e-6
+"""Time moves on by at least so much: a float of a year of seconds still tells it from none."""
 
 
 class Progress:
@@ -67,7 +69,7 @@ class Progress:
         if rate <= 0.0:
             return math.inf
         edge = min((self._part() + 1) * self._part_rows, self.rows)
-        return self.at + (self.again + max(edge - self.done, EPSILON_ROWS)) / rate
+        return self.at + max((self.again + max(edge - self.done, EPSILON_ROWS)) / rate, LEAST_SECONDS)
 
     def lose(self, seconds: float, speed: float) -> None:
         """A worker of this speed went: what it had in hand, so many seconds of its work, has no line and runs again."""

@@ -44,23 +44,25 @@ class Job(Line):
 
     kind: Literal["job"] = "job"
     name: str = Field(min_length=1)
-    arrival: Span
+    arrival: Span = Field(description="when it is created")
     rows: int = Field(ge=1)
-    window: Span = Field(gt=0)
-    target: Span | None = Field(default=None, gt=0, description="targetCompletion; a third of the window where empty")
+    window: Span = Field(gt=0, description="completionWindow")
+    target: Span | None = Field(default=None, gt=0, description="targetCompletion; else a third of the window")
     model: str = Field(default="model", description="what is measured of a model helps the next job of it")
-    rows_per_second: float = Field(gt=0)
-    row_spread: float = Field(default=0.2, ge=0, le=2, description="how much the work in parts of the input differs")
+    rows_per_second: float = Field(gt=0, description="of the fastest worker, on average")
+    row_spread: float = Field(default=0.2, ge=0, le=2, description="how much the work of parts of the input differs")
     worker_spread: float = Field(default=0.05, ge=0, le=0.5, description="the slowest worker is slower by this share")
     prepare: Span = Field(default=45.0, description="from creation until the rows are validated; needs no GPU")
     start_up: Span = Field(default=120.0, gt=0, description="the shortest start-up of a worker, its GPU held")
     start_up_spread: float = Field(default=0.1, ge=0, le=5, description="how much longer it takes on average")
     losses_per_hour: float = Field(default=0.0, ge=0, le=60, description="how often a worker is lost (spot)")
     in_flight: int = Field(default=256, ge=1, description="rows that a full worker holds")
-    min_workers: int = Field(default=0, ge=0)
-    max_workers: int = Field(default=8, ge=1)
+    min_workers: int = Field(default=0, ge=0, description="workers.min")
+    max_workers: int = Field(default=8, ge=1, description="workers.max")
     gpus: int = Field(default=1, ge=1, description="GPUs of a worker")
-    schedule: Literal["Asap", "LatestSafe"] = "Asap"
+    schedule: Literal["Asap", "LatestSafe"] = Field(
+        default="Asap", description="LatestSafe waits, for cheaper hours too"
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Job:
@@ -93,9 +95,9 @@ class Endpoint(Line):
 
     kind: Literal["endpoint"] = "endpoint"
     name: str = Field(min_length=1)
-    min_replicas: int = Field(default=1, ge=0)
-    max_replicas: int = Field(default=4, ge=1)
-    target_depth: int = Field(default=8, ge=1, description="scaling.targetQueueDepth, requests of a replica")
+    min_replicas: int = Field(default=1, ge=0, description="replicas.min")
+    max_replicas: int = Field(default=4, ge=1, description="replicas.max")
+    target_depth: int = Field(default=8, ge=1, description="scaling.targetQueueDepth")
     target_age: Span = Field(default=2.0, gt=0, description="scaling.targetQueueAgeMilliseconds")
     slots: int = Field(default=16, ge=1, description="requests that a replica answers at once")
     seconds_per_request: Span = Field(default=4.0, gt=0)
@@ -146,7 +148,7 @@ class Limits(Line):
     """What holds for the whole trace; at most one such line. `gpu_limit` is the budget that the operator knows."""
 
     kind: Literal["limits"] = "limits"
-    gpu_limit: int = Field(default=64, ge=1)
+    gpu_limit: int = Field(default=64, ge=1, description="the namespace's budget of GPUs")
     price_per_gpu_hour: float = Field(default=2.0, ge=0)
 
 

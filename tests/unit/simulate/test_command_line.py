@@ -1,6 +1,8 @@
 """`tidemill simulate` as it is called: exit codes, tables, plots, files, and one message for a mistake."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -98,3 +100,10 @@ def test_help_teaches_the_format_of_a_trace(capsys):
     assert code == 0
     for word in ("name,arrival,rows,window", "examples:", "capacity: time, gpus", "--suite"):
         assert word in out
+
+
+def test_nothing_of_the_operators_shell_is_needed():
+    """Who installs the extra `simulate` alone has no Kopf and no Kubernetes client."""
+    program = "import sys, tidemill_operator.simulate.command; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert {"kopf", "kubernetes", "aiohttp", "prometheus_client", "ray"} & set(done.stdout.split()) == set()
