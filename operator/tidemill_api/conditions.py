@@ -33,6 +33,8 @@ class Reason(StrEnum):
     AWAITING_WORKERS = "AwaitingWorkers"
     PROCESSING = "Processing"
     FINALISING = "Finalising"
+    # Progressing=True: the driver works, its live figures cannot be read, and workers are held as they are
+    FIGURES_MISSING = "FiguresMissing"
     # Progressing=Unknown: the head is there, its Ray does not answer
     RAY_UNREACHABLE = "RayUnreachable"
     # Progressing=False: what is awaited; heals by itself when the cause is mended

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from tidemill_api.conditions import Reason
 from tidemill_api.labels import SCALING_BOOST
 from tidemill_api.v1alpha1 import realtime_endpoint
 from tidemill_api.v1alpha1.batch_inference_job import KIND, TARGET_SHARE
@@ -26,6 +27,9 @@ OBJECT = ("kind", "namespace", "name")
 """Labels of every figure of one object."""
 
 DEFAULT_WINDOW = "8h"
+
+MISSING_REASONS = frozenset({Reason.FIGURES_MISSING, Reason.RAY_UNREACHABLE})
+"""Reasons of Progressing under which nothing is known of what works now."""
 
 
 @dataclass(frozen=True)
@@ -165,22 +169,25 @@ _TARGET_AGE = realtime_endpoint.ScalingSpec().target_queue_age_milliseconds
 
 
 def _shared(body: Json, now: datetime) -> Iterator[Figure]:
-    queue = (body.get("status") or {}).get("queue") or {}
-    status, reason = {"queue": queue}, queue.get("reason") or ""
+    status = body.get("status") or {}
+    queue = status.get("queue") or {}
     yield Figure(DEPTH, _of(status, "queue", "depth"))
-    yield Figure(HEALTH, 1.0, (queue.get("health") or "Unknown", reason))
+    yield Figure(HEALTH, 1.0, (queue.get("health") or "Unknown", queue.get("reason") or ""))
     yield Figure(SOURCE_MISSING, float(_source_missing(body)))
     boost = read_boost((body["metadata"].get("annotations") or {}).get(SCALING_BOOST))
     yield Figure(BOOST, boost.factor_at(now) if boost is not None else 1.0)
 
 
 def _source_missing(body: Json) -> bool:
-    """Whether figures that a decision needs are missing: of the queue itself, or because Ray on the head is silent."""
+    """Whether figures that a decision needs are missing: those of a driver or of replicas, or Ray's own on the head.
+
+    The age of an endpoint may be known, and its health with it, while figures of other replicas are missing.
+    """
     status = body.get("status") or {}
     if (status.get("queue") or {}).get("reason") == "SourceMissing":
         return True
     conditions = status.get("conditions") or ()
-    return any((of["type"], of["reason"]) == ("Progressing", "RayUnreachable") for of in conditions)
+    return any(of["type"] == "Progressing" and of["reason"] in MISSING_REASONS for of in conditions)
 
 
 def _of(body: Json, part: str, field: str, default: float = 0.0) -> float:

@@ -64,11 +64,11 @@ def _blind(case: Case) -> Decision:
     claims: tuple[Claim, ...] = ()
     if progressing is not None and progressing.status != "False" and case.is_true(ConditionType.VALIDATED):
         message = f"The driver's live figures are missing: {case.seen.metrics_problem} Workers are held as they are."
-        doing = Reason.FINALISING if finalising(case.driver) else Reason.PROCESSING
+        doing = Reason.FINALISING if finalising(case.driver) else Reason.FIGURES_MISSING
         claims = (Claim(ConditionType.PROGRESSING, "True", doing, message),)
     elif progressing is not None and progressing.status != "False" and not starting:
         message = f"The driver runs, but its live figures are missing: {case.seen.metrics_problem} No worker starts."
-        claims = (Claim(ConditionType.PROGRESSING, "True", Reason.VALIDATING, message),)
+        claims = (Claim(ConditionType.PROGRESSING, "True", Reason.FIGURES_MISSING, message),)
     elif progressing is not None and progressing.status == "Unknown":
         claims = (Claim(ConditionType.PROGRESSING, "True", Reason.VALIDATING, "The driver is starting."),)
     tuning = case.seen.tuning
@@ -84,7 +84,7 @@ def _healed(case: Case, metrics: DriverMetrics) -> bool:
 
 def _was_out_of_reach(case: Case) -> bool:
     """Whether that is still said, which ends with the first figures: patience with the next silence begins anew."""
-    return case.reason(ConditionType.PROGRESSING) == Reason.RAY_UNREACHABLE
+    return case.reason(ConditionType.PROGRESSING) in (Reason.RAY_UNREACHABLE, Reason.FIGURES_MISSING)
 
 
 def _progressing(case: Case, metrics: DriverMetrics) -> Claim:

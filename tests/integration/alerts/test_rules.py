@@ -49,7 +49,7 @@ def test_a_job_that_runs_as_planned_alerts_nobody(tmp_path):
 
 
 def test_a_source_that_dies_for_a_minute_fires_its_own_alert_and_no_other(tmp_path):
-    missing = {"queue": {"health": "Healthy", "reason": "SourceMissing", "depth": 40}}
+    missing = condition("Progressing", "True", "FiguresMissing")
     recording = record(300, lambda second: jobs_alone(second, **(missing if 120 <= second < 180 else {})))
     expected = {105: set(), 120: set(), 165: {("TidemillSourceMissing", TICKETS)}, 180: set(), 300: set()}
     firing(recording, expected, tmp_path)

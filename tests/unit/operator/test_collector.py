@@ -116,6 +116,8 @@ def test_a_job_on_track_is_not_at_risk_and_one_without_a_forecast_has_none():
         ({"queue": {"health": "Warning", "reason": "TwiceTarget"}}, 0),
         ({"queue": {"health": "Healthy", "reason": "SourceMissing"}}, 1),
         ({"conditions": [{"type": "Progressing", "status": "Unknown", "reason": "RayUnreachable"}]}, 1),
+        ({"conditions": [{"type": "Progressing", "status": "True", "reason": "FiguresMissing"}]}, 1),
+        ({"conditions": [{"type": "Progressing", "status": "True", "reason": "Processing"}]}, 0),
     ],
 )
 def test_a_missing_source_is_said_and_is_no_empty_queue(status, missing):

@@ -217,6 +217,7 @@ def test_missing_figures_freeze_the_workers_and_are_said():
     )
     assert blind.actions == ()
     assert blind.status.rows == RowsStatus(total=25, completed=4, failed=0, remaining=21)
+    assert condition(blind, PROGRESSING) == ("True", "FiguresMissing")
     assert "connection refused. Workers are held" in message(blind, PROGRESSING)
 
 
@@ -228,7 +229,7 @@ def test_a_driver_whose_first_figures_never_come_says_so_after_a_minute():
     assert condition(early, PROGRESSING) == ("True", "Validating")
     assert early.recheck_after < timedelta(seconds=1)
     late = look(after=timedelta(seconds=120), status=early.status, **seen)
-    assert condition(late, PROGRESSING) == ("True", "Validating")
+    assert condition(late, PROGRESSING) == ("True", "FiguresMissing")
     assert "live figures are missing: connection refused." in message(late, PROGRESSING)
     assert late.recheck_after == timedelta(seconds=2)
     assert look(after=timedelta(hours=1), status=late.status, **seen).status == late.status
