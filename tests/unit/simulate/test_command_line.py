@@ -98,7 +98,13 @@ def test_the_suite_exits_1_where_a_bound_is_missed_and_0_where_none_is(capsys, m
 def test_help_teaches_the_format_of_a_trace(capsys):
     code, out, _ = run(capsys, "--help")
     assert code == 0
-    for word in ("name,arrival,rows,window", "examples:", "capacity: time, gpus", "--suite"):
+    for word in (
+        "name,arrival,rows,window",
+        "examples:",
+        "capacity: The GPUs",
+        "rows_per_second       required",
+        "--suite",
+    ):
         assert word in out
 
 
