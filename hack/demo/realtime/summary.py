@@ -32,7 +32,7 @@ class Told:
 def table(told: Told) -> Table:
     """The burst by how many replicas answered when a wave of it came."""
     made = Table(title="the burst, without its pauses", title_justify="left")
-    for heading in ("replicas", "waves", "requests", "a wave's length", "TTFT p50", "TTFT p99", "tokens/s"):
+    for heading in ("replicas", "waves", "requests", "wave p50", "TTFT p50", "TTFT p99", "tokens/s"):
         made.add_column(heading, justify="right")
     for part in told.stretches:
         made.add_row(
