@@ -33,7 +33,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     batch.add_argument("--job", type=Path, metavar="FILE", help="BatchInferenceJob manifest to apply")
     batch.add_argument("--output", type=Path, metavar="DIR", help="folder for the results (default: a new one)")
     realtime = parser.add_argument_group("realtime endpoint")
-    realtime.add_argument("--realtime", action="store_true", help="show an endpoint instead of a job: 6 minutes on 2 cores")
+    realtime.add_argument("--realtime", action="store_true", help="show an endpoint instead of a job: 6 minutes")
     realtime.add_argument("--endpoint", type=Path, metavar="FILE", help="RealtimeEndpoint manifest to apply")
     options = parser.parse_args(arguments)
     batch_only = [f"--{name}" for name in ("input", "job", "output") if getattr(options, name) is not None]
