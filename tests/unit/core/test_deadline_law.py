@@ -168,6 +168,15 @@ def test_a_boost_multiplies_the_need_within_the_bounds() -> None:
     assert size_of(replace(load, boost=2.0, most=3), NOW).workers == 3
 
 
+def test_a_boost_counts_past_the_target_too_and_not_the_workers_that_it_has_brought() -> None:
+    late = a_load(rows=60.0, target=NOW - 60)
+    assert size_of(late, NOW).workers == 1
+    boosted = size_of(replace(late, boost=1.5), NOW).workers
+    assert boosted == 2
+    brought = replace(late, boost=1.5, fleet=Fleet(0, (120.0, 120.0)))
+    assert size_of(brought, NOW).workers == boosted
+
+
 def test_planned_idle_hours_are_not_counted_on() -> None:
     busy = a_load(rows=6000.0)
     assert size_of(replace(busy, idle_seconds=1800), NOW).workers > size_of(busy, NOW).workers

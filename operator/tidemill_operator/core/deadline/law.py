@@ -7,6 +7,7 @@
 - GPU time: the work is the same with any number of workers, only starts are paid for each. So as few as make it, and a
   worker that works is kept to the end: stopping it saves nothing, its rows are left to others. At the end of the rows
   those without any leave, and so do workers still starting that a cautious look finds in excess.
+- An alert's boost multiplies what comes of the target, past it too: whoever set the alert pays for those starts.
 - While the speed is unknown a few workers start and measure, as long as that leaves time to do without a good one.
 
 Refuses to size a job whose figures are missing: its size is held as it is.
@@ -84,7 +85,7 @@ def size_of(load: Load, now: float) -> Size:
     most = min(load.most, max(fillable, load.least))
     staying = kept(load, now)
     must = min(_whole(window_need(load, now)), most, _useful(load, staying))
-    soft = min(_whole(_worthwhile(load, staying, _tolerated(load, target_need(load, now)) * load.boost)), most)
+    soft = min(_whole(_boosted(load, staying, _tolerated(load, target_need(load, now)))), most)
     pace = Pace(load.cautious_rate, load.rate.low(TARGET_DEVIATIONS), most)
     paced = first_wave(load, pace, max(must, soft), now)
     wanted = max(paced, min(staying, load.most), min(load.least, load.most))
@@ -139,11 +140,21 @@ def _tolerated(load: Load, need: float) -> float:
     return float(size) if size < need <= size * (1 + TOLERANCE) else need
 
 
-def _worthwhile(load: Load, staying: int, need: float) -> float:
-    """The need as far as every further worker works for at least `WORTH_STARTS` start-up times."""
+def _boosted(load: Load, staying: int, need: float) -> float:
+    """The need as far as it is worth its starts, multiplied by an alert's boost.
+
+    Those that stay anyway are not multiplied: a boost that counted the workers which it had brought itself would grow
+    with every look.
+    """
+    worth = _worthwhile(load)
+    return max(min(need, max(worth, staying)), min(need, worth) * load.boost)
+
+
+def _worthwhile(load: Load) -> int:
+    """Workers of which each further one works for at least `WORTH_STARTS` start-up times; one at the least."""
     startup = load.startup.value
     left = load.rows / load.rate.value - work_done(load.fleet, 0, startup, startup)
-    return min(need, max(math.ceil(left / (WORTH_STARTS * startup)), staying, 1))
+    return max(math.ceil(left / (WORTH_STARTS * startup)), 1)
 
 
 def _useful(load: Load, staying: int) -> int:
