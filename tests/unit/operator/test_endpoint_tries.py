@@ -310,6 +310,16 @@ def test_what_serve_gave_up_beside_replicas_that_answer_is_tried_again_and_nothi
     assert again.status.startup.retry_time == LATER + timedelta(seconds=60 + 60), "longer each time"
 
 
+def test_a_replica_that_serve_tries_to_start_for_ever_is_said_while_others_answer():
+    words = "A replica failed to start with exception. Retrying. Error:\nTraceback ...\nOSError: no disk"
+    engine = engines([RUNNING, "STARTING"], target=3, status="UPSCALING", message=words)
+    said = look(partly(engine=engine), serving="r1", status=served_status())
+    assert condition(said, "Progressing") == ("True", "ReplicasStarting")
+    assert message(said, "Progressing") == (
+        "1 of 3 replicas answer. One failed to start and is tried again: OSError: no disk"
+    )
+
+
 def test_tries_are_forgotten_once_all_answer():
     status = look(partly(**FAILED_PARTS["the engine"]), serving="r1", status=served_status()).status
     now = LATER + timedelta(minutes=1)

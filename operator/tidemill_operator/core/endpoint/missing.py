@@ -23,6 +23,10 @@ AWAITED = frozenset(
 )
 """What missing replicas wait for, where it is known: somebody else has to do something."""
 
+FAILED_START = "A replica failed to start"
+"""How Serve begins to say so (`record_replica_startup_failure` in Ray 2.60). Once one replica of a version has ever
+started it tries the others for ever, every few seconds, and never calls that failed."""
+
 MAX_PROBLEM = 1500
 """Characters of an engine's own words in a condition."""
 
@@ -83,7 +87,11 @@ def _engines(serve: ServeView, cluster: ClusterView) -> str:
     if cluster.worker_problem:
         return f"{cluster.worker_problem.rstrip('.')}. {pod_trouble(cluster, 'resources')[1]}"
     problem = EngineProblem.from_text(serve.engine.message)
-    return problem.message[:MAX_PROBLEM] if problem is not None else ""
+    if problem is not None:
+        return problem.message[:MAX_PROBLEM]
+    if serve.engine.message.startswith(FAILED_START):
+        return f"One failed to start and is tried again: {_last_line(serve.engine.message)}"
+    return ""
 
 
 def _behind_leaving(case: RevisionCase, cluster: ClusterView) -> str:
