@@ -13,6 +13,7 @@ GRANTED = {
     "secrets": {"get", "create", "patch", "delete"},
     "services": {"get", "list", "watch", "create", "patch"},
     "events": {"get", "create", "patch"},
+    "resourcequotas": {"list"},
 }
 
 WITH_ALERTS = {"batchinferencejobs": {"patch"}, "realtimeendpoints": {"patch"}}

@@ -6,9 +6,10 @@ interpret them beyond the question of whose they are.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tidemill_api import GROUP, labels
 from tidemill_api.v1alpha1.batch_inference_job import KIND
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     Json = dict[str, Any]
+
+KeyT = TypeVar("KeyT")
 
 RAY_CLUSTER_LABEL = "ray.io/cluster"
 """Written by KubeRay on each pod: the name of its RayCluster."""
@@ -52,6 +55,7 @@ class WatchCache:
         self._pods_labelled: dict[Key, set[Key]] = {}
         self._clusters_of: dict[Key, set[Key]] = {}
         self._resubmits_of: dict[Key, set[Key]] = {}
+        self._measured_alike: dict[str, set[Key]] = {}
 
     def put(self, kind: Watched, body: Json) -> bool:
         """Remembers the object; False where this very version or a newer one of the same object is known already."""
@@ -67,9 +71,15 @@ class WatchCache:
         elif kind is Watched.CLUSTERS:
             for owner in _owners(body, self._owner_kind):
                 self._clusters_of.setdefault(owner, set()).add(key)
-        elif kind is Watched.JOBS and (source := source_key(body)) is not None:
-            self._resubmits_of.setdefault(source, set()).add(key)
+        elif kind is Watched.JOBS:
+            self._index_job(key, body)
         return True
+
+    def _index_job(self, key: Key, body: Json) -> None:
+        if (source := source_key(body)) is not None:
+            self._resubmits_of.setdefault(source, set()).add(key)
+        if _has_measured(body):
+            self._measured_alike.setdefault(alike(body), set()).add(key)
 
     def drop(self, kind: Watched, key: Key) -> None:
         """Forgets the object; unknown is fine."""
@@ -81,8 +91,11 @@ class WatchCache:
         elif kind is Watched.CLUSTERS and body is not None:
             for owner in _owners(body, self._owner_kind):
                 _discard(self._clusters_of, owner, key)
-        elif kind is Watched.JOBS and body is not None and (source := source_key(body)) is not None:
-            _discard(self._resubmits_of, source, key)
+        elif kind is Watched.JOBS and body is not None:
+            if (source := source_key(body)) is not None:
+                _discard(self._resubmits_of, source, key)
+            if _has_measured(body):
+                _discard(self._measured_alike, alike(body), key)
 
     def job(self, key: Key) -> Json | None:
         """The job of this key."""
@@ -120,6 +133,11 @@ class WatchCache:
         """The keys of the jobs that continue this one, by name."""
         return tuple(sorted(self._resubmits_of.get(key, ())))
 
+    def measured_like(self, job: Json) -> tuple[Json, ...]:
+        """The other jobs whose workers are alike and that have measured theirs."""
+        own = key_of(job)
+        return tuple(self._objects[Watched.JOBS][key] for key in self._measured_alike.get(alike(job), ()) if key != own)
+
     def keys(self, kind: Watched) -> frozenset[Key]:
         """The keys of all objects of a kind."""
         return frozenset(self._objects[kind])
@@ -149,7 +167,23 @@ def source_key(job: Json) -> Key | None:
     return Key(job["metadata"].get("namespace", ""), name) if name else None
 
 
-def _discard(index: dict[Key, set[Key]], of: Key, key: Key) -> None:
+def alike(job: Json) -> str:
+    """What makes the workers of two jobs equally fast: namespace, model, engine arguments, resources and image.
+
+    None of it ever changes. Another namespace's rows are another team's, and its paths other volumes.
+    """
+    spec = job.get("spec") or {}
+    model = spec.get("model") or {}
+    same = (model.get("source"), model.get("engineArgs"), spec.get("resources"), spec.get("image"))
+    return json.dumps([job["metadata"].get("namespace", ""), *same], sort_keys=True)
+
+
+def _has_measured(job: Json) -> bool:
+    measured = (job.get("status") or {}).get("measured") or {}
+    return bool(measured.get("rows") or measured.get("startups"))
+
+
+def _discard(index: dict[KeyT, set[Key]], of: KeyT, key: Key) -> None:
     index.get(of, set()).discard(key)
     if not index.get(of):
         index.pop(of, None)

@@ -61,6 +61,7 @@ PODS = Resource("/api/v1", "pods")
 SECRETS = Resource("/api/v1", "secrets")
 SERVICES = Resource("/api/v1", "services")
 EVENTS = Resource("/api/v1", "events")
+RESOURCE_QUOTAS = Resource("/api/v1", "resourcequotas")
 
 
 class Cluster:

@@ -53,6 +53,12 @@ class Settings(BaseModel):
         description="Whether jobs may replace vLLM by TIDEMILL_ENGINE in template.env; for tests, never in production",
     )
     allowed_service_accounts: Names = Field(default=(), description="Service accounts that jobs may name")
+    gpu_limit: int = Field(
+        default=0,
+        ge=0,
+        le=1_000_000,
+        description="GPUs that jobs and endpoints of one namespace may have together; 0 leaves it to ResourceQuotas",
+    )
     namespaces: Names = Field(default=(), description="Namespaces to watch; none means all. Flags win")
     poll_seconds: float = Field(default=2.0, gt=0, le=60, description="Between two looks at a working driver")
     start_poll_seconds: float = Field(default=0.5, gt=0, le=60, description="The same until rows are processed")

@@ -9,21 +9,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tidemill_operator.cache import Key, WatchCache, key_of
 from tidemill_operator.core.attempts import open_attempt
-from tidemill_operator.core.snapshot import AttemptState, AttemptView, JobView, Snapshot, Tuning
+from tidemill_operator.core.snapshot import AttemptState, AttemptView
 from tidemill_operator.errors import RayUnavailableError
 from tidemill_operator.heads import cluster_of
-from tidemill_operator.manifests.names import cluster_name, submission_id
+from tidemill_operator.manifests.names import submission_id
 from tidemill_operator.ray_api import HeadAddress
 from tidemill_operator.ray_clusters import look_again
-from tidemill_operator.views import count_pods, read_circle, read_cluster, read_source, read_workers
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from tidemill_operator.cache import WatchCache
+    from tidemill_operator.cached_jobs import CachedJobs
     from tidemill_operator.cluster import Cluster
-    from tidemill_operator.core.snapshot import SourceView
+    from tidemill_operator.core.snapshot import JobView, Snapshot
     from tidemill_operator.heads import Heads
     from tidemill_operator.ray_api import RayApi
 
@@ -31,19 +31,19 @@ if TYPE_CHECKING:
 class Observer:
     """Observes one job at a time; where Ray is silent, the cache is brought up to date for the next look."""
 
-    def __init__(self, cluster: Cluster, ray: RayApi, cache: WatchCache, heads: Heads, tuning: Tuning) -> None:
+    def __init__(self, cluster: Cluster, ray: RayApi, cache: WatchCache, heads: Heads, seen: CachedJobs) -> None:
         self._cluster = cluster
         self._ray = ray
         self._cache = cache
         self._heads = heads
-        self._tuning = tuning
+        self._seen = seen
 
     async def observe(self, job: JobView, now: datetime) -> Snapshot:
         """Everything a decision needs, at this moment.
 
         Raises ConflictError where the RayCluster turns out to be gone: what the cache held of it is forgotten then.
         """
-        seen = self._from_cache(job, now)
+        seen = self._seen.snapshot(job, now)
         if not open_attempt(job.status.driver) or job.spec is None or job.status.completion_time is not None:
             return seen
         if seen.cluster is None:
@@ -55,29 +55,6 @@ class Observer:
             self._heads.forget(cluster_of(job))
             await look_again(self._cluster, self._cache, cluster_of(job))
         return asked
-
-    def _from_cache(self, job: JobView, now: datetime) -> Snapshot:
-        name = cluster_name(job.name, job.uid)
-        body = self._cache.cluster(job.namespace, name)
-        pods = self._cache.pods(job.namespace, name)
-        return Snapshot(
-            now=now,
-            job=job,
-            tuning=self._tuning,
-            cluster=read_cluster(body, pods) if body is not None else None,
-            workers=read_workers(pods),
-            pods=count_pods(pods),
-            source=self._source(job),
-        )
-
-    def _source(self, job: JobView) -> SourceView | None:
-        """The job that this one continues, and whether they wait for each other."""
-        key = Key(job.namespace, job.name)
-        own, source = self._cache.job(key), self._cache.source_of(key)
-        if job.spec is None or own is None or source is None:
-            return None
-        circle = read_circle(own, lambda body: self._cache.source_of(key_of(body)))
-        return replace(read_source(source), circle=circle)
 
     async def _ask_ray(self, seen: Snapshot, head_ip: str) -> Snapshot:
         """The open attempt: its live figures alone while it publishes any, else what Ray knows of it."""

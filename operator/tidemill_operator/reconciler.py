@@ -11,9 +11,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from tidemill_api.v1alpha1 import realtime_endpoint
 from tidemill_api.v1alpha1.batch_inference_job import KIND
 from tidemill_operator.apply import ClusterRefusedError, DriverRefusedError, Executor
+from tidemill_operator.budgets import Budgets
 from tidemill_operator.cache import Key, WatchCache, Watched
+from tidemill_operator.cached_jobs import CachedJobs
 from tidemill_operator.cluster import JOBS, Cluster
 from tidemill_operator.core.plan import Event
 from tidemill_operator.core.planner import plan
@@ -25,6 +28,7 @@ from tidemill_operator.heads import Heads
 from tidemill_operator.metrics import count_decision
 from tidemill_operator.observer import Observer
 from tidemill_operator.ray_clusters import ScaleRefusedError
+from tidemill_operator.sharing import Sharing
 from tidemill_operator.views import read_job
 from tidemill_operator.workqueue import Look
 
@@ -46,7 +50,14 @@ API_REFUSED = (
 class Reconciler:
     """Reconciles one key at a time; the queue sees to it that no two of them are the same."""
 
-    def __init__(self, cluster: Cluster, ray: RayApi, cache: WatchCache, settings: Settings) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        ray: RayApi,
+        cache: WatchCache,
+        settings: Settings,
+        endpoints: WatchCache | None = None,
+    ) -> None:
         self._cluster = cluster
         self._cache = cache
         heads = Heads(cluster, cache)
@@ -60,7 +71,10 @@ class Reconciler:
             poll=timedelta(seconds=settings.poll_seconds),
             start_poll=timedelta(seconds=settings.start_poll_seconds),
         )
-        self._observer = Observer(cluster, ray, cache, heads, tuning)
+        seen = CachedJobs(cache, tuning)
+        self._observer = Observer(cluster, ray, cache, heads, seen)
+        self._sharing = Sharing(cache, endpoints or WatchCache(realtime_endpoint.KIND), seen, self._policy)
+        self._budgets = Budgets(cluster, settings.gpu_limit)
         self._now: Callable[[], datetime] = lambda: datetime.now(UTC).replace(microsecond=0)
 
     async def reconcile(self, key: Key) -> Look:
@@ -81,6 +95,8 @@ class Reconciler:
 
     async def _bring_further(self, key: Key, body: dict[str, Any], job: JobView) -> Look:
         seen = await self._observer.observe(job, self._now())
+        if seen.metrics is not None and seen.metrics.phase == "processing":
+            seen = replace(seen, share=await self._sharing.share_of(job, self._budgets, seen.now))
         decided, refused = await self._carry_out(seen)
         wrote = await self._report(key, body, seen, decided)
         if refused:

@@ -143,8 +143,8 @@ async def serve(options: Options, settings: Settings) -> None:
         ray = await clients.enter_async_context(RayApi(settings.request_timeout_seconds))
         serve_api = ServeApi(settings.request_timeout_seconds, clock=lambda: datetime.now(UTC))
         await clients.enter_async_context(serve_api)
-        jobs = _jobs(cluster, ray, settings)
         endpoints = _endpoints(cluster, serve_api, settings)
+        jobs = _jobs(cluster, ray, settings, endpoints.cache)
         QUEUE_LENGTH.set_function(lambda: jobs.queue.length + endpoints.queue.length)
         clients.enter_context(collected({KIND: jobs.cache, realtime_endpoint.KIND: endpoints.cache}))
         await clients.enter_async_context(alert_webhook.served(settings, cluster, options.namespaces))
@@ -156,9 +156,9 @@ async def serve(options: Options, settings: Settings) -> None:
         await _run_together(decisions, asyncio.create_task(_kopf(options, watches, stop), name="kopf"))
 
 
-def _jobs(cluster: Cluster, ray: RayApi, settings: Settings) -> Side:
+def _jobs(cluster: Cluster, ray: RayApi, settings: Settings, endpoints: WatchCache) -> Side:
     cache = WatchCache()
-    queue = WorkQueue(Reconciler(cluster, ray, cache, settings).reconcile, settings.concurrency)
+    queue = WorkQueue(Reconciler(cluster, ray, cache, settings, endpoints).reconcile, settings.concurrency)
     return Side.of(cache, queue, JOB_WATCHES)
 
 

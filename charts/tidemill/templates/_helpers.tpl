@@ -71,6 +71,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [""]
   resources: [events]
   verbs: [get, create, patch]
+- apiGroups: [""]
+  resources: [resourcequotas]
+  verbs: [list]  # how many GPUs a namespace may have, to share them out before the API server refuses a pod
 {{- end }}
 
 {{/* What Kopf looks at in the whole cluster, without which it would not see a CRD that is installed later. */}}

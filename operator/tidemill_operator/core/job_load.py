@@ -111,13 +111,23 @@ def rows_per_worker(spec: BatchInferenceJobSpec) -> int:
 
 
 def _fleet(seen: Snapshot, busy: dict[str, int], startup: Estimate) -> Fleet:
-    """Workers with rows work; the others are on their way, those asked for and not seen yet among them."""
+    """Workers with rows work; the others are on their way, those asked for and not seen yet among them.
+
+    Without live figures those work that have had the time to start.
+    """
     alive = [worker for worker in seen.workers if not worker.deleting]
-    starting = [_remaining(seen, worker, startup) for worker in alive if worker.ip not in busy]
+    coming = [worker for worker in alive if worker.ip not in busy and not _up_unseen(seen, worker, startup)]
+    starting = [_remaining(seen, worker, startup) for worker in coming]
     running = len(alive) - len(starting)
     asked = seen.cluster.replicas if seen.cluster is not None and not seen.cluster.deleting else 0
     starting += [startup.value] * max(asked - len(alive), 0)
     return Fleet(running, tuple(starting))
+
+
+def _up_unseen(seen: Snapshot, worker: WorkerPod, startup: Estimate) -> bool:
+    if seen.metrics is not None or not worker.ready or worker.created is None:
+        return False
+    return (seen.now - worker.created).total_seconds() >= startup.value
 
 
 def _remaining(seen: Snapshot, worker: WorkerPod, startup: Estimate) -> float:

@@ -6,6 +6,7 @@ age of the rows counts from one moment. Pure; hours of the day become moments by
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from tidemill_operator.core.job_load import load_of
 if TYPE_CHECKING:
     from tidemill_api.v1alpha1.batch_inference_job import BatchInferenceJobSpec
     from tidemill_api.v1alpha1.batch_inference_job_status import BatchInferenceJobStatus
+    from tidemill_operator.core.deadline.estimates import Estimate
     from tidemill_operator.core.deadline.hours import Schedule
     from tidemill_operator.core.deadline.load import Load
     from tidemill_operator.core.snapshot import Snapshot
@@ -26,6 +28,9 @@ LEAD = timedelta(minutes=2)
 
 STEP = timedelta(minutes=1)
 """A planned moment that moves by less is left as it is: the plan is made anew at each look."""
+
+UNMEASURED_DEVIATIONS = 2.0
+"""A speed that nobody has measured is taken to be so many deviations below the prior, beside the usual caution."""
 
 DAY = timedelta(days=1)
 
@@ -50,13 +55,18 @@ def timetable(seen: Snapshot, status: BatchInferenceJobStatus) -> Timetable | No
     load = load_of(seen, status)
     if load is None or status.rows.remaining <= 0:
         return Timetable(status.planned) if status.planned is not None else None
-    load = replace(load, window_end=ready_by.timestamp())
+    load = replace(load, window_end=ready_by.timestamp(), rate=_safe_rate(load.rate))
     hours = cheap_hours(spec, seen.now, ready_by)
     schedule = latest_safe(load, seen.now.timestamp(), hours)
     idle = schedule.idle_seconds(seen.now.timestamp())
     planned = _kept(seen, status, _planned(schedule, ready_by))
     works = schedule.works_at(seen.now.timestamp()) or _goes_on(seen, planned, load)
     return Timetable(planned, works, idle)
+
+
+def _safe_rate(rate: Estimate) -> Estimate:
+    """The rate that waiting rests on: a low one of a model that nobody has measured, or waiting would not be safe."""
+    return rate if rate.weight > 0 else replace(rate, value=rate.low(UNMEASURED_DEVIATIONS))
 
 
 def not_begun(status: BatchInferenceJobStatus) -> bool:
@@ -73,7 +83,7 @@ def _goes_on(seen: Snapshot, planned: PlannedStatus, load: Load) -> bool:
 
 def _planned(schedule: Schedule, ready_by: datetime) -> PlannedStatus:
     start = datetime.fromtimestamp(int(schedule.start), UTC)
-    finish = datetime.fromtimestamp(min(int(schedule.finish) + 1, int(ready_by.timestamp())), UTC)
+    finish = datetime.fromtimestamp(min(math.ceil(schedule.finish), int(ready_by.timestamp())), UTC)
     return PlannedStatus(start_time=start, finish_time=max(finish, start + timedelta(seconds=1)))
 
 

@@ -68,7 +68,8 @@ def prospect(seen: Snapshot, new: BatchInferenceJobStatus) -> Prospect:
 
 def _forecast(seen: Snapshot, new: BatchInferenceJobStatus, load: Load) -> Forecast:
     """What the law foresees with the workers wanted now and those that the job may have."""
-    allowed = load.most if seen.share is None else min(load.most, seen.share)
+    shared = seen.share is not None and seen.job.status.rows.total > 0  # rows just counted have no share yet
+    allowed = min(load.most, seen.share or 0) if shared else load.most
     no_room = seen.cluster is not None and seen.cluster.no_room
     allowed = min(allowed, load.fleet.running) if no_room else allowed
     so = forecast(load, seen.now.timestamp(), new.workers.desired, allowed)

@@ -16,9 +16,14 @@ from tidemill_operator import cluster
 ROOT = Path(__file__).parents[3]
 CODE = ROOT / "operator" / "tidemill_operator"
 
-VERBS = {"create": "create", "delete": "delete", "get": "get", "list": "list", "merge": "patch", "patch": "patch"} | {
-    "_create_or_find": "create"
-}
+VERBS = {
+    "create": "create",
+    "delete": "delete",
+    "get": "get",
+    "list_all": "list",
+    "merge": "patch",
+    "patch": "patch",
+} | {"_create_or_find": "create"}
 WATCHED = {"batchinferencejobs", "realtimeendpoints", "rayclusters", "pods", "services"}
 
 

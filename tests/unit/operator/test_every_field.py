@@ -58,7 +58,7 @@ CHANGES = {
     "completionWindow": "5h",
     "targetCompletion": "20m",
     "schedule": "LatestSafe",
-    "cheaperHours": [{"start": "15:00", "end": "15:50", "priceFactor": "0.10"}],
+    "cheaperHours": [{"start": "13:30", "end": "15:30", "priceFactor": "0.10"}],
     "onDeadline": "Continue",
     "workers.min": 2,
     "workers.max": 3,
@@ -90,16 +90,19 @@ CHANGES = {
 def all_that_is_done(raw):
     """The children, what the driver is told, and the plans of a new, waiting, working, late and finished job."""
     spec = BatchInferenceJobSpec.model_validate(raw)
-    job, settings = make_job(spec=spec), Settings()
+    job, settings = make_job(spec=spec, generation=2), Settings()
     order = ClusterOrder("team", "tickets", "uid-1", spec, settings.ray_version, settings.image_cpu, settings.image_gpu)
     over = look(status=running_status(), **ended(Reason.ALL_ROWS_ANSWERED)).status
     idle = processing(rows_completed=9, in_flight={"10.0.1.1": 1})
-    counted = look(job=replace(job, status=running_status()), **crew(0), **processing(rows_total=9000)).status
-    waiting = counted.model_copy(update={"rows": RowsStatus.counted(9000, 0, 0)})
+    uncounted = replace(job, status=running_status())
+    counted = look(job=uncounted, **crew(0), **processing(rows_total=900, rows_completed=0)).status
+    ledger = counted.driver.model_copy(update={"ended_attempt": 1})
+    waiting = counted.model_copy(update={"rows": RowsStatus.counted(900, 0, 0), "driver": ledger})
     plans = [
         look(job=job),
-        look(job=replace(job, status=waiting), **crew(0), **processing(rows_total=9000, rows_completed=0)),
+        look(job=replace(job, status=waiting)),
         look(job=replace(job, status=running_status()), **crew(2), **idle),
+        look(job=replace(job, status=running_status()), **crew(1), **processing(rows_total=9000)),
         look(job=replace(job, status=running_status()), after=timedelta(hours=4, minutes=30), **crew(2), **idle),
         look(job=replace(job, status=over)),
     ]

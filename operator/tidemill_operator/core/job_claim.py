@@ -1,0 +1,68 @@
+"""What a job asks for when a namespace's GPUs are shared out: a claim made from its snapshot alone. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tidemill_api.conditions import ConditionType
+from tidemill_operator.core.deadline.law import size_of
+from tidemill_operator.core.deadline.shares import Claim, starved_for
+from tidemill_operator.core.halts import ending
+from tidemill_operator.core.job_load import load_of
+from tidemill_operator.core.job_schedule import timetable
+
+if TYPE_CHECKING:
+    from tidemill_operator.core.snapshot import Snapshot
+
+
+def claim_of(seen: Snapshot, key: str) -> Claim | None:
+    """The claim of a job; None of one that has no worker and may have none now.
+
+    By its status, for nobody asks every driver at once: what is written there is at most a few looks old.
+    """
+    spec, deadline, status = seen.job.spec, seen.deadline, seen.job.status
+    if spec is None or deadline is None:
+        return None
+    have = sum(not worker.deleting for worker in seen.workers)
+    want, must = _wanted(seen)
+    if not want and not have:
+        return None
+    planned = status.planned
+    return Claim(
+        key=key,
+        want=want,
+        must=must,
+        have=have,
+        cost=float(spec.resources.gpu),
+        deadline=deadline.timestamp(),
+        target=planned.finish_time.timestamp() if planned is not None else deadline.timestamp(),
+        starved_seconds=starved_for(_waited(seen), spec.window.total_seconds()) if want and not have else 0.0,
+    )
+
+
+def _wanted(seen: Snapshot) -> tuple[int, int]:
+    """Workers that the job wants and those of them that its window needs."""
+    status = seen.job.status
+    retry = status.driver.retry_time
+    paused = seen.job.spec is None or seen.job.spec.suspend or (retry is not None and seen.now < retry)
+    if paused or ending(seen) is not None or status.completion_time is not None or not _validated(seen):
+        return 0, 0
+    plan = timetable(seen, status)
+    load = load_of(seen, status, plan.idle_seconds) if plan is not None and plan.works_now else None
+    if load is None or load.rows <= 0:
+        return 0, 0
+    size = size_of(load, seen.now.timestamp())
+    return size.workers, size.must
+
+
+def _validated(seen: Snapshot) -> bool:
+    return any(c.type == ConditionType.VALIDATED and c.status == "True" for c in seen.job.status.conditions)
+
+
+def _waited(seen: Snapshot) -> float:
+    """Seconds in which the job could have run and had no worker: since its planned start, or its last row."""
+    status = seen.job.status
+    since = status.planned.start_time if status.planned is not None else seen.job.created
+    if status.measured.observed_time is not None:
+        since = max(since, status.measured.observed_time)
+    return max((seen.now - since).total_seconds(), 0.0)
