@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidemill_operator.core.deadline.estimates import (
@@ -35,7 +35,7 @@ def test_what_other_jobs_measured_takes_over_from_the_prior() -> None:
 
 
 def test_the_own_rows_take_over_from_everything_as_they_count() -> None:
-    own = [rate_estimate(PRIOR, OTHERS, Measure(2.0, rows)) for rows in (1, 10, 100, 1000)]
+    own = [rate_estimate(PRIOR, OTHERS, Measure(2.0, rows)) for rows in (1, 10, 100, 10_000)]
     values = [estimate.value for estimate in own]
     assert values == sorted(values, reverse=True)
     assert values[-1] == pytest.approx(2.0, rel=0.1)
@@ -53,6 +53,7 @@ def test_jobs_that_differ_widely_leave_the_estimate_unsure() -> None:
     assert unlike.spread > 2 * alike.spread
 
 
+@settings(deadline=None)
 @given(st.lists(st.builds(Measure, st.floats(0.01, 1e4), st.floats(1, 1e6)), max_size=8))
 def test_the_order_of_the_other_jobs_changes_nothing(others: list[Measure]) -> None:
     backwards = rate_estimate(PRIOR, reversed(others))
@@ -108,6 +109,7 @@ def test_an_overdue_start_is_never_expected_at_once() -> None:
     assert remaining_start(1000, startup) == 200
 
 
+@settings(deadline=None)
 @given(st.floats(0.001, 1e4), st.floats(0.1, 1e6), st.floats(0.001, 1e4), st.floats(0.1, 1e6))
 def test_an_estimate_lies_between_its_sources(one: float, rows: float, other: float, weight: float) -> None:
     estimate = rate_estimate(PRIOR, (Measure(one, rows),), Measure(other, weight))

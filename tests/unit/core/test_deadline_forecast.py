@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.core.deadline_loads import NOW, SURE, UNSURE, a_load, loads
 
@@ -61,6 +61,7 @@ def test_the_chance_counts_on_the_workers_that_the_job_may_still_get() -> None:
     assert forecast(load, NOW, 2, 2).chance < 0.1
 
 
+@settings(deadline=None)
 @given(loads(), st.integers(0, 40), st.integers(0, 40))
 def test_more_workers_never_lower_the_chance_or_end_later(load: Load, planned: int, more: int) -> None:
     few = forecast(load, NOW, planned, planned)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.core.deadline_loads import NOW, a_load, loads
 
@@ -76,6 +76,7 @@ def test_the_planned_idle_time_is_the_time_between_the_spans() -> None:
     assert plan.idle_seconds(plan.finish + 5) == 0.0
 
 
+@settings(deadline=None)
 @given(loads(), st.lists(st.tuples(st.floats(0, 1e5), st.floats(60, 4e4), st.floats(0.1, 1.5)), max_size=4))
 def test_a_plan_ends_in_time_wherever_one_fits(load: Load, hours: list[tuple[float, float, float]]) -> None:
     cheap = tuple(CheapHours(NOW + start, NOW + start + length, price) for start, length, price in hours)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.core.deadline_loads import NOW, START, UNSURE, a_load, loads
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tidemill_operator.core.deadline.load import Load
 
 
+@settings(deadline=None)
 @given(loads())
 def test_the_size_is_never_out_of_its_bounds(load: Load) -> None:
     size = size_of(load, NOW)
@@ -26,6 +27,7 @@ def test_the_size_is_never_out_of_its_bounds(load: Load) -> None:
     assert 0 <= size.must <= size.workers
 
 
+@settings(deadline=None)
 @given(loads(sure=True))
 def test_the_size_is_never_below_the_need_of_the_window_where_a_plan_makes_it(load: Load) -> None:
     load = replace(load, rows_per_worker=1.0)
@@ -43,6 +45,7 @@ def test_the_size_is_never_below_the_need_of_the_window_where_a_plan_makes_it(lo
         assert window_need(rest, NOW) <= load.most + 1e-6
 
 
+@settings(deadline=None)
 @given(loads(), st.floats(1, 5))
 def test_more_rows_never_want_fewer_workers(load: Load, more: float) -> None:
     larger = replace(load, rows=load.rows + load.rows_waiting * (more - 1), rows_waiting=load.rows_waiting * more)
@@ -50,6 +53,7 @@ def test_more_rows_never_want_fewer_workers(load: Load, more: float) -> None:
     assert size_of(larger, NOW).must >= size_of(load, NOW).must
 
 
+@settings(deadline=None)
 @given(loads(), st.floats(0, 40_000), st.floats(0, 80_000))
 def test_earlier_deadlines_never_want_fewer_workers(load: Load, sooner: float, window_sooner: float) -> None:
     target, window = load.target - sooner, load.window_end - window_sooner
@@ -57,11 +61,13 @@ def test_earlier_deadlines_never_want_fewer_workers(load: Load, sooner: float, w
     assert size_of(urgent, NOW).workers >= size_of(load, NOW).workers
 
 
+@settings(deadline=None)
 @given(loads())
 def test_a_worker_at_work_is_never_stopped_while_rows_wait_but_for_its_bound(load: Load) -> None:
     assert size_of(load, NOW).workers >= min(load.fleet.running, load.most)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1000))
 def test_missing_figures_hold_the_size(size: int) -> None:
     assert (held(size).workers, held(size).must, held(size).why) == (size, size, Why.HELD)
@@ -153,7 +159,9 @@ def test_many_workers_come_in_steps_where_the_deadline_allows() -> None:
     second = size_of(replace(load, fleet=Fleet(4), busy=4), NOW).workers
     assert second == 8
     started = Fleet(4, (START.value - 5,) * 4)
-    assert size_of(replace(load, fleet=started, busy=4), NOW).workers == 12
+    assert size_of(replace(load, fleet=started, busy=4), NOW).workers == 8
+    a_minute_later = Fleet(4, (START.value - 61,) * 4)
+    assert size_of(replace(load, fleet=a_minute_later, busy=4), NOW).workers == 16
 
 
 def test_a_deadline_that_does_not_allow_steps_takes_all_at_once() -> None:

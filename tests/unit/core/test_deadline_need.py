@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidemill_operator.core.deadline.need import Due, Fleet, seconds_to_finish, work_done, workers_needed
@@ -52,6 +52,7 @@ def test_two_new_workers_finish_after_their_start_and_half_the_work() -> None:
     assert seconds_to_finish(100, Fleet(), 2, 1.0, 100) == 150.0
 
 
+@settings(deadline=None)
 @given(ROWS, SPANS, FLEETS, RATES, st.floats(1, 900))
 def test_the_workers_needed_are_enough_and_one_less_is_not(
     rows: float, seconds: float, fleet: Fleet, rate: float, startup: float
@@ -65,6 +66,7 @@ def test_the_workers_needed_are_enough_and_one_less_is_not(
         assert seconds_to_finish(rows, fleet, new - 2, rate, startup) > seconds * (1 - 1e-6)
 
 
+@settings(deadline=None)
 @given(ROWS, SPANS, FLEETS, st.floats(1, 900), st.floats(1, 3), st.floats(0, 1))
 def test_more_rows_or_less_time_never_need_fewer_workers(
     rows: float, seconds: float, fleet: Fleet, startup: float, more: float, share: float
@@ -74,6 +76,7 @@ def test_more_rows_or_less_time_never_need_fewer_workers(
     assert workers_needed((Due(rows, seconds * share),), fleet, 1.0, startup) >= need * (1 - 1e-9)
 
 
+@settings(deadline=None)
 @given(ROWS, FLEETS, st.integers(0, 5), RATES, st.floats(1, 900))
 def test_the_fleet_does_just_the_work_by_the_time_that_it_finishes(
     rows: float, fleet: Fleet, new: int, rate: float, startup: float

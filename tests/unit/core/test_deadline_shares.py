@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidemill_operator.core.deadline.shares import Claim, shares, starved_for
@@ -40,18 +40,21 @@ def claim_lists(draw: st.DrawFn) -> list[Claim]:
 BUDGETS = st.floats(0, 60)
 
 
+@settings(deadline=None)
 @given(claim_lists(), BUDGETS)
 def test_the_total_is_never_above_the_budget(claims: list[Claim], budget: float) -> None:
     given_out = shares(claims, budget)
     assert sum(given_out[claim.key] * claim.cost for claim in claims) <= budget + 1e-6
 
 
+@settings(deadline=None)
 @given(claim_lists(), BUDGETS)
 def test_nobody_gets_more_than_is_wanted_or_there(claims: list[Claim], budget: float) -> None:
     given_out = shares(claims, budget)
     assert all(0 <= given_out[claim.key] <= max(claim.want, claim.have) for claim in claims)
 
 
+@settings(deadline=None)
 @given(claim_lists(), BUDGETS, st.randoms(use_true_random=False))
 def test_the_order_of_the_claims_changes_nothing(claims: list[Claim], budget: float, chance: random.Random) -> None:
     mixed = list(claims)
@@ -59,6 +62,7 @@ def test_the_order_of_the_claims_changes_nothing(claims: list[Claim], budget: fl
     assert shares(mixed, budget) == shares(claims, budget)
 
 
+@settings(deadline=None)
 @given(claim_lists(), BUDGETS, st.floats(0, 20))
 def test_no_gpu_is_left_while_a_claim_goes_without(claims: list[Claim], budget: float, more: float) -> None:
     given_out = shares(claims, budget + more)
@@ -67,6 +71,7 @@ def test_no_gpu_is_left_while_a_claim_goes_without(claims: list[Claim], budget: 
     assert all(cost > left - 1e-6 for cost in lacking)
 
 
+@settings(deadline=None)
 @given(claim_lists())
 def test_without_a_budget_everybody_gets_what_is_wanted(claims: list[Claim]) -> None:
     assert all(shares(claims, None)[claim.key] >= claim.want for claim in claims)

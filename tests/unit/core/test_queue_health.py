@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidemill_operator.core.queue_health import HealthReason, Level, Queue, health, worse
@@ -73,6 +73,7 @@ def test_the_age_of_a_job_counts_on_while_its_source_is_missing() -> None:
 FIGURES = st.one_of(st.none(), st.floats(0, 1e6))
 
 
+@settings(deadline=None)
 @given(st.one_of(st.none(), st.integers(0, 10**9)), FIGURES, st.floats(0.001, 1e6), FIGURES, FIGURES, FIGURES)
 def test_a_missing_figure_never_makes_a_queue_look_better(
     depth: int | None,
@@ -90,6 +91,7 @@ def test_a_missing_figure_never_makes_a_queue_look_better(
         assert full.reason is not HealthReason.WITHIN_TARGET
 
 
+@settings(deadline=None)
 @given(st.integers(1, 1000), st.floats(0, 1e6), st.floats(0.001, 1e4), st.floats(1, 10))
 def test_an_older_queue_is_never_healthier(depth: int, age: float, target: float, more: float) -> None:
     young, old = health(Queue(depth, age, target)), health(Queue(depth, age * more, target))

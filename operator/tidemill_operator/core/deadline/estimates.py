@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 ROW_SPREAD = 1.0
 """Rows differ in length: one row's time has about this spread (standard deviation of the logarithm)."""
 
+MINUTE_SPREAD = 0.15
+"""The rate of one minute of one worker differs by this much from the next minute's, however many rows that is: batches
+fill up, and long and short rows come in runs."""
+
 RATE_DRIFT = 0.05
 """However many rows were measured, the next ones may differ by this much: no rate is surer."""
 
@@ -75,16 +79,18 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class _Noise:
-    """How unsure a measure is: `sample` for a weight of 1, less with the root of the weight, never below `drift`."""
+    """How unsure a measure is: `sample` for a weight of 1, and of a rate `minute` for one worker's minute."""
 
     sample: float
     drift: float
+    minute: float = 0.0
 
-    def variance(self, weight: float) -> float:
-        return self.sample**2 / max(weight, 1e-9) + self.drift**2
+    def variance(self, measure: Measure) -> float:
+        """Of the measure's logarithm, without the drift that no measure is free of."""
+        return (self.sample**2 + self.minute**2 * 60.0 * measure.value) / measure.weight
 
 
-_RATE = _Noise(ROW_SPREAD, RATE_DRIFT)
+_RATE = _Noise(ROW_SPREAD, RATE_DRIFT, MINUTE_SPREAD)
 _START = _Noise(START_SPREAD, START_DRIFT)
 
 
@@ -150,30 +156,30 @@ def remaining_start(elapsed: float, startup: Estimate) -> float:
 
 
 def _estimate(prior: Estimate, others: Iterable[Measure], own: Measure | None, noise: _Noise) -> Estimate:
-    known = sorted((math.log(other.value), other.weight) for other in others if other.value > 0 and other.weight > 0)
-    known_prior = _of_jobs(prior, known, noise) if known else prior
+    known = [other for other in others if other.value > 0 and other.weight > 0]
+    expected = _of_jobs(prior, known, noise) if known else prior
     if own is None or own.value <= 0 or own.weight <= 0:
-        return known_prior
-    before, measured = known_prior.spread**2, noise.sample**2 / own.weight
+        return expected
+    before, measured = expected.spread**2, noise.variance(own)
     share = before / (before + measured)
-    mean = math.log(known_prior.value) * (1 - share) + math.log(own.value) * share
-    spread = min(math.hypot(math.sqrt(measured * share), noise.drift), known_prior.spread)
-    return Estimate(math.exp(mean), spread, known_prior.weight + own.weight)
+    mean = math.log(expected.value) * (1 - share) + math.log(own.value) * share
+    spread = min(math.hypot(math.sqrt(measured * share), noise.drift), expected.spread)
+    return Estimate(math.exp(mean), spread, expected.weight + own.weight)
 
 
-def _of_jobs(prior: Estimate, known: Sequence[tuple[float, float]], noise: _Noise) -> Estimate:
+def _of_jobs(prior: Estimate, known: Sequence[Measure], noise: _Noise) -> Estimate:
     """What a further job of the model is expected to measure: between the prior and the median of the others."""
-    weights = [BETWEEN_JOBS**2 / (BETWEEN_JOBS**2 + noise.variance(weight)) for _, weight in known]
-    median = _median([(value, weight) for (value, _), weight in zip(known, weights, strict=True)])
-    away = sorted((abs(value - median), weight) for (value, _), weight in zip(known, weights, strict=True))
-    count = sum(weights)
+    each = BETWEEN_JOBS**2
+    trusted = sorted((math.log(one.value), each / (each + noise.drift**2 + noise.variance(one))) for one in known)
+    median = _median(trusted)
+    away = sorted((abs(value - median), trust) for value, trust in trusted)
+    count = sum(trust for _, trust in trusted)
     measured = (1.4826 * _median(away)) ** 2
-    between = (BETWEEN_JOBS_WEIGHT * BETWEEN_JOBS**2 + count * measured) / (BETWEEN_JOBS_WEIGHT + count)
-    between = max(between, noise.drift**2)
+    between = max((BETWEEN_JOBS_WEIGHT * each + count * measured) / (BETWEEN_JOBS_WEIGHT + count), noise.drift**2)
     precision = 1 / prior.spread**2 + count / between
     mean = (math.log(prior.value) / prior.spread**2 + median * count / between) / precision
-    spread = min(math.sqrt(1 / precision + between), math.sqrt(prior.spread**2 + between))
-    return Estimate(math.exp(mean), spread, prior.weight + sum(weight for _, weight in known))
+    spread = min(math.sqrt(1 / precision + between), prior.spread)
+    return Estimate(math.exp(mean), spread, prior.weight + sum(one.weight for one in known))
 
 
 def _median(weighted: Sequence[tuple[float, float]]) -> float:

@@ -35,6 +35,9 @@ TOLERANCE = 0.05
 SURE_DEVIATIONS = 1.5
 """A starting worker leaves where the target is met without it even at a rate this many deviations below."""
 
+SURPLUS = 0.15
+"""And where it is in excess by this share: a need that sways around a whole number sends nobody away."""
+
 SUNK_SHARE = 0.5
 """It stays where less than this share of its start-up is still to come: most of it is paid for."""
 
@@ -124,7 +127,7 @@ def kept(load: Load, now: float) -> int:
         return load.busy
     if not load.fleet.starting:
         return max(load.fleet.running, load.busy)
-    sure = max(_whole(target_need(load, now, SURE_DEVIATIONS)), _whole(window_need(load, now)))
+    sure = _whole(max(target_need(load, now, SURE_DEVIATIONS), window_need(load, now)) * (1 + SURPLUS))
     staying = Fleet(load.fleet.running)
     for ready in sorted(load.fleet.starting):
         too_late = seconds_to_finish(load.rows, staying, 0, load.rate.value, 0.0) <= ready

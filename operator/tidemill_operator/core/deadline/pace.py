@@ -23,7 +23,7 @@ MEASURING_SECONDS = 60.0
 
 STEP = 4
 STEP_SECONDS = 60.0
-"""In so many seconds at most `STEP` workers start, or as many as there are already."""
+"""In so many seconds at most `STEP` workers start, or as many as there were before."""
 
 LATER_MARGIN = 1.1
 """Starting later may cost at most this many times the workers that starting now would."""
@@ -50,7 +50,7 @@ def first_wave(load: Load, pace: Pace, wanted: int, now: float) -> int:
         wait = soonest + MEASURING_SECONDS
     else:
         fresh = sum(ready > load.startup.value - STEP_SECONDS for ready in load.fleet.starting)
-        wave = size + max(max(STEP, size) - fresh, 0)
+        wave = size + max(max(STEP, size - fresh) - fresh, 0)
         wait = STEP_SECONDS
     if wave >= wanted:
         return wanted
