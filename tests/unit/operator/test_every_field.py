@@ -100,7 +100,7 @@ def all_that_is_done(raw):
     waiting = counted.model_copy(update={"rows": RowsStatus.counted(900, 0, 0), "driver": ledger})
     plans = [
         look(job=job),
-        look(job=replace(job, status=waiting)),
+        look(job=replace(job, status=waiting), after=timedelta(hours=2, minutes=30)),
         look(job=replace(job, status=running_status()), **crew(2), **idle),
         look(job=replace(job, status=running_status()), **crew(1), **processing(rows_total=9000)),
         look(job=replace(job, status=running_status()), after=timedelta(hours=4, minutes=30), **crew(2), **idle),
