@@ -116,10 +116,26 @@ make_monitoring_tools() {
   for tool in "$scratch"/*.deb; do
     dpkg-deb --extract "$tool" "$scratch/files"
   done
-  for tool in "${!packaged[@]}"; do
-    install -m 755 "$scratch/files/usr/bin/${packaged[$tool]}" "$state/bin/$tool"
-  done
+  install -m 755 "$scratch/files/usr/bin/prometheus" "$scratch/files/usr/bin/promtool" "$state/bin"
+  rm -rf "$state/alertmanager"
+  cp -r "$scratch/files/usr/share/prometheus/alertmanager" "$state/alertmanager"
+  install -m 755 "$scratch/files/usr/bin/prometheus-alertmanager" "$state/alertmanager/alertmanager"
+  write_alertmanager_wrapper
   rm -rf "$scratch"
+}
+
+# Debian's Alertmanager reads its templates from one fixed path of a package that is not installed here.
+write_alertmanager_wrapper() {
+  cat >"$state/bin/alertmanager" <<'SCRIPT'
+#!/bin/sh
+# Runs Alertmanager where only it sees a /usr/share, one that has its templates. Written by hack/setup.sh.
+files=$(dirname "$(dirname "$(readlink -f "$0")")")/alertmanager
+[ "$(id -u)" = 0 ] || user=--map-root-user
+exec unshare --mount ${user:-} sh -c '
+  mount -t tmpfs none /usr/share && mkdir /usr/share/prometheus && ln -s "$0" /usr/share/prometheus/alertmanager &&
+    exec "$0/alertmanager" "$@"' "$files" "$@"
+SCRIPT
+  chmod 755 "$state/bin/alertmanager"
 }
 
 install_system_tools() {

@@ -70,12 +70,14 @@ class Alertmanager:
 
 
 @contextmanager
-def prometheus(folder: Path, targets: Sequence[str], alertmanager: Alertmanager | None = None) -> Iterator[Prometheus]:
-    """Scrapes these addresses each second, evaluates the chart's alerts each second."""
+def prometheus(
+    folder: Path, targets: Sequence[str], alertmanager: Alertmanager | None = None, rules: Path = RULES
+) -> Iterator[Prometheus]:
+    """Scrapes these addresses each second, evaluates these alerts, the chart's unless told, each second."""
     folder.mkdir()
     config: dict[str, Any] = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "rule_files": [str(RULES)],
+        "rule_files": [str(rules)],
         "scrape_configs": [
             {"job_name": "tidemill", "honor_labels": True, "static_configs": [{"targets": list(targets)}]}
         ],
