@@ -25,16 +25,20 @@ def manifest(
     jobs: Any,
     *,
     workers: int = 2,
+    least: int | None = None,
     seconds: float = 0.8,
     engine: str = "chaos_engines:noting",
     in_flight: int = IN_FLIGHT,
     **spec: Any,
 ) -> Json:
-    """A job whose rows take so many seconds; by default 40 rows a second on each worker, 2,000 rows in 25 s."""
+    """A job whose rows take so many seconds; by default 40 rows a second on each worker, 2,000 rows in 25 s.
+
+    It has all its workers from the start, or `least` and as many more as the law says.
+    """
     engine_args = {"maxNumSeqs": in_flight // 2}
     model = {"name": "smollm2", "source": "/models/smollm2", "engineArgs": engine_args}
     environment = {"TIDEMILL_TEST_SECONDS": str(seconds)} | spec.pop("environment", {})
-    spec = {"workers": {"max": workers}, "model": model} | spec
+    spec = {"workers": {"min": workers if least is None else least, "max": workers}, "model": model} | spec
     made: Json = jobs.manifest(engine=engine, environment=environment, **spec)
     return made
 

@@ -109,7 +109,7 @@ def test_a_lowered_maximum_costs_no_answer_and_the_rows_do_not_come_last(jobs, f
     two_busy_workers(jobs, faults)
     chunks = chunks_of(jobs, ids)
     gone_at = time.time()
-    jobs.patch(workers={"max": 1})
+    jobs.patch(workers={"min": 1, "max": 1})
     (pod,) = jobs.wait_until(lambda: leaving(jobs), what="a worker that leaves")
     all_answered(jobs, ids)
     taken_over = taken_over_in_time(faults.notes, chunks, pod, gone_at)

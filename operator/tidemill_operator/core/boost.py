@@ -56,9 +56,3 @@ def read_boost(text: str | None) -> Boost | None:
     if not math.isfinite(factor) or until.tzinfo is None:
         return None
     return Boost(min(max(factor, 1.0), MOST_FACTOR), until, str(given.get("alert", ""))[:MAX_ALERT])
-
-
-def boosted(size: int, boost: Boost | None, now: datetime, most: int) -> int:
-    """The size with the boost on it, rounded up, at most `most`; one that is none or above `most` stays as it is."""
-    factor = boost.factor_at(now) if boost is not None else 1.0
-    return size if factor <= 1.0 or size >= most else min(math.ceil(size * factor), most)

@@ -4,10 +4,8 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tidemill_operator.core.boost import FADE, MOST_FACTOR, Boost, boosted, read_boost
+from tidemill_operator.core.boost import FADE, MOST_FACTOR, Boost, read_boost
 
 UNTIL = datetime(2026, 1, 1, 12, tzinfo=UTC)
 BOOST = Boost(1.5, UNTIL, "TidemillQueueCritical")
@@ -46,17 +44,3 @@ def test_a_factor_is_brought_within_the_bound(said, read):
 )
 def test_what_is_no_boost_is_none(annotation):
     assert read_boost(annotation) is None
-
-
-@given(st.integers(0, 1000), st.floats(1, MOST_FACTOR), st.integers(-3600, 3600), st.integers(0, 1000))
-def test_a_boosted_size_is_never_smaller_nor_more_than_twice_nor_above_the_bound(size, factor, seconds, most):
-    boost = Boost(factor, UNTIL, "")
-    larger = boosted(size, boost, UNTIL + timedelta(seconds=seconds), most)
-    assert size <= larger <= max(size, min(most, -(-size * 2 // 1)))
-    assert seconds < 0 or larger == size
-
-
-def test_one_worker_of_one_allowed_stays_one():
-    assert boosted(1, BOOST, UNTIL - FADE, 1) == 1
-    assert boosted(1, BOOST, UNTIL - FADE, 4) == 2
-    assert boosted(0, BOOST, UNTIL - FADE, 4) == 0

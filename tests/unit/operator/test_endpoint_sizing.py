@@ -23,6 +23,7 @@ from unit.operator.endpoint_builders import (
 )
 
 from tidemill_api.endpoint_contract import ENGINE_DEPLOYMENT, INGRESS_DEPLOYMENT, IngressSettings
+from tidemill_operator.core.boost import Boost
 from tidemill_operator.core.endpoint.load import IngressSample
 from tidemill_operator.core.endpoint.plan import Deploy, ScaleServe
 from tidemill_operator.core.endpoint.snapshot import RUNNING, DeploymentView, ReplicaView
@@ -44,6 +45,17 @@ def test_waiting_requests_grow_pods_first_and_serve_at_once():
     assert "ScaledUp" in reasons(grown)
     assert grown.status.replicas == 3
     assert grown.status.scaling.last_scale_time == LATER
+
+
+def test_a_boost_asks_for_more_replicas_of_the_same_load_while_it_lasts():
+    busy = make_revision(ingress_samples=samples(1, waiting=8, running=2))
+    calm = make_endpoint(status=served_status())
+    told = {}
+    for left in (600, 0):
+        boost = Boost(2.0, LATER + left * SECOND, "TidemillEndpointAge")
+        told[left] = look(busy, serving="r1", endpoint=replace(calm, boost=boost)).status.replicas
+    assert look(busy, serving="r1", endpoint=calm).status.replicas == told[0] == 1
+    assert told[600] == 2
 
 
 def test_figures_from_before_the_change_are_not_looked_at_again():

@@ -73,6 +73,10 @@ class Law:
             max_starting=scaling.scale_up.max_starting,
         )
 
+    def boosted(self, factor: float) -> Law:
+        """The law while a boost lasts: each replica is given so many times less depth, within the same bounds."""
+        return replace(self, target_depth=max(math.floor(self.target_depth / factor), 1))
+
     def clamp(self, replicas: int) -> int:
         """The size within the bounds."""
         return min(max(replicas, self.least), self.most)

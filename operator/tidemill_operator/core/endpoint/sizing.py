@@ -40,7 +40,9 @@ def sized_by_law(case: RevisionCase) -> Sized:
     if cluster is None or serve is None:
         return Sized(cluster.replicas if cluster else 0, Why.HELD, memory)
     size = Size(cluster.replicas, case.running, _stuck(case, cluster.replicas - case.running))
-    return next_size(load_on(case.view, case.seen, kept), size, Law.of(case.spec), memory, case.seen.now)
+    boost = case.seen.endpoint.boost
+    law = Law.of(case.spec).boosted(boost.factor_at(case.seen.now) if boost is not None else 1.0)
+    return next_size(load_on(case.view, case.seen, kept), size, law, memory, case.seen.now)
 
 
 def _stuck(case: RevisionCase, missing: int) -> int:

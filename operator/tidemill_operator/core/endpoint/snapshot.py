@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tidemill_api.endpoint_contract import IngressSettings
     from tidemill_api.v1alpha1.realtime_endpoint import RealtimeEndpointSpec
     from tidemill_api.v1alpha1.realtime_endpoint_status import RealtimeEndpointStatus
+    from tidemill_operator.core.boost import Boost
     from tidemill_operator.core.endpoint.load import IngressSample
     from tidemill_operator.core.endpoint.victims import EngineSample
     from tidemill_operator.core.snapshot import ClusterView, WorkerPod
@@ -43,6 +44,7 @@ class EndpointView:
     spec: RealtimeEndpointSpec | None
     spec_problem: str
     status: RealtimeEndpointStatus
+    boost: Boost | None = None
 
 
 @dataclass(frozen=True)
