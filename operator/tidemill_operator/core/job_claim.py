@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tidemill_api.conditions import ConditionType
-from tidemill_operator.core.deadline.law import size_of
+from tidemill_api.conditions import ConditionType, Reason
+from tidemill_operator.core.deadline.law import Size, Why, held, size_of
 from tidemill_operator.core.deadline.shares import Claim, starved_for
 from tidemill_operator.core.halts import ending
 from tidemill_operator.core.job_load import load_of
@@ -13,6 +13,9 @@ from tidemill_operator.core.job_schedule import timetable
 
 if TYPE_CHECKING:
     from tidemill_operator.core.snapshot import Snapshot
+
+NONE = Size(0, 0, Why.DONE)
+"""Of a job that may have no worker now."""
 
 
 def claim_of(seen: Snapshot, key: str) -> Claim | None:
@@ -24,45 +27,49 @@ def claim_of(seen: Snapshot, key: str) -> Claim | None:
     if spec is None or deadline is None:
         return None
     have = sum(not worker.deleting for worker in seen.workers)
-    want, must = _wanted(seen)
-    if not want and not have:
+    size = held(have) if _unseen(seen) else _wanted(seen)
+    if not size.workers and not have:
         return None
     planned = status.planned
     return Claim(
         key=key,
-        want=want,
-        must=must,
+        want=size.workers,
+        must=size.must,
+        urgent=size.urgent,
         have=have,
         cost=float(spec.resources.gpu),
         deadline=deadline.timestamp(),
         target=planned.finish_time.timestamp() if planned is not None else deadline.timestamp(),
-        starved_seconds=starved_for(_waited(seen), spec.window.total_seconds()) if want and not have else 0.0,
+        starved_seconds=starved_for(_age(seen), spec.window.total_seconds()),
     )
 
 
-def _wanted(seen: Snapshot) -> tuple[int, int]:
-    """Workers that the job wants and those of them that its window needs."""
+def _wanted(seen: Snapshot) -> Size:
+    """Workers that the job wants, those of them that its window needs, and those that cannot wait."""
     status = seen.job.status
     retry = status.driver.retry_time
     paused = seen.job.spec is None or seen.job.spec.suspend or (retry is not None and seen.now < retry)
     if paused or ending(seen) is not None or status.completion_time is not None or not _validated(seen):
-        return 0, 0
+        return NONE
     plan = timetable(seen, status)
     load = load_of(seen, status, plan.idle_seconds) if plan is not None and plan.works_now else None
     if load is None or load.rows <= 0:
-        return 0, 0
-    size = size_of(load, seen.now.timestamp())
-    return size.workers, size.must
+        return NONE
+    return size_of(load, seen.now.timestamp())
+
+
+def _unseen(seen: Snapshot) -> bool:
+    """Whether the driver's live figures are missing: what was read last is no ground to take a worker."""
+    conditions = seen.job.status.conditions
+    return any(c.type == ConditionType.PROGRESSING and c.reason == Reason.FIGURES_MISSING for c in conditions)
 
 
 def _validated(seen: Snapshot) -> bool:
     return any(c.type == ConditionType.VALIDATED and c.status == "True" for c in seen.job.status.conditions)
 
 
-def _waited(seen: Snapshot) -> float:
-    """Seconds in which the job could have run and had no worker: since its planned start, or its last row."""
+def _age(seen: Snapshot) -> float:
+    """Seconds since the job could have begun to work: its creation, or its planned start."""
     status = seen.job.status
     since = status.planned.start_time if status.planned is not None else seen.job.created
-    if status.measured.observed_time is not None:
-        since = max(since, status.measured.observed_time)
     return max((seen.now - since).total_seconds(), 0.0)
