@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.core.deadline_loads import NOW, a_load, loads
 
+from tidemill_operator.core.deadline.estimates import Estimate
 from tidemill_operator.core.deadline.hours import MARGIN_SECONDS, MARGIN_SHARE, CheapHours, latest_safe
 from tidemill_operator.core.deadline.need import Fleet
 
@@ -69,6 +70,11 @@ def test_a_job_at_work_rests_where_cheaper_hours_save_more_than_a_start() -> Non
     assert latest_safe(almost_done, NOW, NIGHTS).works_at(NOW)
 
 
+def test_no_more_workers_are_counted_on_than_the_rows_fill() -> None:
+    few = a_load(rows=100.0, rows_per_worker=256.0, rate=Estimate(0.01, 0.05, 500), window_end=NOW + DAY)
+    assert latest_safe(few, NOW).workers == 1
+
+
 def test_the_planned_idle_time_is_the_time_between_the_spans() -> None:
     load = a_load(rows=100_000.0, window_end=NOW + 2 * DAY, most=1)
     plan = latest_safe(load, NOW, NIGHTS)
@@ -80,6 +86,7 @@ def test_the_planned_idle_time_is_the_time_between_the_spans() -> None:
 @given(loads(), st.lists(st.tuples(st.floats(0, 1e5), st.floats(60, 4e4), st.floats(0.1, 1.5)), max_size=4))
 def test_a_plan_ends_in_time_wherever_one_fits(load: Load, hours: list[tuple[float, float, float]]) -> None:
     cheap = tuple(CheapHours(NOW + start, NOW + start + length, price) for start, length, price in hours)
+    load = replace(load, rows_per_worker=1.0)
     plan = latest_safe(load, NOW, cheap)
     assert plan.start >= NOW
     assert 1 <= plan.workers <= load.most

@@ -81,9 +81,9 @@ def latest_safe(load: Load, now: float, hours: Iterable[CheapHours] = ()) -> Sch
     job = _Job.of(load)
     end = load.window_end - load.tail_seconds - MARGIN_SECONDS
     priced = _priced(now, end, tuple(hours))
-    plans = _plans(job, priced, now, math.ceil(load.most * LATE_SHARE)) or _plans(job, priced, now, load.most)
+    plans = _plans(job, priced, now, math.ceil(job.most * LATE_SHARE)) or _plans(job, priced, now, job.most)
     if not plans:
-        workers = max(load.most, 1)
+        workers = job.most
         new = max(workers - load.fleet.size, 0)
         seconds = seconds_to_finish(load.rows, load.fleet, new, load.rate.value, load.startup.value)
         return Schedule(((now, now + min(max(seconds, 1.0), 1e9)),), workers)
@@ -118,7 +118,7 @@ class _Job:
     def of(cls, load: Load) -> _Job:
         work = load.rows / load.cautious_rate * (1 + MARGIN_SHARE)
         ready = 0.0 if load.fleet.running else min(load.fleet.starting, default=0.0)
-        return cls(work, load.startup.high(1.0), ready, max(load.least, 1), load.most, load.fleet.size)
+        return cls(work, load.startup.high(1.0), ready, max(load.least, 1), load.fillable, load.fleet.size)
 
     def usable(self, spans: Sequence[Span], now: float) -> float:
         """The seconds of these spans in which a worker works, the workers' starts taken off."""

@@ -84,8 +84,7 @@ def size_of(load: Load, now: float) -> Size:
     """The size of a validated job with live figures at this moment, before it is cut to its share of the budget."""
     if load.rows_waiting <= 0 and load.busy == 0:
         return Size(0, 0, Why.DONE)
-    fillable = max(math.ceil(load.rows_waiting * 2 / max(load.rows_per_worker, 1)), load.busy, 1)
-    most = min(load.most, max(fillable, load.least))
+    most = load.fillable
     staying = kept(load, now)
     must = min(_whole(window_need(load, now)), most, _useful(load, staying))
     soft = min(_whole(_boosted(load, staying, _tolerated(load, target_need(load, now)))), most)

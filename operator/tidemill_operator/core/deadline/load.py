@@ -5,6 +5,7 @@ Holds values and what follows from them alone; refuses to decide anything.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,12 @@ class Load:
     def cautious_rate(self) -> float:
         """Rows a second of one worker that the window's end counts on."""
         return max(self.rate.low(WINDOW_DEVIATIONS), self.rate.value / MOST_CAUTION)
+
+    @property
+    def fillable(self) -> int:
+        """The workers of the bounds that the rows fill: an engine is full with half of what a worker holds."""
+        filled = max(math.ceil(self.rows_waiting * 2 / max(self.rows_per_worker, 1)), self.busy, 1)
+        return min(self.most, max(filled, self.least))
 
     def seconds_to_target(self, now: float) -> float:
         """The seconds that can be worked until the target."""
