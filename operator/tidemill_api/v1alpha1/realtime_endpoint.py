@@ -185,7 +185,8 @@ class UpgradeSpec(ApiModel):
         le=86_400,
         description="progressDeadlineSeconds after which a new revision that is not ready is reported and its workers"
         " are given back, 30 to 86400; the old one serves on, and the new one is tried again with back-off. An engine"
-        " that has not started so long after it began, as this stood when the revision was made, is ended and reported.",
+        " that has not started so long after it began, as this stood when the revision was made, is ended and"
+        " reported.",
     )
 
 

@@ -129,26 +129,29 @@ async def test_kubectl_get_says_how_far_a_job_is(client: Client, namespace: str,
     when = "2026-01-02T03:04:05Z"
     conditions = [
         {"type": "Progressing", "status": "True", "reason": "Processing", "lastTransitionTime": when},
+        {"type": "WindowAtRisk", "status": "True", "reason": "TooFewWorkers", "lastTransitionTime": when},
         {"type": "Succeeded", "status": "Unknown", "reason": "Running", "lastTransitionTime": when},
     ]
     status = {
         "conditions": conditions,
         "rows": {"total": 216, "completed": 40, "failed": 2},
         "workers": {"desired": 3, "ready": 1},
-        "forecast": {"finishTime": ETA, "meetsWindow": True},
-        "queue": {"depth": 174, "oldestAgeSeconds": 60, "ageRatio": "0.01"},
+        "forecast": {"finishTime": ETA, "meetsWindow": True, "chancePercent": 70},
+        "planned": {"startTime": ETA, "finishTime": ETA},
+        "queue": {"depth": 174, "oldestAgeSeconds": 60, "ageRatio": "2.01", "health": "Warning"},
         "completionTime": when,
     }
     await client.patch(JOBS, namespace, "tickets", {"status": status}, subresource="status")
     header, row = kubectl("get", "bij", "-n", namespace).splitlines()
-    shown = ["NAME", "MODEL", "STATUS", "TOTAL", "COMPLETED", "FAILED", "WORKERS", "SUCCEEDED", "ETA", "AGE"]
-    assert header.split() == shown
+    shown = ["NAME", "MODEL", "STATUS", "TOTAL", "COMPLETED", "FAILED", "WORKERS", "SUCCEEDED", "ETA"]
+    assert header.split() == [*shown, "HEALTH", "AT-RISK", "AGE"]
     assert row.split()[:9] == ["tickets", "smollm2", "Processing", "216", "40", "2", "1", "Unknown", ETA]
+    assert row.split()[9:11] == ["Warning", "True"]
     header, row = kubectl("get", "tidemill", "-n", namespace, "-o", "wide").splitlines()
-    assert header.split()[10:13] == ["REASON", "WINDOW", "IN-WINDOW"]
-    assert header.split()[13:] == ["AGE-RATIO", "DESIRED", "INPUT", "OUTPUT", "FINISHED"]
+    assert header.split()[12:18] == ["REASON", "WINDOW", "IN-WINDOW", "CHANCE", "RISK", "STARTS"]
+    assert header.split()[18:] == ["AGE-RATIO", "DESIRED", "INPUT", "OUTPUT", "FINISHED"]
     uris = [SPEC["input"]["uri"], SPEC["output"]["uri"]]
-    assert row.split()[10:-1] == ["Running", "8h", "true", "0.01", "3", *uris]
+    assert row.split()[12:-1] == ["Running", "8h", "true", "70", "TooFewWorkers", ETA, "2.01", "3", *uris]
     assert re.fullmatch("[0-9dhms]+|<invalid>", row.split()[-1])  # since that moment
     kubectl("wait", "-n", namespace, "--for=condition=Progressing", "bij/tickets", "--timeout=5s")
 

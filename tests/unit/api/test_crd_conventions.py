@@ -34,6 +34,7 @@ DURATIONS = {
 }
 SHOWN_AS_TEXT = {
     "ETA": "lies ahead: a date column shows the time since, which is <invalid> for the future",
+    "Starts": "as ETA: it lies ahead",
     "In-Window": "printer columns of type boolean are empty where the field is missing, as text too",
 }
 LOWER_CASE_ENUMS = {
