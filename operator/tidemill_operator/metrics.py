@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics, start_http_server
 
 from tidemill_operator.core.plan import ScaleCluster
 from tidemill_operator.errors import ConfigError
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tidemill_api.v1alpha1.batch_inference_job_status import Condition
+
+disable_created_metrics()  # or each counter would have a second series, of a gauge that says when it was made
 
 RECONCILE_SECONDS = Histogram(
     "tidemill_operator_reconcile_seconds",

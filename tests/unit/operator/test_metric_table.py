@@ -3,7 +3,10 @@
 import re
 from pathlib import Path
 
-from metric_names import operator_families, pod_metrics
+from metric_names import every_series, operator_families, pod_metrics
+from prometheus_client import CollectorRegistry
+
+from tidemill_operator.metrics import ERRORS, PROCESS_FAMILIES, RECONCILE_SECONDS
 
 TABLE = Path(__file__).parents[3] / "charts" / "tidemill" / "METRICS.md"
 ROW = re.compile(r"^\| `(?P<name>tidemill_\w+)` \| (?P<kind>\w+) \| (?P<labels>[^|]*) \| (?P<meaning>[^|]+) \|$")
@@ -26,6 +29,17 @@ def test_the_table_is_what_is_served_and_nothing_else():
 def test_the_table_has_every_metric_of_the_pods():
     assert {row["name"] for row in rows()} == operator_families().keys() | pod_metrics()
     assert len(rows()) == len(operator_families()) + len(pod_metrics())
+
+
+def test_a_scrape_has_no_series_beside_those_of_the_table():
+    registry = CollectorRegistry()
+    for family in PROCESS_FAMILIES:
+        registry.register(family)
+    ERRORS.labels("Bug").inc()
+    RECONCILE_SECONDS.labels("written").observe(1)
+    served = {sample.name for family in registry.collect() for sample in family.samples}
+    assert served
+    assert served <= every_series()
 
 
 def test_names_follow_prometheus_convention():
