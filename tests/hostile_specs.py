@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from unit.api import endpoint_specs
 from unit.api.test_schema_properties import SCHEMA, values
+from unit.operator.builders import T0
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,6 +114,20 @@ def collected(strategy: st.SearchStrategy[Json], count: int) -> list[Json]:
 
     collect()
     return list(found.values())[:count]
+
+
+def as_stored(name: str, spec: Json, status: Json = None) -> Json:
+    """An object with this spec, as the API server would hand it out."""
+    metadata = {"namespace": "team", "name": name, "uid": "u-1", "creationTimestamp": T0.isoformat()}
+    return {"metadata": metadata, "spec": spec, "status": status}
+
+
+def assert_plain_words(message: str) -> None:
+    """A message about a spec is a sentence for its user and not a library's."""
+    assert message.endswith(".")
+    assert len(message.strip()) > 3
+    assert "pydantic" not in message
+    assert "input_value" not in message
 
 
 def names_a_field(message: str, schema: Json = SCHEMA) -> bool:

@@ -1,19 +1,52 @@
-"""Hostile specs on a real API server, the operator watching: refused there, or explained by a condition."""
+"""Hostile specs of both kinds on a real API server, the operator watching: refused there, or explained in words."""
+
+from dataclasses import dataclass
 
 import pytest
-from hostile_specs import collected, hostile_specs, names_a_field
-from integration.operator.conftest import JOBS, OperatorProcess, eventually, job
+from hostile_specs import ENDPOINT_SCHEMA, collected, hostile_endpoints, hostile_specs, names_a_field
+from integration.operator.conftest import JOBS, OperatorProcess, eventually
+from unit.api.test_schema_properties import SCHEMA
 
-from devcluster.client import EVENTS, ApiError
+from devcluster.client import EVENTS, ApiError, Resource
 
 
-async def refusal_of(client, namespace, name, spec):
-    """What the API server says against the spec; None where it takes it."""
-    try:
-        await client.create(JOBS, namespace, {**job(name), "spec": spec})
-    except ApiError as refusal:
-        return refusal
-    return None
+@dataclass(frozen=True)
+class Kind:
+    """A kind, the conditions that tell a user how one is doing, and the one that says that its spec is refused."""
+
+    name: str
+    resource: Resource
+    schema: dict
+    told: tuple[str, ...]
+    verdict: str
+
+    def conditions(self, one):
+        return {found["type"]: found for found in one.get("status", {}).get("conditions", [])}
+
+    def is_explained(self, one):
+        found = self.conditions(one)
+        return all(of in found and found[of]["reason"] and found[of]["message"].strip() for of in self.told)
+
+    def refusal_by_the_operator(self, one):
+        """What is said of a spec that the API took and the operator did not; None where it did."""
+        said = self.conditions(one)[self.verdict]
+        return said["message"] if said["reason"] == "InvalidSpec" else None
+
+
+JOB = Kind("BatchInferenceJob", JOBS, SCHEMA, ("Progressing", "Succeeded", "Finished"), "Succeeded")
+ENDPOINT = Kind(
+    "RealtimeEndpoint",
+    Resource("tidemill.dev", "v1alpha1", "realtimeendpoints"),
+    ENDPOINT_SCHEMA,
+    ("Progressing", "Available", "Ready"),
+    "Progressing",
+)
+
+NOT_ALLOWED = {
+    "model": {"name": "m", "source": "team/m"},
+    "template": {"serviceAccountName": "that-of-somebody-else"},
+}
+"""An endpoint that every API server takes and this operator refuses: of a hundred others there need not be one."""
 
 
 @pytest.fixture
@@ -27,36 +60,56 @@ async def operator(cluster, namespace, tmp_path):
 
 
 @pytest.mark.parametrize("count", [200, pytest.param(1000, marks=pytest.mark.all)])
-async def test_hostile_specs_crash_nothing_and_each_is_explained(client, namespace, operator, count):
-    specs = collected(hostile_specs(), count)
-    answers = [await refusal_of(client, namespace, f"job-{number}", spec) for number, spec in enumerate(specs)]
-    for spec, refusal in zip(specs, answers, strict=True):
-        assert refusal is None or refusal.status in (400, 422), f"{refusal.status} {refusal.message}: {spec}"
-        assert refusal is None or "spec" in refusal.message, f"{refusal.message}: {spec}"
-    taken = answers.count(None)
-    assert len(specs) == count
-    assert count // 50 <= taken < count
-
-    async def unexplained():
-        jobs, _ = await client.list(JOBS, namespace)
-        assert len(jobs) == taken
-        return [one["metadata"]["name"] for one in jobs if not messages(one)]
-
-    async def all_explained():
-        return not await unexplained()
-
-    await eventually(all_explained, seconds=60)
-    await each_refused_job_names_a_field(client, namespace)
+async def test_hostile_jobs_crash_nothing_and_each_is_explained(client, namespace, operator, count):
+    await each_is_refused_or_explained(client, namespace, JOB, collected(hostile_specs(), count))
     assert operator.running
     assert "Traceback" not in operator.log.read_text()
 
 
-async def each_refused_job_names_a_field(client, namespace):
-    """In its condition and in one event; no other job has such an event."""
-    jobs, _ = await client.list(JOBS, namespace)
-    refused = {one["metadata"]["name"]: outcome_of(one)["message"] for one in jobs if refused_by_operator(one)}
+@pytest.mark.parametrize("count", [100, pytest.param(500, marks=pytest.mark.all)])
+async def test_hostile_endpoints_crash_nothing_and_each_is_explained(client, namespace, operator, count):
+    specs = [*collected(hostile_endpoints(), count - 1), NOT_ALLOWED]
+    await each_is_refused_or_explained(client, namespace, ENDPOINT, specs)
+    assert operator.running
+    assert "Traceback" not in operator.log.read_text()
+
+
+async def each_is_refused_or_explained(client, namespace, kind, specs):
+    answers = [
+        await refusal_of(client, namespace, kind, f"hostile-{number}", spec) for number, spec in enumerate(specs)
+    ]
+    for spec, refusal in zip(specs, answers, strict=True):
+        assert refusal is None or refusal.status in (400, 422), f"{refusal.status} {refusal.message}: {spec}"
+        assert refusal is None or "spec" in refusal.message, f"{refusal.message}: {spec}"
+    taken = answers.count(None)
+    assert len(specs) // 50 <= taken < len(specs)
+
+    async def all_explained():
+        standing, _ = await client.list(kind.resource, namespace)
+        assert len(standing) == taken
+        return all(map(kind.is_explained, standing))
+
+    await eventually(all_explained, seconds=90)
+    await each_refused_one_names_a_field(client, namespace, kind)
+
+
+async def refusal_of(client, namespace, kind, name, spec):
+    """What the API server says against the spec; None where it takes it."""
+    manifest = {"apiVersion": "tidemill.dev/v1alpha1", "kind": kind.name, "metadata": {"name": name}, "spec": spec}
+    try:
+        await client.create(kind.resource, namespace, manifest)
+    except ApiError as refusal:
+        return refusal
+    return None
+
+
+async def each_refused_one_names_a_field(client, namespace, kind):
+    """In its condition and in one Warning; no other one has such a Warning."""
+    standing, _ = await client.list(kind.resource, namespace)
+    said = {one["metadata"]["name"]: kind.refusal_by_the_operator(one) for one in standing}
+    refused = {name: message for name, message in said.items() if message is not None}
     assert refused
-    assert [message for message in refused.values() if not names_a_field(message)] == []
+    assert [message for message in refused.values() if not names_a_field(message, kind.schema)] == []
 
     async def warnings():
         events, _ = await client.list(EVENTS, namespace)
@@ -68,22 +121,5 @@ async def each_refused_job_names_a_field(client, namespace):
     await eventually(all_warned, seconds=20)
     warned = await warnings()
     assert sorted(event["involvedObject"]["name"] for event in warned) == sorted(refused)
-    assert {event["type"] for event in warned} == {"Warning"}
-    assert [event["message"] for event in warned if not names_a_field(event["message"])] == []
-
-
-def refused_by_operator(one):
-    """A spec that the API took and the operator did not."""
-    return outcome_of(one)["reason"] == "InvalidSpec"
-
-
-def messages(one):
-    """The conditions that tell a user how the job is doing, where each of them has its words."""
-    conditions = {c["type"]: c for c in one.get("status", {}).get("conditions", [])}
-    told = [conditions[of] for of in ("Progressing", "Succeeded", "Finished") if of in conditions]
-    return len(told) == 3 and all(condition["reason"] and condition["message"].strip() for condition in told)
-
-
-def outcome_of(one):
-    """The condition that says how the job ended, or that it has not."""
-    return next(c for c in one["status"]["conditions"] if c["type"] == "Succeeded")
+    assert {(event["type"], event["involvedObject"]["kind"]) for event in warned} == {("Warning", kind.name)}
+    assert [event["message"] for event in warned if not names_a_field(event["message"], kind.schema)] == []
