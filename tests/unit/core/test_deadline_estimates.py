@@ -87,10 +87,19 @@ def test_rows_that_were_counted_all_at_once_are_clipped() -> None:
     assert jump.value < 2.2
 
 
+def test_a_part_with_long_rows_is_not_taken_for_all_that_is_left() -> None:
+    """Eight workers answer two hours at 2 rows/s each, then seven minutes at little more than half of it."""
+    measure = observed_rate(None, 2 * 8 * 7200, 8 * 7200)
+    for _ in range(14):
+        measure = observed_rate(measure, 1.2 * 8 * 30, 8 * 30)
+    assert measure is not None
+    assert measure.value > 1.7
+
+
 def test_a_lasting_change_takes_over() -> None:
     measure: Measure | None = Measure(2.0, 2000)
-    for _ in range(400):
-        measure = observed_rate(measure, 80, 10)
+    for _ in range(120):
+        measure = observed_rate(measure, 8 * 600, 600)
     assert measure is not None
     assert measure.value == pytest.approx(8.0, rel=0.05)
 

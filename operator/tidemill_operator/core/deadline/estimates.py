@@ -38,8 +38,11 @@ BETWEEN_JOBS_WEIGHT = 2.0
 """The jobs that `BETWEEN_JOBS` counts for beside those that were measured."""
 
 ROWS_REMEMBERED = 1000.0
-SECONDS_REMEMBERED = 1200.0
-"""A rate rests on the last so many rows or worker-seconds, whichever is more: input drifts, and old rows fade."""
+SECONDS_REMEMBERED = 4 * 3600.0
+"""A rate rests on the last so many rows or worker-seconds, whichever is more: input drifts, and old rows fade.
+
+Hours, because eight workers pass half an hour of it in four minutes: a part of the input with long rows is then taken
+for what all other rows will be like."""
 
 STARTS_REMEMBERED = 20.0
 CLIP = 3.0
