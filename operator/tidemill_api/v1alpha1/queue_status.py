@@ -78,6 +78,9 @@ class MeasuredStatus(ApiModel):
     rows: Count = Field(default=0, description="rows that the rate rests on; old ones fade.")
     observed_time: AwareDatetime | None = Field(default=None, description="observedTime of the newest sample.")
     observed_rows: Count = Field(default=0, description="observedRows that were answered at that time.")
+    observed_workers: int = Field(
+        default=0, ge=0, le=1000, description="observedWorkers that were full of rows at that time."
+    )
     newest_worker_time: AwareDatetime | None = Field(
         default=None, description="newestWorkerTime of creation among the workers whose start was measured."
     )

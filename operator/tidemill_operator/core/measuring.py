@@ -22,6 +22,9 @@ LONGEST_SAMPLE = timedelta(minutes=5)
 LONGEST_START = timedelta(hours=1)
 """A worker that took longer to its first row was kept from it by something else than its start."""
 
+MOST_WORKERS = 1000
+"""What the schema of the status takes."""
+
 
 def measured_after(seen: Snapshot, before: MeasuredStatus) -> MeasuredStatus:
     """The measure after this look; as it was where there are no live figures of rows that are being answered."""
@@ -34,16 +37,23 @@ def measured_after(seen: Snapshot, before: MeasuredStatus) -> MeasuredStatus:
     return before.model_copy(update=changes)
 
 
-def _sampled(seen: Snapshot, metrics: DriverMetrics, before: MeasuredStatus, busy: int) -> dict[str, object]:
-    """The rate with the rows that so many full workers answered since the last sample; with none of them as it was."""
-    mark: dict[str, object] = {"observed_time": seen.now, "observed_rows": metrics.rows_answered}
+def _sampled(seen: Snapshot, metrics: DriverMetrics, before: MeasuredStatus, full: int) -> dict[str, object]:
+    """The rate with the rows that the workers full at the last mark answered since then, and a mark at this look.
+
+    Whoever was not full then, or is not now, says nothing of the time between: the mark alone moves.
+    """
+    mark: dict[str, object] = {
+        "observed_time": seen.now,
+        "observed_rows": metrics.rows_answered,
+        "observed_workers": min(full, MOST_WORKERS),
+    }
     rows = metrics.rows_answered - before.observed_rows
-    if before.observed_time is None or rows < 0 or not busy:
+    if before.observed_time is None or rows < 0 or not full or not before.observed_workers:
         return mark
     elapsed = seen.now - before.observed_time
     if not timedelta(0) < elapsed <= LONGEST_SAMPLE:
         return mark
-    rate = observed_rate(own_measures(before)[0], rows, busy * elapsed.total_seconds())
+    rate = observed_rate(own_measures(before)[0], rows, before.observed_workers * elapsed.total_seconds())
     if rate is None:
         return mark
     return mark | {"rows_per_second_per_worker": f"{min(rate.value, 999_999_999):.6f}", "rows": round(rate.weight)}

@@ -95,13 +95,15 @@ def forecast_status(seen: Snapshot, so: Forecast) -> ForecastStatus:
 def settled(seen: Snapshot, new: BatchInferenceJobStatus, calm: BatchInferenceJobStatus) -> BatchInferenceJobStatus:
     """The status to write: the old one where only what moves with every look is new, and that by little.
 
-    `calm` is the new status with the old figures. A health that changed is written at once.
+    `calm` is the new status with the old figures. A health that changed is written at once, and so is another number of
+    workers that are full: the next sample of their speed begins there.
     """
     old = seen.job.status
     moved = new.queue.oldest_age_seconds - old.queue.oldest_age_seconds
-    same_health = (new.queue.health, new.queue.reason) == (old.queue.health, old.queue.reason)
+    same_level = (new.queue.health, new.queue.reason) == (old.queue.health, old.queue.reason)
+    same = same_level and new.measured.observed_workers == old.measured.observed_workers
     little = not new.queue.depth or 0 <= moved < refresh_seconds(seen)
-    return old if calm == old and same_health and little else new
+    return old if calm == old and same and little else new
 
 
 def refresh_seconds(seen: Snapshot) -> int:
