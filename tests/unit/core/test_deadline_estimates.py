@@ -115,7 +115,8 @@ def test_an_overdue_start_is_never_expected_at_once() -> None:
     assert remaining_start(0, startup) == 100
     assert remaining_start(70, startup) == 30
     assert remaining_start(99, startup) == 20
-    assert remaining_start(1000, startup) == 200
+    assert remaining_start(300, startup) == 60
+    assert remaining_start(10_000, startup) == 100
 
 
 @settings(deadline=None)

@@ -153,9 +153,11 @@ def startup_estimate(prior: Estimate, others: Iterable[Measure] = (), own: Measu
 def remaining_start(elapsed: float, startup: Estimate) -> float:
     """Seconds until a worker that has been starting for `elapsed` seconds is expected to work.
 
-    One that is overdue is not expected at any moment: the longer it took already, the longer it may still take.
+    One that is overdue is not expected at any moment: the longer it took already, the longer it may still take, up to
+    a whole start.
     """
-    return max(startup.value - elapsed, max(elapsed, startup.value) * 0.2)
+    overdue = max(elapsed, startup.value) * 0.2
+    return min(max(startup.value - elapsed, overdue), startup.value)
 
 
 def _estimate(prior: Estimate, others: Iterable[Measure], own: Measure | None, noise: _Noise) -> Estimate:
