@@ -141,8 +141,8 @@ def redis(endpoint_faults, tmp_path):
         yield server
         endpoints.kubectl("delete", "rte", "--all", "-n", endpoints.namespace, "--timeout=90s", timeout=100)
         endpoints.wait(lambda: server.keys() == 0, 200, "Redis to be left empty")
-        # Workers wait ten minutes for a head that keeps its tables: these end by their grace, request timeout + 150 s.
-        endpoints.wait(lambda: not endpoints.pods("worker", leaving=True), 240, "the end of the workers")
+        # Workers would wait ten minutes for a head that keeps its tables: Serve is told to end, and they go before it.
+        endpoints.wait(lambda: not endpoints.pods("worker", leaving=True), 120, "the end of the workers")
 
 
 def test_traffic_survives_a_restart_of_the_head_where_redis_keeps_its_tables(endpoints, endpoint_faults, redis, figure):
