@@ -5,6 +5,7 @@ The model of the workers stands for KubeRay, Ray and engines; everything that is
 
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from unit.operator.builders import RUNNING, T0, make_cluster, make_job, make_spec, running_status
@@ -28,6 +29,7 @@ class PacedJob:
     startup: float = 30.0
     held: int = 32
     spec: dict = field(default_factory=dict)
+    look: timedelta = LOOK
 
     def __post_init__(self):
         spec = make_spec(**{"workers": {"max": 8}} | self.spec)
@@ -44,8 +46,8 @@ class PacedJob:
 
     def step(self):
         busy = self.working()
-        self.done = min(self.done + len(busy) * self.rate * LOOK.total_seconds(), self.rows)
-        self.now += LOOK
+        self.done = min(self.done + len(busy) * self.rate * self.look.total_seconds(), self.rows)
+        self.now += self.look
         in_flight, left = {}, self.rows - int(self.done)
         for pod in self.working():
             in_flight[pod.ip] = min(self.held, left)
@@ -126,7 +128,44 @@ def test_what_was_measured_is_what_the_workers_did():
 def test_no_worker_comes_twice_for_rows_that_are_answered_evenly():
     world = PacedJob(rows=20_000, rate=3.0, spec={"completionWindow": "3h"})
     world.run()
-    grown = [after for before, after in zip(world.sizes, world.sizes[1:], strict=False) if after > before]
-    shrunk = [after for before, after in zip(world.sizes, world.sizes[1:], strict=False) if 0 < after < before]
+    grown = [after for before, after in pairwise(world.sizes) if after > before]
+    shrunk = [after for before, after in pairwise(world.sizes) if 0 < after < before]
     assert len(grown) <= 4
     assert len(shrunk) <= len(grown) + 1
+
+
+def measured_before(rows, **spec):
+    """A job that has time, of a model that is known to answer 2 rows a second."""
+    world = PacedJob(rows=rows, rate=2.0, spec={"schedule": "LatestSafe"} | spec, look=5 * LOOK)
+    known = world.job.status.measured.model_copy(
+        update={"rows_per_second_per_worker": "2", "rows": 2000, "startup_seconds": 30, "startups": 5}
+    )
+    world.job = replace(world.job, status=world.job.status.model_copy(update={"measured": known, "planned": None}))
+    return world
+
+
+def hours_at_work(world):
+    """The hours since creation in which rows were answered."""
+    done = [(now, status.rows.completed) for now, status in world.statuses]
+    return [(now - T0) / timedelta(hours=1) for (_, before), (now, after) in pairwise(done) if after > before]
+
+
+def test_a_job_that_has_time_begins_late_is_done_in_time_and_is_healthy_all_along():
+    world = measured_before(8000, completionWindow="4h")
+    assert world.run() <= 4 * 3600
+    assert min(hours_at_work(world)) > 2.5
+    assert {status.queue.health for _, status in world.statuses} == {"Healthy"}
+    risks = {c.status for _, status in world.statuses for c in status.conditions if c.type == "WindowAtRisk"}
+    assert risks == {"False"}
+    assert world.sizes == [1, 0]
+
+
+def test_the_work_stops_between_the_cheaper_hours_and_is_done_in_time():
+    spans = (("14:00", "15:00"), ("18:00", "19:00"))
+    hours = [{"start": start, "end": end, "priceFactor": "0.20"} for start, end in spans]
+    world = measured_before(20_000, completionWindow="12h", cheaperHours=hours)
+    assert world.run() <= 12 * 3600
+    worked = hours_at_work(world)
+    assert not [hour for hour in worked if not (2 <= hour <= 3.01 or 6 <= hour <= 7.01)], "12:00 is hour 0"
+    assert [hour for hour in worked if hour < 4]
+    assert [hour for hour in worked if hour > 4]
