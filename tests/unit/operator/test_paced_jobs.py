@@ -134,9 +134,9 @@ def test_no_worker_comes_twice_for_rows_that_are_answered_evenly():
     assert len(shrunk) <= len(grown) + 1
 
 
-def measured_before(rows, **spec):
+def measured_before(rows, look=LOOK, **spec):
     """A job that has time, of a model that is known to answer 2 rows a second."""
-    world = PacedJob(rows=rows, rate=2.0, spec={"schedule": "LatestSafe"} | spec, look=5 * LOOK)
+    world = PacedJob(rows=rows, rate=2.0, spec={"schedule": "LatestSafe"} | spec, look=look)
     known = world.job.status.measured.model_copy(
         update={"rows_per_second_per_worker": "2", "rows": 2000, "startup_seconds": 30, "startups": 5}
     )
@@ -163,7 +163,7 @@ def test_a_job_that_has_time_begins_late_is_done_in_time_and_is_healthy_all_alon
 def test_the_work_stops_between_the_cheaper_hours_and_is_done_in_time():
     spans = (("14:00", "15:00"), ("18:00", "19:00"))
     hours = [{"start": start, "end": end, "priceFactor": "0.20"} for start, end in spans]
-    world = measured_before(20_000, completionWindow="12h", cheaperHours=hours)
+    world = measured_before(40_000, look=5 * LOOK, completionWindow="12h", cheaperHours=hours)
     assert world.run() <= 12 * 3600
     worked = hours_at_work(world)
     assert not [hour for hour in worked if not (2 <= hour <= 3.01 or 6 <= hour <= 7.01)], "12:00 is hour 0"
