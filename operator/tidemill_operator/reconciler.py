@@ -96,7 +96,8 @@ class Reconciler:
     async def _bring_further(self, key: Key, body: dict[str, Any], job: JobView) -> Look:
         seen = await self._observer.observe(job, self._now())
         if seen.metrics is not None and seen.metrics.phase == "processing":
-            seen = replace(seen, share=await self._sharing.share_of(job, self._budgets, seen.now))
+            share = await self._sharing.share_of(job, self._budgets, seen.now)
+            seen = replace(seen, share=share, turn=await self._sharing.turn_of(job, self._budgets, seen.now))
         decided, refused = await self._carry_out(seen)
         wrote = await self._report(key, body, seen, decided)
         if refused:

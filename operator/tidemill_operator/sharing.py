@@ -1,17 +1,20 @@
 """Who gets how many of a namespace's GPUs: computed once per namespace and tick from the watch caches, not per job.
 
-Gathers the claims of all jobs and endpoints; what each gets is decided by a pure function (`core/deadline/shares.py`).
+Gathers the claims and the work of all jobs and endpoints; pure functions decide what each gets now
+(`core/deadline/shares.py`) and when the turn of each comes (`core/deadline/turns.py`).
 Remembers a tick's answer and nothing longer.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tidemill_operator.cache import WatchCache, Watched, key_of
 from tidemill_operator.core.deadline.shares import Claim, shares
-from tidemill_operator.core.job_claim import claim_of
+from tidemill_operator.core.deadline.turns import Turn, turns
+from tidemill_operator.core.job_claim import claim_of, work_of
 from tidemill_operator.views import read_job, worker_replicas
 
 if TYPE_CHECKING:
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
     from tidemill_operator.budgets import Budgets
     from tidemill_operator.cached_jobs import CachedJobs
-    from tidemill_operator.core.snapshot import JobView
+    from tidemill_operator.core.snapshot import JobView, Snapshot
     from tidemill_operator.core.spec_checks import SpecPolicy
 
     Json = dict[str, Any]
@@ -36,6 +39,11 @@ TICK_SECONDS = 2
 class _Told:
     tick: int
     given: dict[str, int] | None
+    turns: dict[str, Turn]
+
+
+NEVER = Turn(0, math.inf)
+"""Of a job that the share-out knows nothing of: it has no work."""
 
 
 class Sharing:
@@ -50,27 +58,40 @@ class Sharing:
 
     async def share_of(self, job: JobView, budgets: Budgets, now: datetime) -> int | None:
         """Workers that this job may have now; None where nothing bounds it."""
+        told = await self._of_this_tick(job, budgets, now)
+        return None if told is None or told.given is None else told.given.get(f"job/{job.name}", 0)
+
+    async def turn_of(self, job: JobView, budgets: Budgets, now: datetime) -> Turn | None:
+        """What the budget leaves this job until its window ends; None where nothing bounds it."""
+        told = await self._of_this_tick(job, budgets, now)
+        return None if told is None or told.given is None else told.turns.get(f"job/{job.name}", NEVER)
+
+    async def _of_this_tick(self, job: JobView, budgets: Budgets, now: datetime) -> _Told | None:
         if job.spec is None or not job.spec.resources.gpu:
             return None
         resource = job.spec.resources.gpu_resource_name
         tick = int(now.timestamp()) // TICK_SECONDS
         told = self._told.get((job.namespace, resource))
         if told is None or told.tick != tick:
-            claims = [*self._of_jobs(job.namespace, resource, now), *self._of_endpoints(job.namespace, resource)]
-            ours = sum(claim.have * claim.cost for claim in claims)
+            looks = {f"job/{look.job.name}": look for look in self._jobs_of(job.namespace, resource, now)}
+            of_endpoints = list(self._of_endpoints(job.namespace, resource))
+            claims = [claim for key, look in looks.items() if (claim := claim_of(look, key)) is not None]
+            ours = sum(claim.have * claim.cost for claim in (*claims, *of_endpoints))
             budget = await budgets.budget(job.namespace, resource, ours, now)
-            told = _Told(tick, None if budget is None else shares(claims, budget))
+            if budget is None:
+                told = _Told(tick, None, {})
+            else:
+                works = [work for key, look in looks.items() if (work := work_of(look, key)) is not None]
+                for_jobs = max(budget - sum(claim.want * claim.cost for claim in of_endpoints), 0.0)
+                told = _Told(tick, shares([*claims, *of_endpoints], budget), turns(works, for_jobs))
             self._told[job.namespace, resource] = told
-        return None if told.given is None else told.given.get(f"job/{job.name}", 0)
+        return told
 
-    def _of_jobs(self, namespace: str, resource: str, now: datetime) -> Iterator[Claim]:
+    def _jobs_of(self, namespace: str, resource: str, now: datetime) -> Iterator[Snapshot]:
         for body in self._jobs.bodies(Watched.JOBS):
             if not _claims(body, namespace, resource) or (body.get("status") or {}).get("completionTime"):
                 continue
-            job = read_job(body, self._policy)
-            claim = claim_of(self._seen.snapshot(job, now), f"job/{job.name}")
-            if claim is not None:
-                yield claim
+            yield self._seen.snapshot(read_job(body, self._policy), now)
 
     def _of_endpoints(self, namespace: str, resource: str) -> Iterator[Claim]:
         for body in self._endpoints.bodies(Watched.JOBS):

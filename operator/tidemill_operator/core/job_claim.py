@@ -1,4 +1,4 @@
-"""What a job asks for when a namespace's GPUs are shared out: a claim made from its snapshot alone. Pure."""
+"""What a job asks for when a namespace's GPUs are shared out, and what it has to do: from its snapshot alone. Pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tidemill_api.conditions import ConditionType, Reason
 from tidemill_operator.core.deadline.law import Size, Why, held, size_of
 from tidemill_operator.core.deadline.shares import Claim, starved_for
+from tidemill_operator.core.deadline.turns import Work
 from tidemill_operator.core.halts import ending
 from tidemill_operator.core.job_load import load_of
 from tidemill_operator.core.job_schedule import timetable
@@ -42,6 +43,17 @@ def claim_of(seen: Snapshot, key: str) -> Claim | None:
         target=planned.finish_time.timestamp() if planned is not None else deadline.timestamp(),
         starved_seconds=starved_for(_age(seen), spec.window.total_seconds()),
     )
+
+
+def work_of(seen: Snapshot, key: str) -> Work | None:
+    """What is left of a job that others may have to wait for; None of one that does not work before its window ends."""
+    spec, deadline, status = seen.job.spec, seen.deadline, seen.job.status
+    if spec is None or deadline is None or spec.suspend or ending(seen) is not None or not _validated(seen):
+        return None
+    load = load_of(seen, status)
+    if load is None or load.rows <= 0 or status.completion_time is not None:
+        return None
+    return Work(key, load.rows / load.rate.value, load.most, float(spec.resources.gpu), deadline.timestamp())
 
 
 def _wanted(seen: Snapshot) -> Size:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from tidemill_api.v1alpha1.queue_status import ForecastStatus, QueueStatus
-from tidemill_operator.core.deadline.forecast import Forecast, forecast
+from tidemill_operator.core.deadline.turns import Turn, forecast_in_turn
 from tidemill_operator.core.job_load import load_of
 from tidemill_operator.core.job_schedule import timetable
 from tidemill_operator.core.measuring import measured_after
@@ -20,6 +20,7 @@ from tidemill_operator.core.queue_health import CRITICAL_RATIO, WARNING_RATIO, Q
 
 if TYPE_CHECKING:
     from tidemill_api.v1alpha1.batch_inference_job_status import BatchInferenceJobStatus
+    from tidemill_operator.core.deadline.forecast import Forecast
     from tidemill_operator.core.deadline.load import Load
     from tidemill_operator.core.snapshot import Snapshot
 
@@ -67,15 +68,12 @@ def prospect(seen: Snapshot, new: BatchInferenceJobStatus) -> Prospect:
 
 
 def _forecast(seen: Snapshot, new: BatchInferenceJobStatus, load: Load) -> Forecast:
-    """What the law foresees with the workers wanted now and those that the job may have."""
-    shared = seen.share is not None and seen.job.status.rows.total > 0  # rows just counted have no share yet
-    allowed = min(load.most, seen.share or 0) if shared else load.most
-    no_room = seen.cluster is not None and seen.cluster.no_room
-    allowed = min(allowed, load.fleet.running) if no_room else allowed
-    so = forecast(load, seen.now.timestamp(), new.workers.desired, allowed)
-    if not new.workers.desired and allowed:  # it pauses or waits: as if it went on now
-        planned = allowed if so.workers_needed is None else min(max(so.workers_needed, 1), allowed)
-        so = forecast(load, seen.now.timestamp(), planned, allowed)
+    """What the law foresees with the workers wanted now, and those that the job may have when its turn comes."""
+    counted = seen.job.status.rows.total > 0  # rows that were just counted have no turn yet
+    turn = seen.turn if seen.turn is not None and counted else Turn(load.most, 0.0)
+    if seen.cluster is not None and seen.cluster.no_room:
+        turn = replace(turn, workers=min(turn.workers, load.fleet.running))
+    so = forecast_in_turn(load, seen.now.timestamp(), new.workers.desired, turn)
     waits = new.planned is not None and new.driver.suspend_time is None and seen.now < new.planned.start_time
     return replace(so, finish=new.planned.finish_time.timestamp()) if waits and new.planned is not None else so
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tidemill_api.v1alpha1.batch_inference_job_status import BatchInferenceJobStatus
     from tidemill_operator.core.boost import Boost
     from tidemill_operator.core.deadline.estimates import Measure
+    from tidemill_operator.core.deadline.turns import Turn
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,7 @@ class Snapshot:
     submit_refused: bool = False  # whether Ray said that it never will, as it is asked now
     elsewhere: Elsewhere = Elsewhere()
     share: int | None = None  # workers that the namespace's GPU budget leaves it; None where there is no budget
+    turn: Turn | None = None  # what that budget leaves it until its window ends; None as above
 
     @property
     def deadline(self) -> datetime | None:

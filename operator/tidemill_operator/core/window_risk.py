@@ -64,10 +64,10 @@ def _by_forecast(case: Case, decision: Decision, seen_so: Prospect) -> Claim | N
     load, forecast, rows = seen_so.load, seen_so.forecast, seen_so.status.rows
     if load is None or forecast is None:
         return None
-    share, needed = case.seen.share, forecast.workers_needed
+    turn, needed = case.seen.turn, forecast.workers_needed
     held_up = Circumstances(
         suspended=case.driver.suspend_time is not None,
-        quota=share is not None and share < load.most and (needed is None or share < needed),
+        quota=turn is not None and (turn.waits > 0 or turn.workers < min(needed or load.most, load.most)),
         no_room=case.seen.cluster is not None and case.seen.cluster.no_room,
         failed_share=_failed_share(rows),
         usual=speed_of(case.spec, seen_so.status.measured, case.seen.elsewhere).usual,

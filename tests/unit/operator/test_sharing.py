@@ -1,12 +1,14 @@
 """A namespace's GPUs are shared out from what the watches saw: quotas and limits, endpoints first, then deadlines."""
 
 import asyncio
+import math
 from datetime import timedelta
 
 import pytest
 from api_specs import SPEC
 from unit.operator.builders import (
     T0,
+    condition,
     look,
     make_cluster,
     make_job,
@@ -16,11 +18,14 @@ from unit.operator.builders import (
     running_status,
 )
 
+from tidemill_api.conditions import ConditionType
 from tidemill_api.v1alpha1 import realtime_endpoint
+from tidemill_api.v1alpha1.queue_status import MeasuredStatus
 from tidemill_operator.budgets import Budgets, left_of
 from tidemill_operator.cache import Key, WatchCache, Watched
 from tidemill_operator.cached_jobs import CachedJobs, read_measures
 from tidemill_operator.core.deadline.estimates import Measure
+from tidemill_operator.core.deadline.turns import Turn
 from tidemill_operator.core.snapshot import Tuning
 from tidemill_operator.core.spec_checks import SpecPolicy
 from tidemill_operator.errors import RejectedError
@@ -65,8 +70,8 @@ class Quotas:
             yield one
 
 
-def share_out(bodies, server, *, limit=0, endpoints=()):
-    """The share of each of these jobs."""
+def share_out(bodies, server, *, limit=0, endpoints=(), of="share_of"):
+    """The share of each of these jobs, or its turn."""
     cache, others = WatchCache(), WatchCache(realtime_endpoint.KIND)
     for one in bodies:
         cache.put(Watched.JOBS, one)
@@ -77,7 +82,7 @@ def share_out(bodies, server, *, limit=0, endpoints=()):
 
     async def all_of_them():
         jobs = [read_job(one, SpecPolicy()) for one in bodies]
-        return {job.name: await sharing.share_of(job, budgets, NOW) for job in jobs}
+        return {job.name: await getattr(sharing, of)(job, budgets, NOW) for job in jobs}
 
     return asyncio.run(all_of_them())
 
@@ -188,3 +193,39 @@ def test_the_newest_measures_count_and_not_thousands_of_old_ones():
     bodies = tuple(body(f"j{n}", measured=measured(n + 1, at=f"2026-01-01T12:{n:02d}:00Z")) for n in range(60))
     rates = [rate.value for rate in read_measures(bodies).rates]
     assert rates == [float(n) for n in range(60, 10, -1)]
+
+
+MEASURED = {"rowsPerSecondPerWorker": "1", "rows": 100_000, "startups": 5, "startupSeconds": 60}
+
+
+def test_who_has_no_worker_now_is_told_when_its_turn_comes():
+    """Eight GPUs: an hour of the first, and half an hour of the second, which may have four."""
+    first = body("soon", rows=8 * 3600, minutes=120, measured=MEASURED)
+    second = body("late", rows=4 * 1800, minutes=480, workers=4, measured=MEASURED)
+    coming = share_out([first, second], Quotas(quota("8")), of="turn_of")
+    assert coming["soon"].waits == 0.0
+    assert (coming["late"].workers, coming["late"].waits) == (
+        4,
+        pytest.approx(2700, rel=0.1),
+    )  # 1.25 h less half an hour
+    assert share_out([first, second], Quotas(), of="turn_of") == {"soon": None, "late": None}
+
+
+def at_risk(turn):
+    """Whether the window of a job without a worker is at risk, and why: 8 h for two hours of work."""
+    measured = MeasuredStatus.model_validate(MEASURED)
+    status = running_status(pool_size=8).model_copy(update={"measured": measured})
+    status = look(status=status, cluster=make_cluster(), **processing(rows_total=7200, rows_completed=0)).status
+    spec = make_spec(workers={"max": 8}, completionWindow="8h")
+    seen = processing(rows_total=7200, rows_completed=0)
+    told = look(job=make_job(spec=spec, status=status), cluster=make_cluster(), share=0, turn=turn, **seen)
+    return condition(told, ConditionType.WINDOW_AT_RISK)
+
+
+def test_a_job_that_waits_for_its_turn_in_good_time_is_not_at_risk():
+    assert at_risk(Turn(2, 4 * 3600.0)) == ("False", "OnTrack")
+
+
+def test_a_job_whose_turn_comes_too_late_is_at_risk_by_the_quota():
+    assert at_risk(Turn(2, 7.8 * 3600.0)) == ("True", "QuotaReached")
+    assert at_risk(Turn(0, math.inf)) == ("True", "QuotaReached")
