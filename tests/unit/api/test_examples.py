@@ -26,8 +26,8 @@ def spec_of(path: Path) -> BatchInferenceJobSpec:
     return BatchInferenceJobSpec.model_validate(document["spec"])
 
 
-def test_there_are_a_chat_and_an_embedding_example() -> None:
-    assert [path.name for path in JOBS] == ["embeddings-job.yaml", "tickets-job.yaml"]
+def test_there_are_a_chat_a_nightly_and_an_embedding_example() -> None:
+    assert [path.name for path in JOBS] == ["embeddings-job.yaml", "nightly-tickets-job.yaml", "tickets-job.yaml"]
     assert {path.name for path in EXAMPLES.glob("*.jsonl")} == {"embeddings.jsonl", "tickets.jsonl"}
 
 
