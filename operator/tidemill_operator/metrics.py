@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from tidemill_api.v1alpha1.batch_inference_job_status import Condition
 
-disable_created_metrics()  # or each counter would have a second series, of a gauge that says when it was made
+# Or each counter would have a second series, of a gauge that says when it was made.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no types for it
 
 RECONCILE_SECONDS = Histogram(
     "tidemill_operator_reconcile_seconds",
