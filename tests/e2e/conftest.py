@@ -45,6 +45,7 @@ class Operator:
     kubeconfig: Path
     log: Path
     processes: list[subprocess.Popen] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)  # beside FAST, for the next start
 
     def start(self) -> subprocess.Popen:
         command = [
@@ -57,7 +58,7 @@ class Operator:
             "0",
         ]
         with self.log.open("ab") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **FAST})
+            process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **FAST, **self.environment})
         self.processes.append(process)
         return process
 

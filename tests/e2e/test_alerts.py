@@ -1,0 +1,142 @@
+"""Queue health from end to end: the operator's figures, the real Prometheus, the real Alertmanager, and back again.
+
+The paced engine stands for vLLM; everything else is what a platform team runs.
+"""
+
+import json
+import secrets
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+import pytest
+from chaos_jobs import all_answered, start
+from dashboard_queries import DASHBOARDS, queries
+from monitoring import Alertmanager, Prometheus, alertmanager, free_port, prometheus
+
+from tidemill_api.labels import SCALING_BOOST
+
+pytestmark = [pytest.mark.cluster, pytest.mark.all, pytest.mark.timeout(580)]
+
+TARGET_SECONDS = 60
+SOON_SECONDS = 5
+"""The promise: so long after the oldest row crossed twice or three times its target, its health says so."""
+
+WARNING, CRITICAL = "TidemillJobQueueWarning", "TidemillJobQueueCritical"
+
+
+@dataclass(frozen=True)
+class Monitored:
+    """The operator under the eyes of a Prometheus, whose alerts come back to it."""
+
+    prometheus: Prometheus
+    alertmanager: Alertmanager
+
+
+@pytest.fixture
+def monitored(operator_session, tmp_path):
+    """The session's operator with figures and webhook, Prometheus and Alertmanager beside it."""
+    metrics, alerts = free_port(), free_port()
+    credentials = tmp_path / "credentials"
+    credentials.write_text(secrets.token_hex(16))
+    operator_session.kill()
+    operator_session.environment = {
+        "TIDEMILL_METRICS_PORT": str(metrics),
+        "TIDEMILL_ALERTS_PORT": str(alerts),
+        "TIDEMILL_ALERTS_CREDENTIALS_FILE": str(credentials),
+    }
+    operator_session.ensure()
+    with (
+        alertmanager(tmp_path / "alertmanager", f"http://127.0.0.1:{alerts}/alerts", credentials) as manager,
+        prometheus(tmp_path / "prometheus", [f"127.0.0.1:{metrics}"], manager) as server,
+    ):
+        yield Monitored(server, manager)
+    operator_session.kill()
+    operator_session.environment = {}
+
+
+@contextmanager
+def no_room(jobs):
+    """No node takes a new pod meanwhile."""
+    nodes = jobs.kubectl("get", "nodes", "-o", "name").split()
+    jobs.kubectl("cordon", *nodes)
+    try:
+        yield
+    finally:
+        jobs.kubectl("uncordon", *nodes)
+
+
+def head_runs(jobs):
+    pods = jobs.kubectl.json("get", "pods", "-n", jobs.namespace, "-l", "ray.io/node-type=head")["items"]
+    return any(pod["status"].get("phase") == "Running" for pod in pods)
+
+
+def health(jobs):
+    return jobs.get().get("status", {}).get("queue", {}).get("health")
+
+
+def desired(jobs):
+    return jobs.get().get("status", {}).get("workers", {}).get("desired", 0)
+
+
+def boost(jobs):
+    text = jobs.get()["metadata"].get("annotations", {}).get(SCALING_BOOST)
+    return json.loads(text) if text else {}
+
+
+def lateness(jobs, times):
+    """Seconds since the job's only age became so many times its target."""
+    created = datetime.fromisoformat(jobs.get()["metadata"]["creationTimestamp"]).timestamp()
+    return time.time() - created - times * TARGET_SECONDS
+
+
+def test_a_starved_job_warns_turns_critical_is_boosted_by_its_alerts_and_all_resolve_once_it_has_room(
+    jobs, monitored, figure
+):
+    began = time.time()
+    ids = start(jobs, rows=200, workers=4, least=0, seconds=0.8, targetCompletion="1m", completionWindow="20m")
+    jobs.wait_until(lambda: head_runs(jobs), what="a head")
+    with no_room(jobs):
+        jobs.wait_until(lambda: desired(jobs) > 0, seconds=100, what="a wish for workers")
+        for times, level, alert, factor in ((2, "Warning", WARNING, 1.5), (3, "Critical", CRITICAL, 2.0)):
+            jobs.wait_until(lambda times=times: lateness(jobs, times) >= 0, what=f"{times} times the target")
+            before = desired(jobs)
+            jobs.wait_until(lambda level=level: health(jobs) == level, seconds=30, what=level)
+            late = lateness(jobs, times)
+            figure(f"{level} after {times} times the target by", late)
+            assert late <= SOON_SECONDS
+            wanted = (alert, "rows")
+            jobs.wait_until(lambda wanted=wanted: wanted in monitored.prometheus.firing(), seconds=30, what=alert)
+            figure(f"{alert} fires after", lateness(jobs, times))
+            jobs.wait_until(
+                lambda factor=factor: (boost(jobs) or {}).get("factor") == factor, seconds=30, what="a boost"
+            )
+            figure(f"boost of {factor} after", lateness(jobs, times))
+        assert boost(jobs)["alert"] == CRITICAL
+        jobs.wait_until(lambda: desired(jobs) > 1, seconds=20, what="a larger wish than the law's one worker")
+        assert desired(jobs) >= before
+        starved = time.time()
+    all_answered(jobs, ids)
+    ours = {"rows"}
+    jobs.wait_until(lambda: not {name for _, name in monitored.prometheus.firing()} & ours, what="no alert firing")
+    jobs.wait_until(lambda: not boost(jobs), seconds=60, what="the boost to go with its alert")
+    assert {WARNING, CRITICAL} <= monitored.prometheus.ever_fired(began)
+    dashboards_have_answers(monitored.prometheus, jobs.namespace, starved)
+
+
+NOTHING_TO_SHOW = {
+    "Container restarts of workers",  # none began anew
+    "Looks that failed, and notifications",  # no look failed
+    "Rows a second for each worker",  # there is no worker
+    "Share of batch in ready workers",
+}
+"""Panels that are rightly empty while a job is starved; `tests/integration/alerts` asks them all."""
+
+
+def dashboards_have_answers(server, namespace, moment):
+    """Each panel about batch or the operator had something to show while the job was starved."""
+    boards = [path for path in DASHBOARDS if path.stem != "realtime"]
+    asked = [(title, query) for path in boards for title, query in queries(path, namespace)]
+    empty = {title for title, query in asked if not server.query(query, at=moment)}
+    assert empty <= NOTHING_TO_SHOW
