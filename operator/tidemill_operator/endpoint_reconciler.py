@@ -35,6 +35,7 @@ from tidemill_operator.heads import Heads
 from tidemill_operator.metrics import count_decision
 from tidemill_operator.ray_clusters import ScaleRefusedError
 from tidemill_operator.revision_writes import RevisionRefusedError, RevisionWriter, ServiceRefusedError
+from tidemill_operator.sharing import room_of_endpoint
 from tidemill_operator.workqueue import Look
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class EndpointReconciler:
             start_poll=timedelta(seconds=settings.start_poll_seconds),
         )
         self._observer = EndpointObserver(cluster, serve, cache, heads, tuning)
+        self._gpu_limit = settings.gpu_limit
         self._now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     async def reconcile(self, key: Key) -> Look:
@@ -98,6 +100,7 @@ class EndpointReconciler:
 
     async def _bring_further(self, key: Key, body: Json, endpoint: EndpointView) -> Look:
         seen = await self._observer.observe(key, endpoint, self._now)
+        seen = replace(seen, room=room_of_endpoint(self._cache, key, self._gpu_limit))
         decided, problems = await self._carry_out(seen)
         wrote = await self._report(key, body, seen, decided)
         for problem in problems:

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tidemill_operator.cache import WatchCache, Watched, key_of
+from tidemill_operator.cache import Key, WatchCache, Watched, key_of
 from tidemill_operator.core.deadline.shares import Claim, shares
 from tidemill_operator.core.deadline.turns import Turn, turns
 from tidemill_operator.core.job_claim import claim_of, work_of
@@ -101,6 +101,23 @@ class Sharing:
             asked = sum(worker_replicas(cluster) for cluster in self._endpoints.clusters_of(key))
             want = max(asked, int((body.get("status") or {}).get("replicas", 0)))
             yield Claim(f"endpoint/{key.name}", want, have=asked, cost=_gpus(body), endpoint=True)
+
+
+def room_of_endpoint(endpoints: WatchCache, key: Key, limit: int) -> int | None:
+    """Replicas that the operator's own limit of GPUs leaves an endpoint beside the others; None where none is set.
+
+    Jobs are no matter: they give way. A ResourceQuota is held by the API server itself.
+    """
+    own = endpoints.job(key)
+    if not limit or own is None or not _gpus(own):
+        return None
+    others = [body for body in endpoints.bodies(Watched.JOBS) if key_of(body).namespace == key.namespace]
+    used = sum(
+        _gpus(body) * sum(worker_replicas(cluster) for cluster in endpoints.clusters_of(key_of(body)))
+        for body in others
+        if key_of(body) != key
+    )
+    return max(int((limit - used) // _gpus(own)), 0)
 
 
 def _claims(body: Json, namespace: str, resource: str) -> bool:

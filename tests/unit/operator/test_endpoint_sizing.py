@@ -58,6 +58,12 @@ def test_a_boost_asks_for_more_replicas_of_the_same_load_while_it_lasts():
     assert told[600] == 2
 
 
+@pytest.mark.parametrize(("room", "replicas"), [(None, 3), (2, 2), (1, 1), (0, 1), (9, 3)])
+def test_an_endpoint_grows_into_the_room_there_is_and_shrinks_for_no_one(room, replicas):
+    busy = make_revision(ingress_samples=samples(1, waiting=20, running=10))
+    assert look(busy, serving="r1", status=served_status(), room=room).status.replicas == replicas
+
+
 def test_figures_from_before_the_change_are_not_looked_at_again():
     grown = served_status(last_scale_time=LATER)
     busy = make_revision(replicas=3, running=1, ingress_samples=samples(1, waiting=200))

@@ -29,7 +29,8 @@ from tidemill_operator.core.deadline.turns import Turn
 from tidemill_operator.core.snapshot import Tuning
 from tidemill_operator.core.spec_checks import SpecPolicy
 from tidemill_operator.errors import RejectedError
-from tidemill_operator.sharing import Sharing
+from tidemill_operator.manifests.ray_cluster import WORKER_GROUP
+from tidemill_operator.sharing import Sharing, room_of_endpoint
 from tidemill_operator.views import read_job
 
 NOW = T0 + timedelta(minutes=5)
@@ -112,6 +113,22 @@ def test_an_endpoint_has_its_gpus_before_any_job():
     metadata = {"name": "chat", "namespace": "team", "uid": "uid-chat"}
     endpoint = {"metadata": metadata, "spec": spec, "status": {"replicas": 2}}
     assert share_out([body("a")], Quotas(quota("6")), endpoints=[endpoint]) == {"a": 2}
+
+
+def test_the_limit_leaves_an_endpoint_what_the_other_endpoints_of_its_namespace_do_not_have():
+    endpoints = WatchCache(realtime_endpoint.KIND)
+    for name, namespace, gpus, replicas in (("chat", "team", 2, 1), ("code", "team", 1, 3), ("far", "other", 1, 9)):
+        metadata = {"name": name, "namespace": namespace, "uid": f"uid-{name}"}
+        spec = {"resources": {"gpu": gpus, "gpuResourceName": GPU}}
+        endpoints.put(Watched.JOBS, {"metadata": metadata, "spec": spec})
+        owner = {"apiVersion": "tidemill.dev/v1alpha1", "kind": realtime_endpoint.KIND, "name": name}
+        child = {"name": f"{name}-r1", "namespace": namespace, "uid": f"c-{name}", "ownerReferences": [owner]}
+        group = {"groupName": WORKER_GROUP, "replicas": replicas}
+        endpoints.put(Watched.CLUSTERS, {"metadata": child, "spec": {"workerGroupSpecs": [group]}})
+    chat, code = Key("team", "chat"), Key("team", "code")
+    assert (room_of_endpoint(endpoints, chat, 8), room_of_endpoint(endpoints, code, 8)) == (2, 6)
+    assert room_of_endpoint(endpoints, chat, 2) == 0
+    assert room_of_endpoint(endpoints, chat, 0) is None
 
 
 def test_a_namespace_knows_nothing_of_another():

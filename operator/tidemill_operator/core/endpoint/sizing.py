@@ -40,9 +40,14 @@ def sized_by_law(case: RevisionCase) -> Sized:
     if cluster is None or serve is None:
         return Sized(cluster.replicas if cluster else 0, Why.HELD, memory)
     size = Size(cluster.replicas, case.running, _stuck(case, cluster.replicas - case.running))
-    boost = case.seen.endpoint.boost
-    law = Law.of(case.spec).boosted(boost.factor_at(case.seen.now) if boost is not None else 1.0)
-    return next_size(load_on(case.view, case.seen, kept), size, law, memory, case.seen.now)
+    return next_size(load_on(case.view, case.seen, kept), size, _law_now(case, size.wanted), memory, case.seen.now)
+
+
+def _law_now(case: RevisionCase, standing: int) -> Law:
+    """The law of the spec, boosted while an alert says so; it grows into the room there is, and shrinks for no one."""
+    law, boost, room = Law.of(case.spec), case.seen.endpoint.boost, case.seen.room
+    law = law.boosted(boost.factor_at(case.seen.now)) if boost is not None else law
+    return law if room is None else replace(law, most=min(law.most, max(room, standing, law.least)))
 
 
 def _stuck(case: RevisionCase, missing: int) -> int:

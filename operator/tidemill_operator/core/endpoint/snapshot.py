@@ -144,6 +144,7 @@ class EndpointSnapshot:
     rejection: EndpointRejection | None = None
     scale_refused: str = ""
     service_refused: str = ""
+    room: int | None = None  # replicas that the operator's limit of GPUs leaves it; None where there is none
 
     @property
     def serving(self) -> str:
