@@ -169,7 +169,7 @@ def _answer(status: HTTPStatus, message: str, headers: dict[str, str] | None = N
 def authorised(header: str, token: str) -> bool:
     """Whether an Authorization header carries this token; in a time that does not depend on how much of it fits."""
     scheme, _, given = header.partition(" ")
-    fits = hmac.compare_digest(given.strip().encode(), token.encode())
+    fits = hmac.compare_digest(given.strip().encode(errors="surrogateescape"), token.encode())
     return fits and scheme.lower() == "bearer" and bool(token)
 
 

@@ -4,7 +4,9 @@ The paced engine stands for vLLM; everything else is what a platform team runs.
 """
 
 import json
+import os
 import secrets
+import signal
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ TARGET_SECONDS = 60
 SOON_SECONDS = 5
 """The promise: so long after the oldest row crossed twice or three times its target, its health says so."""
 
-WARNING, CRITICAL = "TidemillJobQueueWarning", "TidemillJobQueueCritical"
+WARNING, CRITICAL, MISSING = "TidemillJobQueueWarning", "TidemillJobQueueCritical", "TidemillSourceMissing"
 
 
 @dataclass(frozen=True)
@@ -140,3 +142,36 @@ def dashboards_have_answers(server, namespace, moment):
     asked = [(title, query) for path in boards for title, query in queries(path, namespace)]
     empty = {title for title, query in asked if not server.query(query, at=moment)}
     assert empty <= NOTHING_TO_SHOW
+
+
+def test_a_source_that_is_silent_for_a_minute_scales_nothing_down_and_fires_its_own_alert_only(
+    jobs, faults, monitored, figure
+):
+    ids = start(jobs, rows=1600, workers=2, seconds=0.8)
+    jobs.wait_until(lambda: faults.notes.answered() >= 100, what="answered rows")
+    began, before = time.time(), desired(jobs)
+    with silent(faults):
+        jobs.wait_until(lambda: (MISSING, "rows") in monitored.prometheus.firing(), seconds=60, what=MISSING)
+        figure(f"{MISSING} fires after", time.time() - began)
+        while time.time() < began + 60:
+            assert desired(jobs) >= before
+            time.sleep(1)
+    assert not boost(jobs)
+    all_answered(jobs, ids)
+    assert monitored.prometheus.ever_fired(began) == {MISSING}
+    wanted = monitored.prometheus.query("min_over_time(tidemill_workers_desired[55s])", at=began + 60)
+    assert [float(sample["value"][1]) for sample in wanted] >= [float(before)]
+
+
+@contextmanager
+def silent(faults):
+    """The driver's process stands still: its page does not answer, and Ray says that it runs."""
+    pids = faults.driver_pids()
+    assert pids
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)

@@ -74,8 +74,8 @@ def test_a_late_job_whose_source_is_missing_is_still_late(tmp_path):
     firing(record(660, lambda second: jobs_alone(second, **missing)), {660: both}, tmp_path)
 
 
-def endpoint(ratio, ready, reason="WithinTarget"):
-    queue = {"depth": 9, "oldestAgeSeconds": 5, "ageRatio": f"{ratio:.2f}", "health": "Healthy", "reason": reason}
+def endpoint(ratio, ready, reason="WithinTarget", depth=9):
+    queue = {"depth": depth, "oldestAgeSeconds": 5, "ageRatio": f"{ratio:.2f}", "health": "Healthy", "reason": reason}
     status = {"queue": queue, "replicas": 2, "readyReplicas": ready}
     return operator_with(endpoints=[body("chat", {"replicas": {"max": 2}}, status)])
 
@@ -112,6 +112,18 @@ def test_a_queue_that_never_clears_says_so_after_two_minutes(tmp_path):
     reasons = {True: "NeverClears", False: "WithinTarget"}
     recording = record(300, lambda second: scrape(endpoint(1.0, 2, reasons[second < 240]), second))
     firing(recording, {105: set(), 120: {("TidemillQueueNeverClears", "chat")}, 240: set()}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("ready", "ratio", "growth", "alerts"),
+    [(2, 1.2, 1, True), (1, 1.2, 1, False), (2, 0.9, 1, False), (2, 1.2, 0, False)],
+)
+def test_a_queue_that_grows_although_every_replica_works_never_clears(tmp_path, ready, ratio, growth, alerts):
+    def world(second):
+        return scrape(endpoint(ratio, ready, depth=40 + growth * second // 15), second)
+
+    expected = {("TidemillQueueNeverClears", "chat")} if alerts else set()
+    firing(record(600, world), {60: set(), 600: expected}, tmp_path)
 
 
 def test_a_window_at_risk_says_so_after_a_minute_and_a_moment_of_doubt_does_not(tmp_path):
@@ -192,7 +204,7 @@ def test_every_alert_is_tested_here():
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
 def test_only_alerts_about_the_age_of_a_queue_ask_for_a_boost(rule):
-    about_age = "tidemill_queue_age_ratio" in rule["expr"] and "workers_ready == 0" not in rule["expr"]
+    about_age = rule["expr"].startswith("tidemill_queue_age_ratio") and "workers_ready == 0" not in rule["expr"]
     assert ("tidemill_kind" in rule["labels"]) == about_age
 
 

@@ -9,7 +9,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from tidemill_api.labels import SCALING_BOOST
-from tidemill_operator.alert_webhook import MOST_BYTES, Writer, application, served
+from tidemill_operator.alert_webhook import MOST_BYTES, Writer, application, authorised, served
 from tidemill_operator.config import Settings
 from tidemill_operator.core.boost import read_boost
 from tidemill_operator.errors import ApiUnavailableError, ConfigError, ConflictError, ObjectMissingError
@@ -161,6 +161,10 @@ async def test_without_the_token_nobody_is_heard(api, token_file, header):
     status, answer = await send(api, token_file, notification(alert()), Authorization=header)
     assert (status, api.writes) == (401, 0)
     assert TOKEN not in json.dumps(answer)
+
+
+def test_a_header_that_is_no_text_is_no_token():
+    assert not authorised("Bearer \udcff", TOKEN)
 
 
 async def test_the_token_can_be_changed_in_place_and_an_empty_one_lets_nobody_in(api, token_file):
