@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import plotext
 
+from tidemill_operator.simulate.record import POINT_SECONDS, Point
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -19,6 +21,8 @@ JOBS, BUSY = "█", "·"
 
 TICK_HOURS = (0.25, 0.5, 1, 2, 3, 6, 12, 24, 48)
 MOST_TICKS = 12
+
+PAUSE_SECONDS = 3 * POINT_SECONDS
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -35,15 +39,26 @@ def draw(records: Mapping[str, Record], width: int = WIDTH) -> str:
     most = max(max(p.job_gpus + p.endpoint_gpus, 1) for record in drawn.values() for p in record.points)
     panels = []
     for name, record in drawn.items():
-        times = [point.time / 3600 for point in record.points]
-        jobs = [point.job_gpus for point in record.points]
+        points = _with_pauses(record.points)
+        times = [point.time / 3600 for point in points]
+        jobs = [point.job_gpus for point in points]
         title = f"{name}: GPUs held by jobs ({JOBS})"
         lines = {JOBS: jobs}
         if record.endpoints:
             title += f" and by endpoints ({BUSY})"
-            lines[BUSY] = [point.endpoint_gpus for point in record.points]
+            lines[BUSY] = [point.endpoint_gpus for point in points]
         panels.append(_panel(f"{title}, by hour", times, lines, (hours, most), min(width, WIDTH)))
     return "\n".join(panels)
+
+
+def _with_pauses(points: Sequence[Point]) -> list[Point]:
+    """The points from 0 on, with nothing held where nothing was looked at: there was no job."""
+    whole = [Point(0.0, 0, 0, 0, 0.0)]
+    for point in points:
+        if point.time - whole[-1].time > PAUSE_SECONDS:
+            whole += [Point(whole[-1].time + 1, 0, 0, 0, 0.0), Point(point.time - 1, 0, 0, 0, 0.0)]
+        whole.append(point)
+    return whole
 
 
 def _panel(
@@ -58,7 +73,7 @@ def _panel(
     figure.title(title)
     for marker, values in lines.items():
         shown = figure.signal(times, values, marker=marker).lines()
-        figure.draw(shown.filly() if marker == JOBS else shown)
+        figure.draw(shown.fillx() if marker == JOBS else shown)
     figure.ruler("x").lim(0, hours)
     figure.ruler("y").lim(0, most)
     step = next((step for step in TICK_HOURS if hours / step <= MOST_TICKS), hours / MOST_TICKS)

@@ -1,8 +1,10 @@
 """`tidemill simulate` as it is called: exit codes, tables, plots, files, and one message for a mistake."""
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -113,3 +115,15 @@ def test_nothing_of_the_operators_shell_is_needed():
     program = "import sys, tidemill_operator.simulate.command; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert {"kopf", "kubernetes", "aiohttp", "prometheus_client", "ray"} & set(done.stdout.split()) == set()
+
+
+def test_the_example_of_the_readme_runs_and_its_plot_shows_when_nothing_is_held(capsys):
+    example = Path(__file__).parents[3] / "hack" / "examples" / "jobs-trace.csv"
+    code, out, _ = run(capsys, example, "--format", "json", "--plot")
+    assert code == 0
+    results, drawn = out.split("\n]\n", 1)
+    ours, fixed, _ = json.loads(results + "]")
+    assert (ours["met"], ours["missed"]) == (8, 0)
+    assert ours["cost"] < fixed["cost"]
+    row = re.sub(r"\x1b\[[0-9;]*m", "", drawn).splitlines()[3:8]
+    assert any(re.search(r"[│┤] {10,}█+ +█", line) for line in row), drawn
