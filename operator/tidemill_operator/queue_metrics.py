@@ -63,6 +63,11 @@ HEALTH = Gauge("tidemill_queue_health", "Always 1: health and its reason are lab
 SOURCE_MISSING = Gauge(
     "tidemill_source_missing", "1 while the figures of driver or replicas are missing; nothing is scaled down then."
 )
+ARRIVED = Gauge("tidemill_queue_arrived_per_second", "An endpoint's requests, over about the last minute.")
+COMPLETED = Gauge(
+    "tidemill_queue_completed_per_second",
+    "A job's rows over the last minute of work, an endpoint's answered requests over about the last minute; 0 unknown.",
+)
 DESIRED = Gauge("tidemill_workers_desired", "Worker pods, or replicas, that the scaling law wants.")
 READY = Gauge("tidemill_workers_ready", "Worker pods that are ready, or replicas that answer.")
 MOST = Gauge("tidemill_workers_max", "The bound that the spec sets: workers.max or replicas.max.")
@@ -70,7 +75,6 @@ GPUS = Gauge("tidemill_gpus_ready", "GPUs of the workers that are ready.")
 BOOST = Gauge("tidemill_scaling_boost_factor", "What an alert multiplies the size by now, 1 without one.")
 ROWS = Gauge("tidemill_job_rows", "Rows by what became of them.", ("state",))
 TOKENS = Gauge("tidemill_job_tokens", "Tokens of the answered rows.", ("type",))
-RATE = Gauge("tidemill_job_rows_per_second", "Rows answered a second over the last minute of work; 0 unknown.")
 FORECAST = Gauge("tidemill_job_forecast_seconds", "Seconds from now until the last row is answered, as forecast.")
 CHANCE = Gauge("tidemill_job_forecast_chance", "Chance, 0 to 1, that the job is done within its window.")
 NEEDED = Gauge("tidemill_job_workers_needed", "Workers it takes to be done by the target, also above workers.max.")
@@ -80,8 +84,8 @@ WINDOW_LEFT = Gauge(
 AT_RISK = Gauge("tidemill_job_window_at_risk", "1 while the window will probably not be met, by cause.", ("reason",))
 
 OBJECT_GAUGES = (
-    *(DEPTH, AGE, TARGET, RATIO, HEALTH, SOURCE_MISSING, DESIRED, READY, MOST, GPUS, BOOST),
-    *(ROWS, TOKENS, RATE, FORECAST, CHANCE, NEEDED, WINDOW_LEFT, AT_RISK),
+    *(DEPTH, AGE, TARGET, RATIO, HEALTH, SOURCE_MISSING, ARRIVED, COMPLETED, DESIRED, READY, MOST, GPUS, BOOST),
+    *(ROWS, TOKENS, FORECAST, CHANCE, NEEDED, WINDOW_LEFT, AT_RISK),
 )
 
 
@@ -103,7 +107,6 @@ def job_figures(job: Json, now: datetime) -> Iterator[Figure]:
         yield Figure(ROWS, _of(status, "rows", state), (state,))
     for kind in ("prompt", "completion"):
         yield Figure(TOKENS, _of(status, "tokens", kind), (kind,))
-    yield Figure(RATE, _of(status, "queue", "completedPerSecond"))
     yield from _job_age(job, now)
     yield from _forecast(status.get("forecast"), now)
     for condition in status.get("conditions") or ():
@@ -160,6 +163,7 @@ def endpoint_figures(endpoint: Json, now: datetime) -> Iterator[Figure]:
     yield Figure(READY, ready := float(status.get("readyReplicas") or 0))
     yield Figure(MOST, _of(spec, "replicas", "max", default=1))
     yield Figure(GPUS, ready * _of(spec, "resources", "gpu"))
+    yield Figure(ARRIVED, _of(status, "queue", "arrivedPerSecond"))
     yield Figure(AGE, _of(status, "queue", "oldestAgeSeconds"))
     yield Figure(TARGET, _of(spec, "scaling", "targetQueueAgeMilliseconds", default=_TARGET_AGE) / 1000)
     yield Figure(RATIO, _of(status, "queue", "ageRatio"))
@@ -172,6 +176,7 @@ def _shared(body: Json, now: datetime) -> Iterator[Figure]:
     status = body.get("status") or {}
     queue = status.get("queue") or {}
     yield Figure(DEPTH, _of(status, "queue", "depth"))
+    yield Figure(COMPLETED, _of(status, "queue", "completedPerSecond"))
     yield Figure(HEALTH, 1.0, (queue.get("health") or "Unknown", queue.get("reason") or ""))
     yield Figure(SOURCE_MISSING, float(_source_missing(body)))
     boost = read_boost((body["metadata"].get("annotations") or {}).get(SCALING_BOOST))

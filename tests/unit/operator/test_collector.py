@@ -97,7 +97,7 @@ def test_forecast_chance_and_risk_are_those_of_the_status():
     assert value(found, "tidemill_job_forecast_chance") == 0.87
     assert value(found, "tidemill_job_workers_needed") == 6
     assert value(found, "tidemill_job_window_at_risk", reason="TooFewWorkers") == 1
-    assert value(found, "tidemill_job_rows_per_second") == 2.5
+    assert value(found, "tidemill_queue_completed_per_second") == 2.5
     assert value(found, "tidemill_queue_health", health="Warning", reason="TwiceTarget") == 1
     assert (value(found, "tidemill_workers_desired"), value(found, "tidemill_workers_ready")) == (3, 2)
     assert value(found, "tidemill_gpus_ready") == 4
@@ -128,9 +128,12 @@ def test_a_missing_source_is_said_and_is_no_empty_queue(status, missing):
 
 def test_an_endpoint_has_the_same_figures_under_its_own_kind():
     queue = {"depth": 5, "oldestAgeSeconds": 4, "ageRatio": "2.10", "health": "Warning", "reason": "TwiceTarget"}
+    queue |= {"arrivedPerSecond": "3.5", "completedPerSecond": "1.25"}
     found = scrape({ENDPOINT: cache_of(ENDPOINT, endpoint(queue=queue, replicas=2, readyReplicas=1))})
     assert value(found, "tidemill_queue_age_ratio", kind=ENDPOINT, name="chat") == 2.1
     assert value(found, "tidemill_queue_target_seconds", kind=ENDPOINT) == 2
+    assert value(found, "tidemill_queue_arrived_per_second", kind=ENDPOINT) == 3.5
+    assert value(found, "tidemill_queue_completed_per_second", kind=ENDPOINT) == 1.25
     assert (value(found, "tidemill_workers_desired"), value(found, "tidemill_workers_ready")) == (2, 1)
 
 
