@@ -1,7 +1,7 @@
 """Why a job may not meet its window, and what would help: one measured cause, found by asking what would save it.
 
 Each cause is tried in turn: would the job be safe if it were away? Refuses to warn on a guess: while the rate rests on
-a prior alone, only a job that more likely misses its window than not is at risk.
+a prior alone, only a job that very likely misses its window is at risk.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ AT_RISK = 0.8
 SAFE_AGAIN = 0.9
 """A job is at risk below the one chance, and no longer above the other."""
 
-AT_RISK_UNMEASURED = 0.5
-"""The chance below which a job is at risk whose rate was never measured."""
+AT_RISK_UNMEASURED = 0.2
+"""The chance below which a job is at risk whose rate was never measured: models differ tenfold, and minutes later one
+knows."""
 
 BAD_SHARE = 0.2
 """Share of tries that fail from which on bad rows are said to slow a job down."""
