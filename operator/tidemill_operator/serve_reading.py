@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -46,6 +47,7 @@ def read_serve(details: Json) -> ServeView:
         engine=_deployment(deployments.get(ENGINE_DEPLOYMENT) or {}, status),
         settings=settings.model_copy(update={"attempt": 1}) if isinstance(settings, IngressSettings) else None,
         attempt=attempt.attempt if isinstance(attempt, EngineSettings) else 0,
+        told_time=_time(application.get("last_deployed_time_s")),
     )
 
 
@@ -54,6 +56,11 @@ def arguments_of(details: Json) -> Json | None:
     config = ((details.get("applications") or {}).get(APPLICATION) or {}).get("deployed_app_config") or {}
     arguments = config.get("args")
     return arguments if isinstance(arguments, dict) and arguments else None
+
+
+def _time(seconds: Any) -> datetime | None:
+    """Seconds since 1970 as a moment; None where there are none."""
+    return datetime.fromtimestamp(seconds, UTC) if isinstance(seconds, int | float) and seconds > 0 else None
 
 
 def _not_built(status: str, deployments: Json) -> bool:

@@ -72,6 +72,7 @@ class Ray:
     engine: Deployment = field(default_factory=Deployment)
     ingress: Deployment = field(default_factory=Deployment)
     attempt: int = 0
+    told: int = 0  # when, in seconds
     queue: list = field(default_factory=list)  # arrival seconds
     head_since: int = 0
 
@@ -270,6 +271,7 @@ class World:
             engine=self._deployment(ray.engine),
             settings=SETTINGS,
             attempt=ray.attempt,
+            told_time=T0 + timedelta(seconds=ray.told),
         )
         running = sum(len(replica.ends) for replica in ray.engine.replicas)
         oldest = float(self.second - ray.queue[0]) if ray.queue else 0.0
@@ -302,7 +304,7 @@ class World:
                 ray.deployed, ray.engine.target, ray.ingress.target = True, engine, ingress
                 if attempt != ray.attempt:
                     ray.engine.failures = ray.ingress.failures = 0
-                ray.attempt = attempt
+                ray.attempt, ray.told = attempt, self.second
             case actions.ScaleServe(revision, _, deployment, replicas):
                 ray = self.rays[revision]
                 (ray.engine if deployment == ENGINE_DEPLOYMENT else ray.ingress).target = replicas

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from unit.operator.endpoint_builders import (
     LATER,
     SETTINGS,
@@ -131,6 +132,19 @@ def test_what_serve_gave_up_on_the_old_one_is_tried_again_as_long_as_it_serves()
     told = rolling(make_revision("r2", replicas=2, running=0), old=old)
     assert Deploy("r1", "10.0.0.1", 2, 3, SETTINGS, 5) in told.actions
     assert not [action for action in told.actions if isinstance(action, ScaleCluster) and action.name == "chat-r1"]
+
+
+@pytest.mark.parametrize(("attempt", "wait"), [(1, 30), (2, 60), (4, 240), (40, 600)])
+def test_the_tries_of_the_old_one_have_waits_between_them_that_grow(attempt, wait):
+    failed = engines([], target=1, status=DEPLOY_FAILED, message="OSError: the hub is away")
+
+    def tries(seconds):
+        serve = make_serve(0, engine=failed, attempt=attempt, told_time=LATER - timedelta(seconds=seconds))
+        old = make_revision("r1", replicas=1, running=0, serve=serve)
+        told = rolling(make_revision("r2", replicas=1, running=0), old=old)
+        return [action.attempt for action in told.actions if isinstance(action, Deploy) and action.revision == "r1"]
+
+    assert (tries(wait - 1), tries(wait)) == ([], [attempt + 1])
 
 
 def test_a_request_that_reached_a_sleeping_old_one_while_the_service_moved_is_answered_there():

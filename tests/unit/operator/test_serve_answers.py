@@ -92,6 +92,7 @@ def details(status="RUNNING", *, deployments=True, message="", config=True):
     application = {
         "status": status,
         "message": message,
+        "last_deployed_time_s": T0.timestamp(),
         "deployments": {
             "Ingress": {"status": "HEALTHY", "message": "", "target_num_replicas": 2, "replicas": [replica, starting]},
             "Engine": {"status": "UPDATING", "message": "loading", "target_num_replicas": 0, "replicas": []},
@@ -113,6 +114,7 @@ def details(status="RUNNING", *, deployments=True, message="", config=True):
 def test_the_application_is_read_with_its_replicas_settings_and_attempt():
     serve = read_serve(details())
     assert (serve.deployed, serve.built, serve.settings, serve.attempt, serve.failed) == (True, True, SETTINGS, 3, "")
+    assert serve.told_time == T0
     assert [(r.name, r.state, r.node_ip) for r in serve.ingress.replicas] == [
         ("abc", RUNNING, "10.0.0.1"),
         ("def", "STARTING", ""),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tidemill_api.endpoint_conditions import EndpointReason
 from tidemill_api.endpoint_contract import ENGINE_DEPLOYMENT, INGRESS_DEPLOYMENT
+from tidemill_operator.core.backoff import backoff
 from tidemill_operator.core.endpoint.case import RevisionCase, Step
 from tidemill_operator.core.endpoint.plan import Deploy, ScaleServe
 from tidemill_operator.core.endpoint.sizing import HEAD_INGRESS
@@ -70,12 +71,16 @@ def tell(case: RevisionCase, step: Step) -> Step:
 def _due_attempt(case: RevisionCase, serve: ServeView) -> int:
     """The number of the attempt that Serve is to make now: the one that it makes, or a new one at what it gave up.
 
-    The status counts the tries of the wanted revision. Another one that serves is tried at once whenever Serve has
-    given up, which it does after several starts with waits of its own between them: nobody else answers requests.
+    The status counts the tries of the wanted revision. Another one that serves is tried again too, since nobody else
+    answers requests: after a wait that grows with its tries and counts from the last one, so that the first try after
+    a time of health is made at once.
     """
     if not serve.given_up:
         return serve.attempt
     if not case.wanted:
-        return serve.attempt + 1
+        tuning = case.seen.tuning
+        wait = backoff(serve.attempt, tuning.backoff_min, tuning.backoff_max)
+        waited = serve.told_time is None or case.seen.now >= serve.told_time + wait
+        return serve.attempt + 1 if waited else serve.attempt
     due = case.startup.retry_time
     return max(case.startup.attempt, serve.attempt) if due is None or case.seen.now >= due else serve.attempt

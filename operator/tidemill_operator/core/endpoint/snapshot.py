@@ -87,6 +87,7 @@ class ServeView:
     engine: DeploymentView = DeploymentView()
     settings: IngressSettings | None = None  # as it was told last, without the attempt
     attempt: int = 0  # as it was told last
+    told_time: datetime | None = None  # when it was told last, by the head's clock
 
     @property
     def given_up(self) -> bool:
