@@ -24,7 +24,7 @@ async def edit(world, name="tickets", **spec):
 
 async def working(world):
     """A job with workers, 5 of its 25 rows answered."""
-    await world.apply(job())
+    await world.apply(job(workers={"min": 2, "max": 4}))
     await driver_up(world)
     world.head.process(total=25, completed=5)
     await replicas_are(world, 2)
