@@ -38,7 +38,7 @@ def job(kind: str, name: str) -> Json:
             "input": {"uri": f"/data/{name}.jsonl"},
             "output": {"uri": f"/data/{name}/"},
             "completionWindow": "4h",
-            "workers": {"min": 0, "max": WORKERS},
+            "workers": {"min": WORKERS, "max": WORKERS},
             "ttlSecondsAfterFinished": 604800,
             "template": {
                 "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
