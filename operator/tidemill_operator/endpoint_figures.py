@@ -17,8 +17,15 @@ if TYPE_CHECKING:
 
 INGRESS_GAUGES = (contract.METRIC_WAITING, contract.METRIC_RUNNING, contract.METRIC_OLDEST_WAITING)
 ENGINE_GAUGES = (contract.METRIC_ENGINE_READY, contract.METRIC_ENGINE_WAITING, contract.METRIC_ENGINE_RUNNING)
-READ = (*INGRESS_GAUGES, *ENGINE_GAUGES)
-"""The only gauges that are parsed: every endpoint is looked at each second, and histograms are long."""
+READ = (*INGRESS_GAUGES, *ENGINE_GAUGES, contract.METRIC_REQUESTS)
+"""All that is parsed: every endpoint is looked at each second, and histograms are long."""
+
+ANSWERED, UNANSWERED = "answered", "unanswered"
+"""Under what names the requests that ended are summed."""
+
+OF_THE_LOAD = frozenset({"408", "429", "499"})
+"""Client errors that say something of the load: waited too long, turned away, given up. The others are the caller's own
+mistakes, found before any work."""
 
 
 def read_ingress(text: str, endpoint: str, revision: str, asked: datetime) -> IngressSample | None:
@@ -33,7 +40,8 @@ def read_ingress(text: str, endpoint: str, revision: str, asked: datetime) -> In
     if not all(name in values for name in INGRESS_GAUGES):
         return None
     waiting, running, oldest = (values[name] for name in INGRESS_GAUGES)
-    return IngressSample(replica, asked, int(waiting), int(running), oldest)
+    answered, unanswered = int(values.get(ANSWERED, 0)), int(values.get(UNANSWERED, 0))
+    return IngressSample(replica, asked, int(waiting), int(running), oldest, answered, unanswered)
 
 
 def read_engine(text: str, endpoint: str, revision: str, asked: datetime, pod_ip: str) -> EngineSample | None:
@@ -51,17 +59,33 @@ def read_engine(text: str, endpoint: str, revision: str, asked: datetime, pod_ip
 
 
 def _gauges(text: str, endpoint: str, revision: str) -> tuple[str, dict[str, float]] | None:
-    """The replica and its gauges by name. NaN, infinities and what is below zero are no counts and no ages."""
+    """The replica and its gauges by name, and its ended requests by how they ended.
+
+    NaN, infinities and what is below zero are no counts and no ages.
+    """
     values: dict[str, float] = {}
     replica = ""
     asked_for = "\n".join(line for line in text.splitlines() if any(name in line for name in READ))
     try:
         for family in text_string_to_metric_families(asked_for):
-            for sample in family.samples if family.type == "gauge" else ():
+            for sample in family.samples:
                 ours = (sample.labels.get("endpoint"), sample.labels.get("revision")) == (endpoint, revision)
-                if ours and 0 <= sample.value < math.inf:
+                if not ours or not 0 <= sample.value < math.inf:
+                    continue
+                if family.type == "gauge":
                     replica = sample.labels.get("replica", "")
                     values[sample.name] = sample.value
+                elif ended := _ended(sample.name, sample.labels.get("code", "")):
+                    values[ended] = values.get(ended, 0.0) + sample.value
     except ValueError:
         return None
     return (replica, values) if values and replica else None
+
+
+def _ended(name: str, code: str) -> str:
+    """How the requests of a counter's code ended; empty for what is no such counter and says nothing of the load."""
+    if name != contract.METRIC_REQUESTS:
+        return ""
+    if code.startswith("2"):
+        return ANSWERED
+    return UNANSWERED if code in OF_THE_LOAD or code.startswith("5") else ""

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, Field
 from tidemill_api.markers import list_map
 from tidemill_api.v1alpha1.batch_inference_job_status import Condition  # noqa: TC001 - pydantic reads it
 from tidemill_api.v1alpha1.common import ApiModel, Count
-from tidemill_api.v1alpha1.queue_status import QueueHealth, QueueReason  # noqa: TC001 - pydantic reads them
+from tidemill_api.v1alpha1.queue_status import QueueHealth, QueueReason, Rate  # noqa: TC001 - pydantic reads them
 
 
 class EndpointQueueStatus(ApiModel):
@@ -31,6 +31,16 @@ class EndpointQueueStatus(ApiModel):
         default="Unknown", description="health: Healthy, Warning (ageRatio 2 and more), Critical (3 and more), Unknown."
     )
     reason: QueueReason = Field(default="", description="reason of the health, a constant.")
+    arrived_per_second: Rate = Field(
+        default="0", description="arrivedPerSecond in requests, over about the last minute; those turned away count."
+    )
+    completed_per_second: Rate = Field(
+        default="0", description="completedPerSecond in requests that were answered, over about the last minute."
+    )
+    answered: Count = Field(default=0, description="answered requests that the replicas counted at observedTime.")
+    unanswered: Count = Field(
+        default=0, description="unanswered requests that they counted: turned away, timed out, or left by the client."
+    )
     observed_time: AwareDatetime | None = Field(default=None, description="observedTime of these figures.")
 
 

@@ -72,10 +72,10 @@ def make_serve(running=1, **fields):
     return ServeView(**given | fields)
 
 
-def samples(workers, *, now=LATER, ago=0.0, waiting=0, running=0, oldest=0.0):
-    """One sample of each ingress; all requests are at the head's."""
+def samples(workers, *, now=LATER, ago=0.0, waiting=0, running=0, oldest=0.0, **ended):
+    """One sample of each ingress; all requests are at the head's, `answered` and `unanswered` ones too."""
     time = now - timedelta(seconds=ago)
-    first = IngressSample("i0", time, waiting, running, oldest)
+    first = IngressSample("i0", time, waiting, running, oldest, **ended)
     return (first, *(IngressSample(f"i{n}", time, 0, 0, 0.0) for n in range(1, workers + 1)))
 
 

@@ -167,7 +167,7 @@ def statuses():
     yield served
     spec = RealtimeEndpointSpec.model_validate(BASE)
     endpoint = make_endpoint(spec=spec, status=served)
-    crowded = make_revision(ingress_samples=samples(1, waiting=60, oldest=9))
+    crowded = make_revision(ingress_samples=samples(1, waiting=60, oldest=9, answered=40, unanswered=2))
     yield look(crowded, serving="r1", endpoint=endpoint).status
     calm = make_revision(replicas=4, ingress_samples=samples(4, running=6))
     yield look(calm, serving="r1", endpoint=endpoint, now=LATER).status
@@ -186,8 +186,10 @@ def test_every_field_of_the_status_is_written_for_some_endpoint():
 
 
 def test_the_figures_of_a_status_are_those_that_were_seen():
-    crowded = make_revision(replicas=2, ingress_samples=samples(2, waiting=3, running=4, oldest=5.0))
+    ended = {"answered": 40, "unanswered": 2}
+    crowded = make_revision(replicas=2, ingress_samples=samples(2, waiting=3, running=4, oldest=5.0, **ended))
     status = look(crowded, serving="r1", status=served_status()).status
     assert (status.queue.depth, status.queue.oldest_age_seconds, status.queue.age_ratio) == (7, 5, "2.50")
+    assert (status.queue.answered, status.queue.unanswered) == (40, 2)
     assert (status.ready_replicas, status.url) == (2, "http://chat.team.svc/v1")
     assert status.queue.observed_time == LATER

@@ -49,7 +49,7 @@ ENGINE = {contract.METRIC_ENGINE_READY: 1, contract.METRIC_ENGINE_WAITING: 2, co
 
 
 def test_the_gauges_of_an_ingress_are_a_sample():
-    assert read_ingress(text(INGRESS), "team/chat", "r1", T0) == IngressSample("abc", T0, 3, 5, 1.25)
+    assert read_ingress(text(INGRESS), "team/chat", "r1", T0) == IngressSample("abc", T0, 3, 5, 1.25, answered=7)
 
 
 def test_the_gauges_of_an_engine_are_a_sample():
@@ -77,7 +77,7 @@ def test_what_is_no_count_is_no_figure(value):
 
 def test_what_is_not_asked_for_is_not_even_parsed():
     longer = text(INGRESS) + "no prometheus text {{{\n" * 1000
-    assert read_ingress(longer, "team/chat", "r1", T0) == IngressSample("abc", T0, 3, 5, 1.25)
+    assert read_ingress(longer, "team/chat", "r1", T0) == IngressSample("abc", T0, 3, 5, 1.25, answered=7)
 
 
 @given(st.text(max_size=200))
@@ -256,6 +256,6 @@ def test_the_figures_of_all_replicas_are_asked_without_a_token_and_silent_ones_l
         return await api.figures(asked)
 
     found = asking(ray, ask)
-    assert found.ingress == (IngressSample("abc", T0, 3, 5, 1.25),)
+    assert found.ingress == (IngressSample("abc", T0, 3, 5, 1.25, answered=7),)
     assert found.engines == (EngineSample("127.0.0.1", T0, 2, 4),)
     assert {authorization for _, _, authorization, _ in ray.asked} == {None}

@@ -21,13 +21,18 @@ STALE_AFTER = timedelta(seconds=5)
 
 @dataclass(frozen=True)
 class IngressSample:
-    """The gauges of one ingress replica, as `endpoint_contract` defines them; `time` is when they were asked for."""
+    """The figures of one ingress replica, as `endpoint_contract` defines them; `time` is when they were asked for.
+
+    `answered` requests ended well since it began, `unanswered` ones were turned away, timed out or were given up.
+    """
 
     replica: str
     time: datetime
     waiting: int
     running: int
     oldest_waiting_seconds: float
+    answered: int = 0
+    unanswered: int = 0
 
     @property
     def oldest_arrival(self) -> datetime | None:
@@ -45,6 +50,8 @@ class Load:
     oldest_arrival: datetime | None = None
     complete: bool = False
     time: datetime | None = None  # of the oldest sample in it
+    answered: int = 0  # since the replicas began
+    unanswered: int = 0
 
     @property
     def depth(self) -> int:
@@ -81,6 +88,8 @@ def load_of(
         oldest_arrival=min(arrivals, default=None),
         complete=bool(expected) and expected <= {sample.replica for sample in counted},
         time=min((sample.time for sample in counted), default=None),
+        answered=sum(sample.answered for sample in counted),
+        unanswered=sum(sample.unanswered for sample in counted),
     )
 
 

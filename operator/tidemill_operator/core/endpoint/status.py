@@ -12,6 +12,7 @@ from tidemill_api import labels
 from tidemill_api.v1alpha1.realtime_endpoint_status import EndpointQueueStatus, RevisionStatus
 from tidemill_operator.core.endpoint.conditions import available, conditions, progressing, ready
 from tidemill_operator.core.endpoint.law import Law
+from tidemill_operator.core.endpoint.rates import full_since, rates_after, written
 from tidemill_operator.core.endpoint.sizing import load_on
 from tidemill_operator.core.queue_health import Level, Queue, health
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from tidemill_api.v1alpha1.realtime_endpoint_status import RealtimeEndpointStatus, ScalingStatus
     from tidemill_operator.core.endpoint.case import Decided
-    from tidemill_operator.core.endpoint.load import Load
+    from tidemill_operator.core.endpoint.rates import Rates
     from tidemill_operator.core.endpoint.snapshot import EndpointView, RevisionView
 
 QUEUE_REFRESH = timedelta(seconds=5)
@@ -88,21 +89,33 @@ def _queue(decided: Decided, old: EndpointQueueStatus) -> EndpointQueueStatus:
     spec = decided.seen.endpoint.spec
     if spec is None:
         return old
-    load = load_on(decided.seen.revision(decided.leads_to), decided.seen)
-    return queue(load, Law.of(spec).target_age_seconds, decided.seen.now)
+    view = decided.seen.revision(decided.leads_to)
+    running = len(view.serve.engine.running) if view.serve is not None else 0
+    started = decided.seen.endpoint.status.scaling.last_start_time
+    rates = rates_after(old, load_on(view, decided.seen), decided.seen.now)
+    return queue(rates, Law.of(spec), decided.seen.now, full_since(running, spec.replicas.max, started))
 
 
-def queue(load: Load, target_age_seconds: float, now: datetime) -> EndpointQueueStatus:
-    """The figures of the queue; their health is unknown where they are not complete and do not speak for themselves."""
+def queue(rates: Rates, law: Law, now: datetime, full: datetime | None = None) -> EndpointQueueStatus:
+    """The figures of the queue; their health is unknown where they are not complete and do not speak for themselves.
+
+    `full`: since when every replica that the spec allows answers.
+    """
+    load = rates.load
     depth = load.depth if load.complete else None
-    so = health(Queue(depth, load.oldest_seconds, target_age_seconds))
+    largest = rates.largest(now, full, law.target_age_seconds)
+    so = health(Queue(depth, load.oldest_seconds, law.target_age_seconds, rates.arrived, rates.completed, largest))
     missing = so.source_missing and so.level is Level.HEALTHY
     return EndpointQueueStatus(
         depth=load.depth,
         oldest_age_seconds=int(load.oldest_seconds),
-        age_ratio=f"{min(load.oldest_seconds / target_age_seconds, 999_999_999):.2f}",
+        age_ratio=f"{min(load.oldest_seconds / law.target_age_seconds, 999_999_999):.2f}",
         health="Unknown" if missing else so.level.value,
         reason=so.reason.value,
+        arrived_per_second=written(rates.arrived),
+        completed_per_second=written(rates.completed),
+        answered=load.answered,
+        unanswered=load.unanswered,
         observed_time=now,
     )
 
