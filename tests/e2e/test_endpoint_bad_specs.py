@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from endpoint_world import Endpoints
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(500)
 
 KV_CACHE = {"VLLM_CPU_KVCACHE_SPACE": "1"}
 
@@ -157,6 +157,17 @@ def test_a_model_that_is_not_there_or_cut_short_is_said_and_found_when_it_is_who
     broken = "/own/model/model.safetensors is no whole file of weights"
     said(endpoints, "ModelNotLoadable", broken, seconds=240)
     assert endpoints.pods("worker") == [], "what cannot start is not paid for"
+    put_model(folder, None)
+    endpoints.wait_condition("Ready", "True", seconds=240)
+
+
+@pytest.mark.all
+@pytest.mark.engine
+def test_weights_of_another_model_are_said_and_the_right_ones_found(endpoints: Endpoints, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    put_model(folder, (MODELS / "minilm" / "model.safetensors").read_bytes())
+    endpoints.apply(with_model_in(endpoints, folder))
+    said(endpoints, "ModelNotLoadable", "the engine cannot load it", "no module or parameter named", seconds=240)
     put_model(folder, None)
     endpoints.wait_condition("Ready", "True", seconds=240)
 
