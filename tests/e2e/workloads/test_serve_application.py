@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.all, pytest.mark.engine, pytest.mark.timeout(300)]
 
+STALL_SECONDS = 6
+"""After which an engine that makes no step is taken for hung here; ten minutes else."""
+
 SETTINGS = contract.IngressSettings(queue_bound=40, request_timeout_seconds=60)
 
 
@@ -30,7 +33,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServeCluster]:
     keys = folder / "keys"
     keys.mkdir()
     (keys / "alice").write_text("key-of-alice")
-    with ServeCluster(folder, variables={"TIDEMILL_TEST_TOKEN_SECONDS": "0.05"}) as running:
+    variables = {"TIDEMILL_TEST_TOKEN_SECONDS": "0.05", "TIDEMILL_TEST_STALL_SECONDS": str(STALL_SECONDS)}
+    with ServeCluster(folder, variables=variables) as running:
         running.deploy(config(api_keys_folder=str(keys), drain_seconds=20), SETTINGS, ingress=2, engines=0)
         running.wait_running(1, 0)  # the head's
         running.add_worker()
@@ -161,16 +165,47 @@ async def test_what_waits_at_a_lost_node_is_answered_by_the_others(cluster: Serv
 
 
 async def test_a_request_that_kills_engines_kills_two_and_no_more(cluster: ServeCluster) -> None:
+    cluster.scale(2)
     cluster.wait_running(2, 2)
-    before = {replica["replica_id"] for replica in cluster.running(contract.ENGINE_DEPLOYMENT)}
+    before = engine_replicas(cluster)
     messages: Any = [{"role": "user", "content": "kill"}]
     async with client(cluster) as caller:
         with pytest.raises(openai.InternalServerError, match="was lost"):
             await caller.chat.completions.create(model="m", messages=messages)
         assert (await ask(caller)).choices[0].message.content == "0 1 2 3"  # held until Serve has another
     cluster.wait_running(2, 2)
-    after = {replica["replica_id"] for replica in cluster.running(contract.ENGINE_DEPLOYMENT)}
-    assert len(before & after) == 0
+    assert engine_replicas(cluster) & before == set()
+
+
+async def test_a_hung_engine_is_killed_and_replaced_and_costs_only_the_answer_that_it_had_begun(
+    cluster: ServeCluster,
+) -> None:
+    cluster.scale(2)
+    cluster.wait_running(2, 2)
+    before = engine_replicas(cluster)
+    messages: Any = [{"role": "user", "content": "hang"}]
+    async with client(cluster) as caller:
+        stream = await caller.chat.completions.create(model="m", messages=messages, max_tokens=10, stream=True)
+        engine = (await anext(aiter(stream))).system_fingerprint
+        hung = time.monotonic()
+        asking = [asyncio.create_task(ask(caller, 20)) for _ in range(24)]
+        with pytest.raises(openai.APIError, match="was lost"):
+            await read(stream)
+        assert time.monotonic() - hung >= STALL_SECONDS
+        answers = await asyncio.gather(*asking, return_exceptions=True)
+    assert [answer for answer in answers if isinstance(answer, BaseException)] == []
+    assert engine not in {answer.system_fingerprint for answer in answers}
+    deadline = time.monotonic() + 60
+    while len(engine_replicas(cluster) - before) < 1:
+        assert time.monotonic() < deadline, "nothing came in the place of the hung engine"
+        await asyncio.sleep(0.2)
+    cluster.wait_running(2, 2)
+    assert len(engine_replicas(cluster) & before) == 1, "the other one was left alone"
+
+
+def engine_replicas(cluster: ServeCluster) -> set[str]:
+    """Ids of those that run."""
+    return {replica["replica_id"] for replica in cluster.running(contract.ENGINE_DEPLOYMENT)}
 
 
 async def read(stream: Any) -> list[Any]:
