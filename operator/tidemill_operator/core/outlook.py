@@ -139,7 +139,7 @@ def queue_of(seen: Snapshot, status: BatchInferenceJobStatus) -> QueueStatus:
     return QueueStatus(
         depth=depth,
         oldest_age_seconds=age - age % STEP_SECONDS,
-        age_ratio=f"{min(so.age_ratio or 0.0, MOST_RATIO):.2f}",
+        age_ratio=f"{min(so.age_ratio, MOST_RATIO):.2f}",
         health=so.level.value,
         reason=so.reason.value,
         completed_per_second=f"{min(rate, MOST_RATIO):.2f}" if rate else "0",

@@ -14,7 +14,7 @@ from tidemill_operator.core.endpoint.conditions import available, conditions, pr
 from tidemill_operator.core.endpoint.law import Law
 from tidemill_operator.core.endpoint.rates import full_since, rates_after, written
 from tidemill_operator.core.endpoint.sizing import load_on
-from tidemill_operator.core.queue_health import Level, Queue, health
+from tidemill_operator.core.queue_health import Queue, health
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -104,13 +104,12 @@ def queue(rates: Rates, law: Law, now: datetime, full: datetime | None = None) -
     load = rates.load
     depth = load.depth if load.complete else None
     largest = rates.largest(now, full, law.target_age_seconds)
-    so = health(Queue(depth, load.oldest_seconds, law.target_age_seconds, rates.arrived, rates.completed, largest))
-    missing = so.source_missing and so.level is Level.HEALTHY
+    so = health(Queue(depth, load.oldest_seconds, law.target_age_seconds, rates.arrived, largest))
     return EndpointQueueStatus(
         depth=load.depth,
         oldest_age_seconds=int(load.oldest_seconds),
         age_ratio=f"{min(load.oldest_seconds / law.target_age_seconds, 999_999_999):.2f}",
-        health="Unknown" if missing else so.level.value,
+        health=so.level.value,
         reason=so.reason.value,
         arrived_per_second=written(rates.arrived),
         completed_per_second=written(rates.completed),
