@@ -146,13 +146,14 @@ def _at_once(job: Json) -> tuple[datetime, datetime]:
 
 
 def _forecast(forecast: Json | None, now: datetime) -> Iterator[Figure]:
-    if not forecast:
-        return
-    yield Figure(FORECAST, max((_moment(forecast["finishTime"]) - now).total_seconds(), 0.0))
-    if "chancePercent" in forecast:
-        yield Figure(CHANCE, forecast["chancePercent"] / 100)
-    if "workersNeeded" in forecast:
-        yield Figure(NEEDED, forecast["workersNeeded"])
+    """What the forecast says; a job that gets no worker has no finish, one that none are enough for has no need."""
+    forecast = forecast or {}
+    if finish := forecast.get("finishTime"):
+        yield Figure(FORECAST, max((_moment(finish) - now).total_seconds(), 0.0))
+    if (chance := forecast.get("chancePercent")) is not None:
+        yield Figure(CHANCE, chance / 100)
+    if (needed := forecast.get("workersNeeded")) is not None:
+        yield Figure(NEEDED, needed)
 
 
 def endpoint_figures(endpoint: Json, now: datetime) -> Iterator[Figure]:

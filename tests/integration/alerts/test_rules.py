@@ -136,6 +136,15 @@ def test_a_window_at_risk_says_so_after_a_minute_and_a_moment_of_doubt_does_not(
     firing(record(330, world), expected, tmp_path)
 
 
+def test_a_job_without_a_share_of_the_budget_has_no_finish_and_is_late_and_at_risk_all_the_same(tmp_path):
+    starved = {"forecast": {"meetsWindow": False, "chancePercent": 0}, "workers": {"desired": 0, "ready": 0}}
+    recording = record(
+        600, lambda second: jobs_alone(second, **starved, **condition("WindowAtRisk", "True", "QuotaReached"))
+    )
+    late, at_risk = ("TidemillJobQueueWarning", TICKETS), ("TidemillJobWindowAtRisk", TICKETS)
+    firing(recording, {45: set(), 60: {at_risk}, 585: {at_risk}, 600: {at_risk, late}}, tmp_path)
+
+
 def restarts(count):
     labels = {"kind": "BatchInferenceJob", "namespace": "team", "name": TICKETS}
     return {("tidemill_worker_container_restarts", frozenset(labels.items())): float(count)}

@@ -110,6 +110,24 @@ def test_a_job_on_track_is_not_at_risk_and_one_without_a_forecast_has_none():
     assert not [name for name, _ in found if name == "tidemill_job_forecast_seconds"]
 
 
+@pytest.mark.parametrize("absent", [{}, {"finishTime": None, "workersNeeded": None}])
+def test_a_job_that_gets_no_worker_has_no_finish_and_every_other_figure(absent):
+    status = {
+        "forecast": {"meetsWindow": False, "chancePercent": 0} | absent,
+        "conditions": [{"type": "WindowAtRisk", "status": "True", "reason": "QuotaReached"}],
+    }
+    found = scrape({JOB: cache_of(JOB, job(status=status))}, after=7200)
+    assert value(found, "tidemill_queue_age_ratio") == 2
+    assert value(found, "tidemill_job_forecast_chance") == 0
+    assert value(found, "tidemill_job_window_at_risk", reason="QuotaReached") == 1
+    assert not {"tidemill_job_forecast_seconds", "tidemill_job_workers_needed"} & {name for name, _ in found}
+
+
+def test_a_forecast_that_says_nothing_hides_nothing():
+    found = scrape({JOB: cache_of(JOB, job(status={"forecast": {"meetsWindow": False}}))}, after=7200)
+    assert value(found, "tidemill_queue_age_ratio") == 2
+
+
 @pytest.mark.parametrize(
     ("status", "missing"),
     [
