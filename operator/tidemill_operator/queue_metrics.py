@@ -75,9 +75,15 @@ GPUS = Gauge("tidemill_gpus_ready", "GPUs of the workers that are ready.")
 BOOST = Gauge("tidemill_scaling_boost_factor", "What an alert multiplies the size by now, 1 without one.")
 ROWS = Gauge("tidemill_job_rows", "Rows by what became of them.", ("state",))
 TOKENS = Gauge("tidemill_job_tokens", "Tokens of the answered rows.", ("type",))
-FORECAST = Gauge("tidemill_job_forecast_seconds", "Seconds from now until the last row is answered, as forecast.")
+FORECAST = Gauge(
+    "tidemill_job_forecast_seconds",
+    "Seconds from now until the last row is answered, as forecast; absent where it gets no worker.",
+)
 CHANCE = Gauge("tidemill_job_forecast_chance", "Chance, 0 to 1, that the job is done within its window.")
-NEEDED = Gauge("tidemill_job_workers_needed", "Workers it takes to be done by the target, also above workers.max.")
+NEEDED = Gauge(
+    "tidemill_job_workers_needed",
+    "Workers it takes to be done within the window, also above workers.max; absent where no number is enough.",
+)
 WINDOW_LEFT = Gauge(
     "tidemill_job_window_remaining_seconds", "Seconds from now until the completion window ends; below zero after it."
 )
@@ -120,7 +126,7 @@ def _job_age(job: Json, now: datetime) -> Iterator[Figure]:
     status = job.get("status") or {}
     planned = status.get("planned")
     try:
-        begins, target = _planned(planned) if planned else _at_once(job)
+        begins, target = _planned(planned) if planned else _unplanned(job)
         left = (deadline_of(job) - now).total_seconds()
     except ValueError:
         return
@@ -137,12 +143,16 @@ def _planned(planned: Json) -> tuple[datetime, datetime]:
     return _moment(planned["startTime"]), _moment(planned["finishTime"])
 
 
-def _at_once(job: Json) -> tuple[datetime, datetime]:
-    """Begin and target of a job that has no plan yet: its creation, and the target that its spec sets."""
+def _unplanned(job: Json) -> tuple[datetime, datetime]:
+    """Begin and target of a job that has no plan yet: its creation, and the target that its spec sets.
+
+    One that starts as late as is safe, and names no target, has its whole window; as in `core/outlook.py`.
+    """
     spec, created = job.get("spec") or {}, _moment(job["metadata"]["creationTimestamp"])
-    target = spec.get("targetCompletion")
+    if target := spec.get("targetCompletion"):
+        return created, created + parse_target(target)
     window = parse_window(spec.get("completionWindow") or DEFAULT_WINDOW)
-    return created, created + (parse_target(target) if target else window / TARGET_SHARE)
+    return created, created + (window if spec.get("schedule") == "LatestSafe" else window / TARGET_SHARE)
 
 
 def _forecast(forecast: Json | None, now: datetime) -> Iterator[Figure]:

@@ -75,6 +75,13 @@ def test_a_job_that_is_planned_for_later_ages_from_its_planned_start():
     assert value(scrape(caches, after=3600 + 1800), "tidemill_queue_age_ratio") == 0.5
 
 
+@pytest.mark.parametrize(("own", "hours"), [({}, 3), ({"targetCompletion": "2h"}, 2)])
+def test_a_job_that_is_to_start_late_and_has_no_plan_yet_has_its_own_target_or_the_whole_window(own, hours):
+    found = scrape({JOB: cache_of(JOB, job(schedule="LatestSafe", **own))}, after=3600)
+    assert value(found, "tidemill_queue_target_seconds") == hours * 3600
+    assert value(found, "tidemill_queue_age_ratio") == pytest.approx(1 / hours)
+
+
 def test_a_job_whose_rows_all_have_a_line_has_no_age():
     found = scrape({JOB: cache_of(JOB, job(status={"rows": {"total": 10, "remaining": 0}}))}, after=9999)
     assert value(found, "tidemill_queue_oldest_age_seconds") == 0
