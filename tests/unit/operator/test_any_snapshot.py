@@ -153,3 +153,30 @@ def test_every_snapshot_has_a_plan_that_can_be_carried_out(seen):
                 assert seen.cluster is None
                 assert seen.rejection is None
                 assert not finished
+
+
+def at_work(status):
+    driver = ledger(attempt=max(status.driver.attempt, 1), is_open=True, waits=status.driver.waits)
+    return status.model_copy(update={"driver": driver})
+
+
+BLIND = st.builds(
+    Snapshot,
+    now=st.integers(-7200, 7200).map(lambda s: T0 + timedelta(hours=3, seconds=s)),
+    job=st.builds(
+        make_job,
+        spec=st.just(make_spec(completionWindow="8h")),
+        status=STATUSES.map(at_work),
+    ),
+    cluster=st.builds(make_cluster, replicas=SMALL, head_ready_since=MOMENTS),
+    workers=SMALL.map(make_workers),
+    attempt=st.just(AttemptView(AttemptState.ACTIVE)),
+)
+"""A job at work, of which Ray says that it runs, and whose figures cannot be read."""
+
+
+@settings(max_examples=600, deadline=None)
+@given(BLIND)
+def test_a_job_whose_figures_are_missing_never_loses_a_worker(seen):
+    for action in plan(seen).actions:
+        assert not isinstance(action, ScaleCluster) or action.replicas >= seen.cluster.replicas, action

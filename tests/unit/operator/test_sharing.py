@@ -18,6 +18,7 @@ from unit.operator.builders import (
     running_status,
 )
 
+import tidemill_operator.sharing as sharing_module
 from tidemill_api.conditions import ConditionType
 from tidemill_api.v1alpha1 import realtime_endpoint
 from tidemill_api.v1alpha1.queue_status import MeasuredStatus
@@ -133,6 +134,13 @@ def test_the_limit_leaves_an_endpoint_what_the_other_endpoints_of_its_namespace_
 
 def test_a_namespace_knows_nothing_of_another():
     assert share_out([body("a"), body("b", namespace="other")], Quotas(quota("5")))["a"] == 5
+
+
+def test_a_share_out_is_made_once_a_tick_and_not_for_each_job(monkeypatch):
+    made = []
+    monkeypatch.setattr(sharing_module, "shares", lambda claims, budget: made.append(budget) or {})
+    share_out([body(f"job-{number}") for number in range(20)], Quotas(quota("9")))
+    assert made == [9]
 
 
 def test_quotas_are_asked_for_once_in_a_while_and_not_for_each_job():
