@@ -10,6 +10,9 @@ import yaml
 from alert_recording import RULES, body, firing, operator_with, record, scrape
 from metric_names import every_series
 
+from tidemill_api.conditions import Reason
+from tidemill_operator.core.window_risk import REASONS
+
 SPEC = {"completionWindow": "15m", "targetCompletion": "5m", "workers": {"max": 4}}
 ROWS = {"rows": {"total": 100, "remaining": 40}, "workers": {"desired": 2, "ready": 2}}
 HEALTHY = {"health": "Healthy", "reason": "WithinTarget", "depth": 40}
@@ -204,6 +207,12 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert():
     named = {Path(rule["annotations"]["runbook_url"]).name for rule in rules()}
     assert named == {f"{rule['alert']}.md" for rule in rules()}
     assert {path.name for path in RUNBOOKS.iterdir()} == named
+
+
+def test_the_runbook_of_a_window_at_risk_has_every_cause_and_no_other():
+    table = re.findall(r"^\| `(\w+)` \|", (RUNBOOKS / "TidemillJobWindowAtRisk.md").read_text(), flags=re.MULTILINE)
+    causes = {*REASONS.values(), Reason.JOB_WAITING, Reason.WINDOW_PASSED}
+    assert sorted(table) == sorted(cause.value for cause in causes)
 
 
 def test_every_alert_is_tested_here():
