@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import yaml
-from alert_recording import RULES, body, firing, operator_with, record, scrape
+from alert_recording import RULES, START, body, firing, operator_with, record, scrape
 from metric_names import every_series
 
 from tidemill_api.conditions import Reason
+from tidemill_operator.core.endpoint.law import Law
+from tidemill_operator.core.endpoint.load import Load
+from tidemill_operator.core.endpoint.rates import Rates
+from tidemill_operator.core.endpoint.status import queue
 from tidemill_operator.core.window_risk import REASONS
 
 SPEC = {"completionWindow": "15m", "targetCompletion": "5m", "workers": {"max": 4}}
@@ -127,6 +132,21 @@ def test_a_queue_that_grows_although_every_replica_works_never_clears(tmp_path, 
 
     expected = {("TidemillQueueNeverClears", "chat")} if alerts else set()
     firing(record(600, world), {60: set(), 600: expected}, tmp_path)
+
+
+@pytest.mark.parametrize("seconds", [0.5, 2.5])
+def test_an_endpoint_whose_source_is_missing_for_a_minute_fires_that_alert_and_no_other(tmp_path, seconds):
+    law = Law(0, 2, 4, 2.0, timedelta(minutes=5), timedelta(minutes=10))
+
+    def world(second):
+        load = Load() if 120 <= second < 180 else Load(5, 4, seconds, complete=True)
+        figures = queue(Rates(load), law, START + timedelta(seconds=second)).model_dump(mode="json", by_alias=True)
+        status = {"queue": figures, "replicas": 2, "readyReplicas": 2}
+        return scrape(operator_with(endpoints=[body("chat", {"replicas": {"max": 2}}, status)]), second)
+
+    missing = {("TidemillSourceMissing", "chat")}
+    expected = {second: missing if 150 <= second < 180 else set() for second in range(0, 1200, 15)}
+    firing(record(1200, world), expected, tmp_path)
 
 
 def test_a_window_at_risk_says_so_after_a_minute_and_a_moment_of_doubt_does_not(tmp_path):
