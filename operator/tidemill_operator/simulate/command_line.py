@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from tidemill_operator.simulate.command import run  # the parts that need the extra
     except ModuleNotFoundError as error:
         parser.exit(
-            EXIT_USAGE, f"tidemill: {error.name} is missing; install the extra: pip install 'tidemill[simulate]'\n"
+            EXIT_USAGE,
+            f"tidemill: {error.name} is missing; install the extra from a checkout: pip install '.[simulate]'\n",
         )
     return run(given, parser)
 
