@@ -61,7 +61,7 @@ TARGET = Gauge("tidemill_queue_target_seconds", "What that age is measured again
 RATIO = Gauge("tidemill_queue_age_ratio", "Oldest age by its target: 2 is late, 3 is too late.")
 HEALTH = Gauge("tidemill_queue_health", "Always 1: health and its reason are labels.", ("health", "reason"))
 SOURCE_MISSING = Gauge(
-    "tidemill_source_missing", "1 while the figures of driver or replicas are missing; nothing is scaled down then."
+    "tidemill_source_missing", "1 while figures of driver or replicas are missing; no size falls for want of them."
 )
 ARRIVED = Gauge("tidemill_queue_arrived_per_second", "An endpoint's requests, over about the last minute.")
 COMPLETED = Gauge(
@@ -72,7 +72,10 @@ DESIRED = Gauge("tidemill_workers_desired", "Worker pods, or replicas, that the 
 READY = Gauge("tidemill_workers_ready", "Worker pods that are ready, or replicas that answer.")
 MOST = Gauge("tidemill_workers_max", "The bound that the spec sets: workers.max or replicas.max.")
 GPUS = Gauge("tidemill_gpus_ready", "GPUs of the workers that are ready.")
-BOOST = Gauge("tidemill_scaling_boost_factor", "What an alert multiplies the size by now, 1 without one.")
+BOOST = Gauge(
+    "tidemill_scaling_boost_factor",
+    "By what an alert multiplies what a job's target needs, or divides a replica's target depth, now; 1 without.",
+)
 ROWS = Gauge("tidemill_job_rows", "Rows by what became of them.", ("state",))
 TOKENS = Gauge("tidemill_job_tokens", "Tokens of the answered rows.", ("type",))
 FORECAST = Gauge(
