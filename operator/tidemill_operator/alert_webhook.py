@@ -20,7 +20,7 @@ from aiohttp import web
 
 from tidemill_api.labels import SCALING_BOOST
 from tidemill_api.v1alpha1.batch_inference_job import KIND as JOB_KIND
-from tidemill_operator.alert_notification import Target, read_notification
+from tidemill_operator.alert_notification import Asked, Target, read_notification
 from tidemill_operator.cluster import ENDPOINTS, JOBS, Cluster
 from tidemill_operator.core.alert_calls import Call, settled
 from tidemill_operator.core.boost import read_boost
@@ -122,7 +122,7 @@ def application(writer: Writer, credentials: Path) -> web.Application:
         try:
             async with asyncio.timeout(READ_SECONDS):
                 body = await request.read()
-            asked = read_notification(body)
+            asked = read_notification(body, writer.now())
         except TimeoutError:
             return _answer(HTTPStatus.REQUEST_TIMEOUT, f"the body did not come within {READ_SECONDS:.0f} s")
         except ValueError as error:
@@ -148,10 +148,15 @@ async def _counted(request: web.Request, handler: Callable[[web.Request], Awaita
     return response
 
 
-async def _carry_out(writer: Writer, asked: dict[Target, tuple[Call, ...]]) -> web.Response:
-    """Every object that can be written is; where one cannot for a moment, Alertmanager is asked to tell it again."""
+async def _carry_out(writer: Writer, asked: Asked) -> web.Response:
+    """Every object that can be written is; where one cannot for a moment, Alertmanager is asked to tell it again.
+
+    An alert that was not taken is told of, and not asked for again: it would be the same.
+    """
     changed, again = 0, []
-    for target, calls in asked.items():
+    for why in asked.left_out:
+        log.warning("an alert was not taken: %s", why)
+    for target, calls in asked.calls.items():
         try:
             changed += await writer.settle(target, calls)
         except (PassingError, RejectedError) as error:
@@ -159,7 +164,8 @@ async def _carry_out(writer: Writer, asked: dict[Target, tuple[Call, ...]]) -> w
             again.append(f"{target.kind} {target.namespace}/{target.name}")
     if again:
         return _answer(HTTPStatus.SERVICE_UNAVAILABLE, f"could not be written, tell it again: {', '.join(again)}")
-    return web.json_response({"objects": len(asked), "changed": changed})
+    left_out = {"leftOut": asked.left_out} if asked.left_out else {}
+    return web.json_response({"objects": len(asked.calls), "changed": changed, **left_out})
 
 
 def _answer(status: HTTPStatus, message: str, headers: dict[str, str] | None = None) -> web.Response:

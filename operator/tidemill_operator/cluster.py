@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import aiohttp
 from kubernetes.aio.client import ApiClient
@@ -49,9 +50,15 @@ class Resource:
     plural: str
 
     def path(self, namespace: str | None, name: str = "", subresource: str = "") -> str:
-        """The URL path of a list (no name), an object or its subresource; all namespaces where None."""
-        parts = [self.prefix, *(["namespaces", namespace] if namespace else []), self.plural, name, subresource]
-        return "/".join(part for part in parts if part)
+        """The URL path of a list (no name), an object or its subresource; all namespaces where None.
+
+        A name stays one part of the path, whatever is in it. Raises ValueError for `.` and `..`, which a client would
+        take for another path.
+        """
+        if {namespace, name} & {".", ".."}:
+            raise ValueError(f"no object is named {namespace}/{name}")
+        parts = [*(["namespaces", namespace] if namespace else []), self.plural, name, subresource]
+        return "/".join([self.prefix, *(quote(part, safe="") for part in parts if part)])
 
 
 JOBS = Resource(f"/apis/{GROUP}/{VERSION}", PLURAL)

@@ -121,6 +121,18 @@ async def test_a_resolved_alert_takes_its_boost_away(api, token_file):
     assert SCALING_BOOST not in api.objects[JOB]["metadata"]["annotations"]
 
 
+@pytest.mark.parametrize("began", ["2100-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+async def test_an_alert_that_began_in_the_future_boosts_no_longer_than_any_other(api, token_file, began):
+    status, _ = await send(api, token_file, notification({**alert(), "startsAt": began}))
+    assert status == 200
+    assert api.boost(*JOB).until == BEGAN + timedelta(minutes=16)  # the receiver's clock is a minute after BEGAN
+
+
+async def test_an_alert_from_the_year_one_has_faded_long_ago(api, token_file):
+    status, _ = await send(api, token_file, notification({**alert(), "startsAt": "0001-01-01T00:00:00Z"}))
+    assert (status, api.writes) == (200, 0)
+
+
 async def test_severity_or_the_rules_own_label_says_how_much_and_never_more_than_twice(api, token_file):
     about_an_endpoint = alert(kind="RealtimeEndpoint", name="chat", tidemill_boost="70")
     status, _ = await send(api, token_file, notification(alert(severity="critical"), about_an_endpoint))
@@ -147,6 +159,40 @@ async def test_a_boost_that_is_no_number_counts_as_none_given(api, token_file, v
 async def test_an_alert_about_nothing_of_ours_is_taken_and_changes_nothing(api, token_file, other):
     status, answer = await send(api, token_file, notification(other))
     assert (status, answer["changed"], api.writes) == (200, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"name": "../../../../../../api/v1/namespaces/kube-system/secrets/s"},
+        {"name": "."},
+        {"name": ".."},
+        {"name": ""},
+        {"name": "tickets\n"},
+        {"name": "%2e%2e"},
+        {"name": "a" * 254},
+        {"namespace": "../kube-system"},
+        {"namespace": "team.other"},
+        {"namespace": "a" * 64},
+    ],
+)
+async def test_an_alert_whose_names_no_object_can_have_is_told_of_and_others_are_served(api, token_file, other):
+    api.get = only_names_of_kubernetes(api.get)
+    status, answer = await send(
+        api, token_file, notification({**alert(), "labels": alert()["labels"] | other}, alert())
+    )
+    assert (status, answer["objects"], answer["changed"]) == (200, 1, 1)
+    assert [f"alerts.0: label {label}" in answer["leftOut"][0] for label in other] == [True]
+
+
+def only_names_of_kubernetes(get):
+    """Fails for any name that could lead elsewhere."""
+
+    def checked(resource, namespace, name):
+        assert (namespace, name) == ("team", "tickets")
+        return get(resource, namespace, name)
+
+    return checked
 
 
 async def test_an_object_outside_of_the_watched_namespaces_is_left_alone(api, token_file):
@@ -187,6 +233,8 @@ async def test_the_token_can_be_changed_in_place_and_an_empty_one_lets_nobody_in
         ({"version": "4"}, "alerts"),
         (notification({**alert(), "status": "maybe"}), "status"),
         (notification({**alert(), "startsAt": "yesterday"}), "startsAt"),
+        (notification({**alert(), "startsAt": "0001-01-01T00:00:00+05:00"}), "startsAt"),
+        (notification({**alert(), "startsAt": "9999-12-31T23:59:59-05:00"}), "startsAt"),
         (notification({**alert(), "labels": {"name": 5}}), "labels"),
         (notification(*[alert()] * 1001), "alerts"),
     ],

@@ -40,6 +40,18 @@ def test_an_answer_is_named_by_what_has_to_be_done_about_it(answer, error):
         read_answer("GET", "/x", *answer)
 
 
+def test_a_name_stays_one_part_of_a_path_whatever_is_in_it():
+    path = JOBS.path("a/b", "../../secrets/s?x#y%2f")
+    assert path == f"{JOBS.prefix}/namespaces/a%2Fb/{JOBS.plural}/..%2F..%2Fsecrets%2Fs%3Fx%23y%252f"
+    assert JOBS.path("team", "tickets.v1", "status").endswith(f"/namespaces/team/{JOBS.plural}/tickets.v1/status")
+
+
+@pytest.mark.parametrize("names", [(".", "a"), ("..", "a"), ("a", "."), ("a", "..")])
+def test_a_name_that_would_lead_elsewhere_makes_no_path(names):
+    with pytest.raises(ValueError, match="no object is named"):
+        JOBS.path(*names)
+
+
 UNFIT = "the server rejected our request due to an error in our request"
 
 
