@@ -43,12 +43,13 @@ def resolved(alert: str) -> Call:
 def settled(standing: Boost | None, calls: Iterable[Call], now: datetime) -> Boost | None:
     """The boost that an object is to have after these calls; it equals `standing` where nothing is to be written.
 
-    The strongest at this moment wins. One whose alert is resolved goes, and one that has faded is none. The order of
-    the calls, and how often they are told, make no difference.
+    The strongest at this moment wins. One whose alert is resolved goes, and one that has faded is none. An alert that
+    is both resolved and firing fires: another of its name, with other labels (`pod`, `instance`), took its place. The
+    order of the calls, and how often they are told, make no difference.
     """
     told = tuple(calls)
-    over = {call.alert for call in told if call.boost is None}
-    wanted = {call.boost for call in told if call.boost is not None and call.alert not in over}
+    wanted = {call.boost for call in told if call.boost is not None}
+    over = {call.alert for call in told if call.boost is None} - {boost.alert for boost in wanted}
     if standing is not None and standing.alert not in over:
         wanted.add(standing)
     return max(

@@ -46,7 +46,7 @@ def test_the_stronger_of_two_alerts_counts_and_stays_when_the_weaker_is_resolved
     standing = settled(settled(None, [WARNING], NOW), [CRITICAL], NOW)
     assert standing is not None
     assert standing.alert == "Critical"
-    assert settled(standing, [WARNING, resolved("Warning")], NOW) == standing
+    assert settled(standing, [resolved("Warning")], NOW) == standing
 
 
 def test_a_boost_goes_with_its_alert():
@@ -58,8 +58,13 @@ def test_an_alert_that_goes_on_firing_boosts_no_more_once_its_time_is_over():
     assert settled(settled(None, [WARNING], NOW), [WARNING], later) is None
 
 
-def test_resolved_wins_over_firing_in_one_notification():
-    assert settled(None, [WARNING, resolved("Warning")], NOW) is None
+def test_an_alert_that_takes_the_place_of_a_resolved_one_of_its_name_goes_on_boosting():
+    """As after a restart of the operator, which changes the labels `pod` and `instance`."""
+    standing = settled(None, [WARNING], NOW)
+    later = NOW + timedelta(minutes=3)
+    anew = firing("Warning", 1.5, later)
+    assert settled(standing, [resolved("Warning"), anew], later) == anew.boost
+    assert settled(None, [anew, resolved("Warning")], later) == anew.boost
 
 
 @given(STANDING, CALLS, st.randoms())
