@@ -63,7 +63,13 @@ class WatchCache:
         known = self._objects[kind].get(key)
         if known is not None and not _newer(body, known):
             return False
+        if known is not None:
+            self._unindex(kind, key, known)
         self._objects[kind][key] = body
+        self._index(kind, key, body)
+        return True
+
+    def _index(self, kind: Watched, key: Key, body: Json) -> None:
         if kind is Watched.PODS:
             self._pods_of.setdefault(cluster_key(body), set()).add(key)
             for owner in _labelled(body):
@@ -72,30 +78,31 @@ class WatchCache:
             for owner in _owners(body, self._owner_kind):
                 self._clusters_of.setdefault(owner, set()).add(key)
         elif kind is Watched.JOBS:
-            self._index_job(key, body)
-        return True
+            if (source := source_key(body)) is not None:
+                self._resubmits_of.setdefault(source, set()).add(key)
+            if _has_measured(body):
+                self._measured_alike.setdefault(alike(body), set()).add(key)
 
-    def _index_job(self, key: Key, body: Json) -> None:
-        if (source := source_key(body)) is not None:
-            self._resubmits_of.setdefault(source, set()).add(key)
-        if _has_measured(body):
-            self._measured_alike.setdefault(alike(body), set()).add(key)
-
-    def drop(self, kind: Watched, key: Key) -> None:
-        """Forgets the object; unknown is fine."""
-        body = self._objects[kind].pop(key, None)
-        if kind is Watched.PODS and body is not None:
+    def _unindex(self, kind: Watched, key: Key, body: Json) -> None:
+        """Takes out what `_index` put in for this very body: another object of its name may belong elsewhere."""
+        if kind is Watched.PODS:
             _discard(self._pods_of, cluster_key(body), key)
             for owner in _labelled(body):
                 _discard(self._pods_labelled, owner, key)
-        elif kind is Watched.CLUSTERS and body is not None:
+        elif kind is Watched.CLUSTERS:
             for owner in _owners(body, self._owner_kind):
                 _discard(self._clusters_of, owner, key)
-        elif kind is Watched.JOBS and body is not None:
+        elif kind is Watched.JOBS:
             if (source := source_key(body)) is not None:
                 _discard(self._resubmits_of, source, key)
             if _has_measured(body):
                 _discard(self._measured_alike, alike(body), key)
+
+    def drop(self, kind: Watched, key: Key) -> None:
+        """Forgets the object; unknown is fine."""
+        body = self._objects[kind].pop(key, None)
+        if body is not None:
+            self._unindex(kind, key, body)
 
     def job(self, key: Key) -> Json | None:
         """The job of this key."""

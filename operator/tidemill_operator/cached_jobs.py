@@ -68,7 +68,7 @@ class CachedJobs:
 
 def read_measures(bodies: tuple[Json, ...]) -> Elsewhere:
     """The measures in the statuses of these jobs, the newest ones."""
-    told = [body["status"]["measured"] for body in bodies]
+    told = [measured for body in bodies if (measured := (body.get("status") or {}).get("measured"))]
     told.sort(key=lambda measured: str(measured.get("observedTime") or ""), reverse=True)
     pairs = [own_measures(MeasuredStatus.model_validate(measured)) for measured in told[:MOST_MEASURES]]
     return Elsewhere(
