@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tidemill_api import GROUP, labels
@@ -56,6 +57,8 @@ class WatchCache:
         self._clusters_of: dict[Key, set[Key]] = {}
         self._resubmits_of: dict[Key, set[Key]] = {}
         self._measured_alike: dict[str, set[Key]] = {}
+        self._measured_version: dict[str, int] = {}
+        self._versions = count(1)
 
     def put(self, kind: Watched, body: Json) -> bool:
         """Remembers the object; False where this very version or a newer one of the same object is known already."""
@@ -67,6 +70,8 @@ class WatchCache:
             self._unindex(kind, key, known)
         self._objects[kind][key] = body
         self._index(kind, key, body)
+        if kind is Watched.JOBS:
+            self._note_measures(known, body)
         return True
 
     def _index(self, kind: Watched, key: Key, body: Json) -> None:
@@ -103,6 +108,21 @@ class WatchCache:
         body = self._objects[kind].pop(key, None)
         if body is not None:
             self._unindex(kind, key, body)
+            if kind is Watched.JOBS:
+                self._note_measures(body, None)
+
+    def _note_measures(self, before: Json | None, after: Json | None) -> None:
+        """Numbers anew the measures of the workers that this change of a job says something new of."""
+        said = [
+            (alike(job), job["status"]["measured"]) if job and _has_measured(job) else None for job in (before, after)
+        ]
+        if said[0] == said[1]:
+            return
+        for of in {one[0] for one in said if one is not None}:
+            if of in self._measured_alike:
+                self._measured_version[of] = next(self._versions)
+            else:
+                self._measured_version.pop(of, None)
 
     def job(self, key: Key) -> Json | None:
         """The job of this key."""
@@ -140,10 +160,13 @@ class WatchCache:
         """The keys of the jobs that continue this one, by name."""
         return tuple(sorted(self._resubmits_of.get(key, ())))
 
-    def measured_like(self, job: Json) -> tuple[Json, ...]:
-        """The other jobs whose workers are alike and that have measured theirs."""
-        own = key_of(job)
-        return tuple(self._objects[Watched.JOBS][key] for key in self._measured_alike.get(alike(job), ()) if key != own)
+    def measured(self, of: str) -> tuple[Json, ...]:
+        """The jobs whose workers are `alike` and that have measured theirs."""
+        return tuple(self._objects[Watched.JOBS][key] for key in self._measured_alike.get(of, ()))
+
+    def measured_version(self, of: str) -> int:
+        """Another number after each change of what `measured` of these says; 0 while no job has measured any."""
+        return self._measured_version.get(of, 0)
 
     def keys(self, kind: Watched) -> frozenset[Key]:
         """The keys of all objects of a kind."""

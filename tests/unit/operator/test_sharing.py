@@ -18,13 +18,14 @@ from unit.operator.builders import (
     running_status,
 )
 
+import tidemill_operator.cached_jobs as cached_jobs_module
 import tidemill_operator.sharing as sharing_module
 from tidemill_api.conditions import ConditionType
 from tidemill_api.v1alpha1 import realtime_endpoint
 from tidemill_api.v1alpha1.queue_status import MeasuredStatus
 from tidemill_operator.budgets import Budgets, left_of
 from tidemill_operator.cache import Key, WatchCache, Watched
-from tidemill_operator.cached_jobs import CachedJobs, read_measures
+from tidemill_operator.cached_jobs import CachedJobs, others, read_measures
 from tidemill_operator.core.deadline.estimates import Measure
 from tidemill_operator.core.deadline.turns import Turn
 from tidemill_operator.core.snapshot import Tuning
@@ -216,8 +217,29 @@ def test_a_job_plans_with_what_jobs_of_the_same_model_and_resources_measured():
 
 def test_the_newest_measures_count_and_not_thousands_of_old_ones():
     bodies = tuple(body(f"j{n}", measured=measured(n + 1, at=f"2026-01-01T12:{n:02d}:00Z")) for n in range(60))
-    rates = [rate.value for rate in read_measures(bodies).rates]
+    rates = [rate.value for rate in others(read_measures(bodies), Key("team", "own")).rates]
     assert rates == [float(n) for n in range(60, 10, -1)]
+    of_one_of_them = [rate.value for rate in others(read_measures(bodies), Key("team", "j59")).rates]
+    assert of_one_of_them == [float(n) for n in range(59, 9, -1)]
+
+
+def test_measures_are_read_once_for_all_jobs_alike_and_again_where_one_changes(monkeypatch):
+    cache, read = WatchCache(), []
+    for name in ("a", "b", "c"):
+        cache.put(Watched.JOBS, body(name, measured=measured(5)))
+    monkeypatch.setattr(cached_jobs_module, "read_measures", lambda bodies: read.append(len(bodies)) or ())
+    seen = CachedJobs(cache, Tuning())
+
+    def look_at_all():
+        for key in cache.keys(Watched.JOBS):
+            seen.snapshot(read_job(cache.job(key), SpecPolicy()), NOW)
+        return read
+
+    assert look_at_all() == [3]
+    cache.put(Watched.JOBS, body("c", measured=measured(6)) | {"metadata": body("c")["metadata"] | {"uid": "again"}})
+    assert look_at_all() == [3, 3]
+    cache.drop(Watched.JOBS, Key("team", "c"))
+    assert look_at_all() == [3, 3, 2]
 
 
 MEASURED = {"rowsPerSecondPerWorker": "1", "rows": 100_000, "startups": 5, "startupSeconds": 60}
