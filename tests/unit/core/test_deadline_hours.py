@@ -82,6 +82,15 @@ def test_the_planned_idle_time_is_the_time_between_the_spans() -> None:
     assert plan.idle_seconds(plan.finish + 5) == 0.0
 
 
+def test_a_job_at_work_does_not_rest_for_less_time_than_a_start_takes() -> None:
+    """Seven dear seconds before an hour that is cheap enough: to skip them costs a start for which no time is left."""
+    unsure = {"rate": Estimate(16.0, spread=1.0), "startup": Estimate(5.0, spread=0.5)}
+    load = a_load(rows=305.0, window_end=NOW + 127, most=1, busy=1, fleet=Fleet(1), **unsure)
+    plan = latest_safe(load, NOW, [CheapHours(NOW + 7, NOW + 67, 0.5)])
+    assert plan.start == NOW
+    assert plan.finish <= NOW + 67
+
+
 @settings(deadline=None)
 @given(loads(), st.lists(st.tuples(st.floats(0, 1e5), st.floats(60, 4e4), st.floats(0.1, 1.5)), max_size=4))
 def test_a_plan_ends_in_time_wherever_one_fits(load: Load, hours: list[tuple[float, float, float]]) -> None:

@@ -177,7 +177,9 @@ def _plan(job: _Job, priced: list[Segment], price: float, now: float) -> _Plan |
         else:
             spare = job.usable(_joined(chosen), now) - needed
             short = _shortened(segment, spare, chosen, at_end=goes_on)
-            chosen = [short if one == segment else one for one in chosen]
+            cut = [short if one == segment else one for one in chosen]
+            # A job at work that rests first has to start anew: the seconds to spare may not be enough for that.
+            chosen = cut if job.usable(_joined(cut), now) >= needed - 1e-3 else chosen
     spans = tuple(_joined(chosen))
     cost = workers * sum((end - start) * factor for start, end, factor in chosen)
     return _Plan(spans, workers, cost)
