@@ -172,7 +172,7 @@ def _forecast(forecast: Json | None, now: datetime) -> Iterator[Figure]:
 def endpoint_figures(endpoint: Json, now: datetime) -> Iterator[Figure]:
     """The figures of an endpoint."""
     spec, status = endpoint.get("spec") or {}, endpoint.get("status") or {}
-    yield from _shared(endpoint, now)
+    yield from _shared(endpoint, now, missing=_replicas_missing(status.get("queue") or {}))
     yield Figure(DESIRED, float(status.get("replicas") or 0))
     yield Figure(READY, ready := float(status.get("readyReplicas") or 0))
     yield Figure(MOST, _of(spec, "replicas", "max", default=1))
@@ -186,22 +186,24 @@ def endpoint_figures(endpoint: Json, now: datetime) -> Iterator[Figure]:
 _TARGET_AGE = realtime_endpoint.ScalingSpec().target_queue_age_milliseconds
 
 
-def _shared(body: Json, now: datetime) -> Iterator[Figure]:
+def _shared(body: Json, now: datetime, *, missing: bool = False) -> Iterator[Figure]:
     status = body.get("status") or {}
     queue = status.get("queue") or {}
     yield Figure(DEPTH, _of(status, "queue", "depth"))
     yield Figure(COMPLETED, _of(status, "queue", "completedPerSecond"))
     yield Figure(HEALTH, 1.0, (queue.get("health") or "Unknown", queue.get("reason") or ""))
-    yield Figure(SOURCE_MISSING, float(_source_missing(body)))
+    yield Figure(SOURCE_MISSING, float(missing or _source_missing(body)))
     boost = read_boost((body["metadata"].get("annotations") or {}).get(SCALING_BOOST))
     yield Figure(BOOST, boost.factor_at(now) if boost is not None else 1.0)
 
 
-def _source_missing(body: Json) -> bool:
-    """Whether figures that a decision needs are missing: those of a driver or of replicas, or Ray's own on the head.
+def _replicas_missing(queue: Json) -> bool:
+    """Whether the look misses replicas of an endpoint. Its health does not tell: a late queue is late without them."""
+    return queue.get("countedTime") != queue.get("observedTime")
 
-    The age of an endpoint may be known, and its health with it, while figures of other replicas are missing.
-    """
+
+def _source_missing(body: Json) -> bool:
+    """Whether figures that a decision needs are missing: those of a driver or of replicas, or Ray's own on the head."""
     status = body.get("status") or {}
     if (status.get("queue") or {}).get("reason") == "SourceMissing":
         return True

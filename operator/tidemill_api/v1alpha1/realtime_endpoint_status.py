@@ -37,9 +37,13 @@ class EndpointQueueStatus(ApiModel):
     completed_per_second: Rate = Field(
         default="0", description="completedPerSecond in requests that were answered, over about the last minute."
     )
-    answered: Count = Field(default=0, description="answered requests that the replicas counted at observedTime.")
+    answered: Count = Field(default=0, description="answered requests that the replicas counted at countedTime.")
     unanswered: Count = Field(
         default=0, description="unanswered requests that they counted: turned away, timed out, or left by the client."
+    )
+    counted_time: AwareDatetime | None = Field(
+        default=None,
+        description="countedTime when every replica was asked last; before observedTime while figures are missing.",
     )
     observed_time: AwareDatetime | None = Field(default=None, description="observedTime of these figures.")
 

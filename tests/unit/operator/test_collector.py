@@ -151,6 +151,15 @@ def test_a_missing_source_is_said_and_is_no_empty_queue(status, missing):
     assert value(found, "tidemill_queue_age_ratio") == 1
 
 
+@pytest.mark.parametrize(("counted", "missing"), [("2026-01-01T12:00:05Z", 0), ("2026-01-01T12:00:00Z", 1), (None, 1)])
+def test_a_late_endpoint_whose_look_missed_replicas_is_late_and_misses_them(counted, missing):
+    queue = {"depth": 5, "ageRatio": "2.10", "health": "Warning", "reason": "TwiceTarget"}
+    queue |= {"observedTime": "2026-01-01T12:00:05Z"} | ({"countedTime": counted} if counted else {})
+    found = scrape({ENDPOINT: cache_of(ENDPOINT, endpoint(queue=queue))})
+    assert value(found, "tidemill_source_missing") == missing
+    assert value(found, "tidemill_queue_age_ratio") == 2.1
+
+
 def test_an_endpoint_has_the_same_figures_under_its_own_kind():
     queue = {"depth": 5, "oldestAgeSeconds": 4, "ageRatio": "2.10", "health": "Warning", "reason": "TwiceTarget"}
     queue |= {"arrivedPerSecond": "3.5", "completedPerSecond": "1.25"}

@@ -10,10 +10,10 @@ from unit.operator.builders import T0
 from unit.operator.endpoint_queue import law
 
 from tidemill_api import endpoint_contract as contract
-from tidemill_api.v1alpha1.realtime_endpoint_status import EndpointQueueStatus
+from tidemill_api.v1alpha1.realtime_endpoint_status import EndpointQueueStatus, RealtimeEndpointStatus
 from tidemill_operator.core.endpoint.load import Load
 from tidemill_operator.core.endpoint.rates import Rates, full_since, rates_after
-from tidemill_operator.core.endpoint.status import queue
+from tidemill_operator.core.endpoint.status import QUEUE_REFRESH, queue, settled
 from tidemill_operator.endpoint_figures import read_ingress
 
 
@@ -78,13 +78,39 @@ def test_a_load_that_is_not_complete_keeps_the_rates():
     assert rates.completed == float(before.completed_per_second)
 
 
-def test_a_replica_that_was_silent_for_a_look_is_no_burst():
-    before = after(steady(12, 8, age=0.5))
-    now = before.observed_time + timedelta(seconds=5)
-    silent = queue(rates_after(before, Load(answered=100), now), law(), now)
-    assert silent.reason == "SourceMissing"
-    back = Load(waiting=before.depth, complete=True, answered=before.answered + 80)
-    assert rates_after(silent, back, now + timedelta(seconds=5)).arrived == float(before.arrived_per_second)
+@pytest.mark.parametrize(("age", "reason"), [(0.5, "SourceMissing"), (5.0, "TwiceTarget"), (9.0, "ThriceTarget")])
+@pytest.mark.parametrize("looks", [1, 3])
+def test_a_replica_that_was_silent_for_a_while_is_no_burst(age, reason, looks):
+    before = after(steady(8, 8, age=age))
+    silent, now = before, before.observed_time
+    for _ in range(looks):
+        now += timedelta(seconds=5)
+        partial = Load(waiting=3, oldest_seconds=age, answered=100)
+        silent = queue(rates_after(silent, partial, now), law(), now, T0)
+    assert (silent.reason, silent.answered) == (reason, before.answered)
+    assert silent.counted_time == before.observed_time
+    now += timedelta(seconds=5)
+    back = Load(waiting=before.depth, oldest_seconds=age, complete=True, answered=before.answered + 40 * (looks + 1))
+    rates = rates_after(silent, back, now)
+    assert rates.arrived == float(before.arrived_per_second)
+    assert queue(rates, law(), now, T0).reason != "NeverClears"
+    later = now + timedelta(seconds=5)
+    again = Load(waiting=before.depth, oldest_seconds=age, complete=True, answered=back.answered + 40)
+    assert rates_after(queue(rates, law(), now, T0), again, later).completed == pytest.approx(8, rel=0.02)
+
+
+def test_figures_that_stay_are_not_written_again_and_a_replica_that_falls_silent_is():
+    def look(load, before, seconds):
+        now = T0 + timedelta(seconds=seconds)
+        return RealtimeEndpointStatus(queue=queue(rates_after(before.queue, load, now), law(), now))
+
+    late = Load(waiting=3, oldest_seconds=5.0, complete=True, answered=100)
+    first = look(late, RealtimeEndpointStatus(), 0)
+    after = QUEUE_REFRESH.total_seconds() + 1
+    assert settled(look(late, first, after), first) == first
+    silent = look(Load(waiting=3, oldest_seconds=5.0, answered=60), first, after)
+    assert silent.queue.reason == first.queue.reason
+    assert settled(silent, first) == silent
 
 
 def test_all_replicas_answer_since_the_last_one_began():

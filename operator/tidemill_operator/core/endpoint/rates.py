@@ -1,7 +1,8 @@
 """How many requests an endpoint gets and answers in a second, from what its replicas counted at two looks. Pure.
 
 The counts and the rates of the last look stand in the status, so nothing is remembered by the process. Refuses to make
-a rate of counters that fell: a replica that has gone took its counts along.
+a rate of counters that fell: a replica that has gone took its counts along; or of looks that missed a replica: all that
+it ever counted would come back at once.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ import math
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
-
-from tidemill_operator.core.queue_health import HealthReason
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -33,12 +32,26 @@ LEAST_RATE = 0.01
 
 
 @dataclass(frozen=True)
+class Counts:
+    """Requests that ended, as every replica counted them together, and when that was; `time` None before the first."""
+
+    answered: int = 0
+    unanswered: int = 0
+    time: datetime | None = None
+
+
+@dataclass(frozen=True)
 class Rates:
-    """The load, and the requests that came and were answered in a second."""
+    """The load, the requests that came and were answered in a second, and the counts before this look."""
 
     load: Load
     arrived: float = 0.0
     completed: float = 0.0
+    before: Counts = Counts()
+
+    def counts(self, now: datetime) -> Counts:
+        """The counts that stand after this look: the ones before it where a replica's are missing."""
+        return Counts(self.load.answered, self.load.unanswered, now) if self.load.complete else self.before
 
     def largest(self, now: datetime, full: datetime | None, target_age_seconds: float) -> float | None:
         """What the largest size answers in a second at the most; None where nothing shows it.
@@ -55,21 +68,25 @@ class Rates:
 def rates_after(old: EndpointQueueStatus, load: Load, now: datetime) -> Rates:
     """The rates after this look; as they were where the counts of the two looks cannot be compared."""
     arrived, completed = float(old.arrived_per_second), float(old.completed_per_second)
-    before = old.observed_time
-    answered, unanswered = load.answered - old.answered, load.unanswered - old.unanswered
-    whole = (
-        load.complete and old.reason != HealthReason.SOURCE_MISSING.value
-    )  # else a replica's counts are in one look only
-    if not whole or before is None or now <= before or answered < 0 or unanswered < 0:
-        return Rates(load, arrived, completed)
-    seconds = (now - before).total_seconds()
+    counted = Counts(old.answered, old.unanswered, old.counted_time)
+    answered, unanswered = load.answered - counted.answered, load.unanswered - counted.unanswered
+    whole = load.complete and is_whole(old)
+    if not whole or counted.time is None or now <= counted.time or answered < 0 or unanswered < 0:
+        return Rates(load, arrived, completed, counted)
+    seconds = (now - counted.time).total_seconds()
     came = max(answered + unanswered + load.depth - old.depth, 0)
     share = 1 - math.exp(-seconds / SMOOTHING.total_seconds())
     return Rates(
         load,
         arrived + (came / seconds - arrived) * share,
         completed + (answered / seconds - completed) * share,
+        counted,
     )
+
+
+def is_whole(queue: EndpointQueueStatus) -> bool:
+    """Whether these figures are those of every replica; their health does not tell, for late is late without them."""
+    return queue.counted_time == queue.observed_time
 
 
 def full_since(running: int, most: int, started: datetime | None) -> datetime | None:

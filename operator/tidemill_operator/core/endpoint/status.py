@@ -12,7 +12,7 @@ from tidemill_api import labels
 from tidemill_api.v1alpha1.realtime_endpoint_status import EndpointQueueStatus, RevisionStatus
 from tidemill_operator.core.endpoint.conditions import available, conditions, progressing, ready
 from tidemill_operator.core.endpoint.law import Law
-from tidemill_operator.core.endpoint.rates import full_since, rates_after, written
+from tidemill_operator.core.endpoint.rates import full_since, is_whole, rates_after, written
 from tidemill_operator.core.endpoint.sizing import load_on
 from tidemill_operator.core.queue_health import Queue, health
 
@@ -101,7 +101,7 @@ def queue(rates: Rates, law: Law, now: datetime, full: datetime | None = None) -
 
     `full`: since when every replica that the spec allows answers.
     """
-    load = rates.load
+    load, counts = rates.load, rates.counts(now)
     depth = load.depth if load.complete else None
     largest = rates.largest(now, full, law.target_age_seconds)
     so = health(Queue(depth, load.oldest_seconds, law.target_age_seconds, rates.arrived, largest))
@@ -113,8 +113,9 @@ def queue(rates: Rates, law: Law, now: datetime, full: datetime | None = None) -
         reason=so.reason.value,
         arrived_per_second=written(rates.arrived),
         completed_per_second=written(rates.completed),
-        answered=load.answered,
-        unanswered=load.unanswered,
+        answered=counts.answered,
+        unanswered=counts.unanswered,
+        counted_time=counts.time,
         observed_time=now,
     )
 
@@ -130,7 +131,8 @@ def settled(new: RealtimeEndpointStatus, old: RealtimeEndpointStatus) -> Realtim
         return new
     if new.queue.health != old.queue.health or new.queue.observed_time is None:
         return new
-    same = new.queue.model_copy(update={"observed_time": old.queue.observed_time}) == old.queue
+    times = {"observed_time": old.queue.observed_time, "counted_time": old.queue.counted_time}
+    same = new.queue.model_copy(update=times) == old.queue and is_whole(new.queue) == is_whole(old.queue)
     same = same and new.scaling == old.scaling
     recent = new.queue.observed_time - old.queue.observed_time < QUEUE_REFRESH
     return old if same or recent else new
