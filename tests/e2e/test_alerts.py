@@ -15,7 +15,7 @@ from datetime import datetime
 import pytest
 from chaos_jobs import all_answered, start
 from dashboard_queries import DASHBOARDS, queries
-from monitoring import Alertmanager, Prometheus, alertmanager, free_port, prometheus
+from monitoring import Alertmanager, Prometheus, alertmanager, free_port, hurried_rules, prometheus
 
 from tidemill_api.labels import SCALING_BOOST
 
@@ -51,7 +51,7 @@ def monitored(operator_session, tmp_path):
     operator_session.ensure()
     with (
         alertmanager(tmp_path / "alertmanager", f"http://127.0.0.1:{alerts}/alerts", credentials) as manager,
-        prometheus(tmp_path / "prometheus", [f"127.0.0.1:{metrics}"], manager) as server,
+        prometheus(tmp_path / "prometheus", [f"127.0.0.1:{metrics}"], manager, hurried_rules(tmp_path)) as server,
     ):
         yield Monitored(server, manager)
     operator_session.kill()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from alert_recording import RULES, START, body, firing, operator_with, record, scrape
+from alert_recording import ENDPOINT, JOB, RULES, START, body, firing, operator_with, record, scrape
 from metric_names import every_series
 
 from tidemill_api.conditions import Reason
@@ -38,11 +38,12 @@ def condition(kind, status, reason):
     return {"conditions": [{"type": kind, "status": status, "reason": reason}]}
 
 
-def test_a_job_warns_at_twice_its_target_is_critical_at_thrice_and_silent_once_it_has_ended(tmp_path):
+def test_a_job_warns_at_twice_its_target_is_critical_at_thrice_and_silent_soon_after_it_has_ended(tmp_path):
     ended = {"completionTime": "2026-01-01T12:17:00Z"}
     recording = record(1200, lambda second: jobs_alone(second, **(ended if second >= 1020 else {})))
     warning, critical = ("TidemillJobQueueWarning", TICKETS), ("TidemillJobQueueCritical", TICKETS)
-    expected = {585: set(), 600: {warning}, 885: {warning}, 900: {warning, critical}, 1020: set(), 1200: set()}
+    both = {warning, critical}
+    expected = {585: set(), 600: {warning}, 885: {warning}, 900: both, 1125: both, 1140: set(), 1200: set()}
     firing(recording, expected, tmp_path)
 
 
@@ -97,8 +98,9 @@ def test_an_endpoint_warns_after_a_minute_at_twice_its_target_age_and_is_critica
     def world(second):
         return scrape(endpoint(ratios[max(since for since in ratios if since <= second)], ready=2), second)
 
-    expected = {165: set(), 180: {AGE_WARNING}, 285: {AGE_WARNING}, 300: {AGE_WARNING, AGE_CRITICAL}, 360: set()}
-    firing(record(420, world), expected, tmp_path)
+    both = {AGE_WARNING, AGE_CRITICAL}
+    expected = {165: set(), 180: {AGE_WARNING}, 285: {AGE_WARNING}, 300: both, 465: both, 480: set(), 540: set()}
+    firing(record(540, world), expected, tmp_path)
 
 
 def test_a_burst_that_is_over_within_the_minute_alerts_nobody(tmp_path):
@@ -134,12 +136,12 @@ def test_a_queue_that_grows_although_every_replica_works_never_clears(tmp_path, 
     firing(record(600, world), {60: set(), 600: expected}, tmp_path)
 
 
-@pytest.mark.parametrize("seconds", [0.5, 2.5])
-def test_an_endpoint_whose_source_is_missing_for_a_minute_fires_that_alert_and_no_other(tmp_path, seconds):
+@pytest.mark.parametrize(("seconds", "partial"), [(0.5, 0.0), (2.5, 0.0), (2.5, 4.5)])
+def test_an_endpoint_whose_source_is_missing_for_a_minute_fires_that_alert_and_no_other(tmp_path, seconds, partial):
     law = Law(0, 2, 4, 2.0, timedelta(minutes=5), timedelta(minutes=10))
 
     def world(second):
-        load = Load() if 120 <= second < 180 else Load(5, 4, seconds, complete=True)
+        load = Load(oldest_seconds=partial) if 120 <= second < 180 else Load(5, 4, seconds, complete=True)
         figures = queue(Rates(load), law, START + timedelta(seconds=second)).model_dump(mode="json", by_alias=True)
         status = {"queue": figures, "replicas": 2, "readyReplicas": 2}
         return scrape(operator_with(endpoints=[body("chat", {"replicas": {"max": 2}}, status)]), second)
@@ -219,6 +221,32 @@ def test_an_operator_that_restarts_alerts_nobody(tmp_path):
     firing(restarted, {second: set() for second in range(0, 480, 15)}, tmp_path)
 
 
+def by_replica(samples, pod):
+    """The figures as they are stored of this replica of the operator."""
+    return {(name, labels | {("pod", pod)}): value for (name, labels), value in samples.items()}
+
+
+def test_a_failed_scrape_or_a_restart_of_the_operator_resolves_no_alert_about_an_age(tmp_path):
+    def both(second):
+        late, waiting = operator_with(jobs=[job()]), endpoint(2.5, ready=2)
+        return scrape({JOB: late[JOB], ENDPOINT: waiting[ENDPOINT]}, second)
+
+    def world(second):
+        if second == 690 or 720 <= second < 810:
+            return {}
+        return by_replica(both(second), "old" if second < 720 else "new")
+
+    late = {("TidemillJobQueueWarning", TICKETS), AGE_WARNING}
+    firing(record(885, world), dict.fromkeys(range(600, 885, 15), late), tmp_path)
+
+
+def test_two_replicas_of_the_operator_that_are_seen_at_once_are_one_alert(tmp_path):
+    def world(second):
+        return by_replica(jobs_alone(second), "old") | by_replica(jobs_alone(second), "new")
+
+    firing(record(660, world), {660: {("TidemillJobQueueWarning", TICKETS)}}, tmp_path)
+
+
 def rules():
     return [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
 
@@ -242,7 +270,8 @@ def test_every_alert_is_tested_here():
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
 def test_only_alerts_about_the_age_of_a_queue_ask_for_a_boost(rule):
-    about_age = rule["expr"].startswith("tidemill_queue_age_ratio") and "workers_ready == 0" not in rule["expr"]
+    by_object = "max by (kind, namespace, name) (tidemill_queue_age_ratio{"
+    about_age = rule["expr"].startswith(by_object) and "workers_ready == 0" not in rule["expr"]
     assert ("tidemill_kind" in rule["labels"]) == about_age
 
 
