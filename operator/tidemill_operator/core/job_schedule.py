@@ -45,13 +45,20 @@ class Timetable:
 
 
 def timetable(seen: Snapshot, status: BatchInferenceJobStatus) -> Timetable | None:
-    """The plan for the rows of this status; None while it cannot be made, for want of a spec or of counted rows."""
+    """The plan for the rows of this status; None while it cannot be made, for want of a spec or of counted rows.
+
+    A target that was over before a plan could be made is no measure of what is left: the job works at once, and its
+    target is the window's end.
+    """
     spec, deadline = seen.job.spec, seen.deadline
     if spec is None or deadline is None:
         return None
     if spec.schedule == "Asap":
         return Timetable(PlannedStatus(start_time=seen.job.created, finish_time=seen.job.created + spec.target))
     ready_by = min(seen.job.created + spec.target, deadline) if spec.target_completion else deadline
+    if ready_by < deadline and _too_late_for(ready_by, seen, status):
+        at_once = PlannedStatus(start_time=seen.now, finish_time=max(deadline, seen.now + timedelta(seconds=1)))
+        return Timetable(_kept(seen, status, at_once))
     load = load_of(seen, status)
     if load is None or status.rows.remaining <= 0:
         return Timetable(status.planned) if status.planned is not None else None
@@ -64,14 +71,21 @@ def timetable(seen: Snapshot, status: BatchInferenceJobStatus) -> Timetable | No
     return Timetable(planned, works, idle)
 
 
+def _too_late_for(target: datetime, seen: Snapshot, status: BatchInferenceJobStatus) -> bool:
+    """Whether no plan stands that was made for this target, and none can be made that leaves time for a start."""
+    if status.rows.total <= 0 or (status.planned is not None and status.planned.finish_time <= target):
+        return False
+    return seen.now >= target - LEAD
+
+
 def _safe_rate(rate: Estimate) -> Estimate:
     """The rate that waiting rests on: a low one of a model that nobody has measured, or waiting would not be safe."""
     return rate if rate.weight > 0 else replace(rate, value=rate.low(UNMEASURED_DEVIATIONS))
 
 
 def not_begun(status: BatchInferenceJobStatus) -> bool:
-    """Whether no row was answered yet."""
-    return status.rows.completed == 0
+    """Whether no worker of this job has held a row yet; rows that it took over from an earlier job are no work."""
+    return status.measured.newest_worker_time is None
 
 
 def _goes_on(seen: Snapshot, planned: PlannedStatus, load: Load) -> bool:

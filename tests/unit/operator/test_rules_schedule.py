@@ -120,6 +120,29 @@ def test_a_target_that_is_said_is_when_the_job_is_ready():
     assert counted.status.planned.finish_time <= T0 + timedelta(hours=2)
 
 
+def test_a_target_that_was_over_before_the_rows_were_counted_gives_way_to_the_end_of_the_window():
+    job = waiting_job(running_status(), targetCompletion="1h")
+    late = look(after=timedelta(minutes=61), job=job, cluster=make_cluster(), **processing(**ROWS)).status
+    assert late.planned.start_time == T0 + timedelta(minutes=61)
+    assert late.planned.finish_time == T0 + timedelta(hours=4)
+    job = waiting_job(late, targetCompletion="1h")
+    later = look(after=timedelta(minutes=64), job=job, **crew(0), **processing(**ROWS))
+    assert later.status.planned == late.planned
+    assert later.status.queue.health == "Healthy"
+    assert later.actions[0].replicas > 0
+
+
+def test_a_job_that_took_over_results_costs_nothing_until_its_planned_start_either():
+    taken = {"rows_total": 900, "rows_completed": 300}
+    counted = look(job=waiting_job(running_status()), cluster=make_cluster(), **processing(**taken)).status
+    assert counted.rows.completed == 300
+    stopping = look(job=waiting_job(counted), cluster=make_cluster(), **processing(**taken))
+    assert stopping.actions == (StopDriver("10.0.0.1", 1, None),)
+    waiting = look(job=waiting_job(gone(stopping.status)))
+    assert condition(waiting, PROGRESSING) == ("False", "StartPlanned")
+    assert waiting.actions == ()
+
+
 def test_the_work_waits_for_cheaper_hours():
     hours = [{"start": "14:00", "end": "15:50", "priceFactor": "0.20"}]
     counted = validated(cheaperHours=hours)
