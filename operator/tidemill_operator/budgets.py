@@ -6,8 +6,9 @@ goes on without. Refuses to share anything out: that is `sharing.py`'s.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import InvalidOperation
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from tidemill_operator.errors import ApiUnavailableError, KindMissingError, Reje
 from tidemill_operator.manifests.quantities import quantity
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     Json = dict[str, Any]
@@ -40,27 +42,49 @@ class Budgets:
         self._cluster = cluster
         self._limit = limit
         self._listed: dict[str, _Listed] = {}
+        self._first: dict[str, asyncio.Lock] = {}
+        self._forbidden: set[str] = set()
 
-    async def budget(self, namespace: str, resource: str, ours: float, now: datetime) -> float | None:
-        """The GPUs of this resource that are for us, of which we have `ours`; None where nothing limits them."""
+    async def budget(self, namespace: str, resource: str, ours: Callable[[], float], now: datetime) -> float | None:
+        """The GPUs of this resource that are for us, of which we have `ours`; None where nothing limits them.
+
+        `ours` is counted only where a quota asks for it.
+        """
+        of_resource = [quota for quota in await self._quotas(namespace, now) if _limits(quota, resource)]
         limits = [float(self._limit)] if self._limit else []
-        lefts = [left_of(quota, resource, ours) for quota in await self._quotas(namespace, now)]
+        used = ours() if of_resource else 0.0
+        lefts = [left_of(quota, resource, used) for quota in of_resource]
         return min([*limits, *(left for left in lefts if left is not None)], default=None)
 
     async def _quotas(self, namespace: str, now: datetime) -> tuple[Json, ...]:
+        """What was listed lately. Looks of several moments ask, so one that began earlier asks for nothing new."""
         known = self._listed.get(namespace)
-        if known is not None and timedelta(0) <= now - known.at < REFRESH:
-            return known.quotas
-        quotas = known.quotas if known is not None else ()
-        self._listed[namespace] = _Listed(now, quotas)  # one look asks, the others go on with what is known
+        if known is not None:
+            if abs(now - known.at) < REFRESH:
+                return known.quotas
+            self._listed[namespace] = replace(known, at=now)  # one look asks, the others go on with what is known
+            return await self._list(namespace, now, known.quotas)
+        async with self._first.setdefault(namespace, asyncio.Lock()):  # nothing is known: all wait for the one answer
+            known = self._listed.get(namespace)
+            return known.quotas if known is not None else await self._list(namespace, now, ())
+
+    async def _list(self, namespace: str, now: datetime, quotas: tuple[Json, ...]) -> tuple[Json, ...]:
+        """Lists them, or keeps these. That the operator may not is said once, until it may again."""
         try:
             quotas = tuple([body async for body in self._cluster.list_all(RESOURCE_QUOTAS, namespace)])
+            self._forbidden.discard(namespace)
         except (ApiUnavailableError, KindMissingError) as error:
             log.warning("cannot list the ResourceQuotas of %s: %s", namespace, error)
         except RejectedError as error:
-            log.warning("may not list the ResourceQuotas of %s, their GPUs are not counted: %s", namespace, error)
+            if namespace not in self._forbidden:
+                log.warning("may not list the ResourceQuotas of %s, their GPUs are not counted: %s", namespace, error)
+            self._forbidden.add(namespace)
         self._listed[namespace] = _Listed(now, quotas)
         return quotas
+
+
+def _limits(quota: Json, resource: str) -> bool:
+    return f"requests.{resource}" in ((quota.get("spec") or {}).get("hard") or {})
 
 
 def left_of(quota: Json, resource: str, ours: float) -> float | None:
