@@ -292,8 +292,8 @@ def test_a_running_job_tells_how_far_it_is_and_a_deleted_one_stops_and_leaves_no
 
 def tells_when_it_is_done(jobs):
     """The rate that the driver measures, a time that fits it, and how old the rows are."""
+    (rate,) = jobs.wait_until(lambda: driver_figures(jobs, METRIC_ROWS_PER_SECOND, attempt="1"), what="a rate")
     status = jobs.wait_until(lambda: (s := jobs.get()["status"])["measured"]["rows"] >= 100 and s, what="a forecast")
-    (rate,) = driver_figures(jobs, METRIC_ROWS_PER_SECOND, attempt="1")
     assert 0 < rate < 64, "16 rows in flight, half a second each"
     left = datetime.fromisoformat(status["forecast"]["finishTime"]) - datetime.now(UTC)
     assert left < timedelta(seconds=2 * 1600 / rate + 20)
