@@ -15,6 +15,9 @@ from tidemill_operator.core.job_schedule import timetable
 if TYPE_CHECKING:
     from tidemill_operator.core.snapshot import Snapshot
 
+SILENT = frozenset({Reason.FIGURES_MISSING, Reason.RAY_UNREACHABLE})
+"""What a job's progress says while nobody knows how far it is."""
+
 NONE = Size(0, 0, Why.DONE)
 """Of a job that may have no worker now."""
 
@@ -71,9 +74,9 @@ def _wanted(seen: Snapshot) -> Size:
 
 
 def _unseen(seen: Snapshot) -> bool:
-    """Whether the driver's live figures are missing: what was read last is no ground to take a worker."""
+    """Whether the driver's figures or all of Ray is silent: what was read last is no ground to take a worker."""
     conditions = seen.job.status.conditions
-    return any(c.type == ConditionType.PROGRESSING and c.reason == Reason.FIGURES_MISSING for c in conditions)
+    return any(c.type == ConditionType.PROGRESSING and c.reason in SILENT for c in conditions)
 
 
 def _validated(seen: Snapshot) -> bool:

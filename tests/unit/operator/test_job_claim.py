@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from unit.operator.builders import (
     RUNNING,
+    SILENT,
     T0,
     crew,
     look,
@@ -49,6 +50,18 @@ def test_the_patience_of_a_job_ends_with_a_third_of_its_window_whether_it_has_wo
     assert claim_after(rows_left=100, minutes=79).starved_seconds == 0
     assert claim_after(rows_left=100, minutes=81).starved_seconds == 60
     assert claim_after(rows_left=100, minutes=81, workers=0).starved_seconds == 60
+
+
+def test_a_job_whose_ray_is_silent_needs_all_that_it_has():
+    made = make_spec(completionWindow="4h", workers={"max": 8}, resources={"gpu": 1})
+    job = make_job(spec=made, status=running_status(pool_size=8))
+    status = look(job=job, **crew(3), **processing(rows_total=6)).status
+    status = look(job=make_job(spec=made, status=status), after=timedelta(minutes=2), **crew(3), attempt=SILENT).status
+    said = next(c for c in status.conditions if c.type == ConditionType.PROGRESSING)
+    assert said.reason == Reason.RAY_UNREACHABLE
+    seen = Snapshot(now=T0 + timedelta(minutes=3), job=make_job(spec=made, status=status), **crew(3))
+    claim = claim_of(seen, "job/tickets")
+    assert (claim.want, claim.must, claim.urgent, claim.have) == (3, 3, 3, 3)
 
 
 def test_a_suspended_job_without_workers_claims_nothing():
