@@ -34,6 +34,13 @@ def test_a_replica_that_is_gone_counts_no_more():
     assert (load.depth, load.oldest_seconds, load.complete) == (1, 0.0, True)
 
 
+def test_what_a_leaving_replica_has_answered_does_not_come_and_go_with_its_silence():
+    staying, leaving = (IngressSample(name, T0, 1, 0, 1.0, answered=10, unanswered=5) for name in ("a", "leaving"))
+    heard = load_of([staying, leaving], "a", T0, leaving=["leaving"])
+    silent = load_of([staying], "a", T0, leaving=["leaving"])
+    assert (heard.answered, heard.unanswered) == (silent.answered, silent.unanswered) == (10, 5)
+
+
 def test_what_a_leaving_replica_holds_counts_and_its_silence_is_no_gap():
     load = load_of(
         [sample("a", running=1), sample("leaving", waiting=2, oldest=9)], "a", T0, leaving=["leaving", "mute"]

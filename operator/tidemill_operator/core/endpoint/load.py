@@ -50,7 +50,7 @@ class Load:
     oldest_arrival: datetime | None = None
     complete: bool = False
     time: datetime | None = None  # of the oldest sample in it
-    answered: int = 0  # since the replicas began
+    answered: int = 0  # by replicas that take requests, since they began
     unanswered: int = 0
 
     @property
@@ -69,7 +69,8 @@ def load_of(
     """The load by the newest sample of each replica that counts.
 
     `replicas` are those ingress replicas that run now, `leaving` those that are there and take no new requests: what
-    they hold still has to be answered, and their silence is no gap, for they end at any moment. A sample of another
+    they hold still has to be answered, and their silence is no gap, for they end at any moment; so what they have
+    counted is left out, or it would come and go with each look that reaches them or does not. A sample of another
     one is of a replica that is gone, and with it its requests. `changed` is when the endpoint's size changed last.
     """
     expected = frozenset(replicas)
@@ -88,8 +89,8 @@ def load_of(
         oldest_arrival=min(arrivals, default=None),
         complete=bool(expected) and expected <= {sample.replica for sample in counted},
         time=min((sample.time for sample in counted), default=None),
-        answered=sum(sample.answered for sample in counted),
-        unanswered=sum(sample.unanswered for sample in counted),
+        answered=sum(sample.answered for sample in counted if sample.replica in expected),
+        unanswered=sum(sample.unanswered for sample in counted if sample.replica in expected),
     )
 
 
