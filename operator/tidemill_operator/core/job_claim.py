@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tidemill_api.conditions import ConditionType, Reason
+from tidemill_operator.core.deadline.forecast import window_lost
 from tidemill_operator.core.deadline.law import Size, Why, held, size_of
 from tidemill_operator.core.deadline.shares import Claim, starved_for
 from tidemill_operator.core.deadline.turns import Work
@@ -45,6 +46,7 @@ def claim_of(seen: Snapshot, key: str) -> Claim | None:
         deadline=deadline.timestamp(),
         target=planned.finish_time.timestamp() if planned is not None else deadline.timestamp(),
         starved_seconds=starved_for(_age(seen), spec.window.total_seconds()),
+        lost=_lost(seen),
     )
 
 
@@ -56,7 +58,8 @@ def work_of(seen: Snapshot, key: str) -> Work | None:
     load = load_of(seen, status)
     if load is None or load.rows <= 0 or status.completion_time is not None:
         return None
-    return Work(key, load.rows / load.rate.value, load.most, float(spec.resources.gpu), deadline.timestamp())
+    seconds = load.rows / load.rate.value
+    return Work(key, seconds, load.most, float(spec.resources.gpu), deadline.timestamp(), lost=_lost(seen))
 
 
 def _wanted(seen: Snapshot) -> Size:
@@ -71,6 +74,14 @@ def _wanted(seen: Snapshot) -> Size:
     if load is None or load.rows <= 0:
         return NONE
     return size_of(load, seen.now.timestamp())
+
+
+def _lost(seen: Snapshot) -> bool:
+    """Whether the window can no longer be met; what is not seen of a job is no ground to give it up before its end."""
+    if seen.deadline is not None and seen.now >= seen.deadline:
+        return True
+    load = None if _unseen(seen) else load_of(seen, seen.job.status)
+    return load is not None and window_lost(load, seen.now.timestamp())
 
 
 def _unseen(seen: Snapshot) -> bool:

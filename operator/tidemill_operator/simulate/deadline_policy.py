@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tidemill_operator.core.deadline.estimates import observed_rate, observed_startup, remaining_start
+from tidemill_operator.core.deadline.forecast import window_lost
 from tidemill_operator.core.deadline.hours import CheapHours, latest_safe
 from tidemill_operator.core.deadline.law import Size, Why, size_of
 from tidemill_operator.core.deadline.load import Load
@@ -75,7 +76,7 @@ class DeadlinePolicy:
         ]
         given = shares(claims, seen.gpu_limit)
         for_jobs = seen.gpu_limit - sum(replicas.values())
-        coming = turns((_work(case) for case in cases), max(for_jobs, 0))
+        coming = turns((_work(case, seen.now) for case in cases), max(for_jobs, 0))
         sizes = {case.view.name: min(case.size.workers, given[f"job/{case.view.name}"]) for case in cases}
         said = {view.name: self._age(view, seen.now) for view in seen.jobs}
         for case in cases:
@@ -153,6 +154,7 @@ class DeadlinePolicy:
             deadline=view.deadline,
             target=case.load.target,
             starved_seconds=starved_for(age, view.deadline - view.created),
+            lost=_lost(case, now),
         )
 
     # What is said
@@ -181,6 +183,11 @@ class DeadlinePolicy:
             said.alert = f"WindowAtRisk ({danger.cause})"
 
 
-def _work(case: _Case) -> Work:
+def _work(case: _Case, now: float) -> Work:
     load = case.load
-    return Work(case.view.name, load.rows / load.rate.value, load.most, case.view.gpus, load.window_end)
+    seconds = load.rows / load.rate.value
+    return Work(case.view.name, seconds, load.most, case.view.gpus, load.window_end, lost=_lost(case, now))
+
+
+def _lost(case: _Case, now: float) -> bool:
+    return window_lost(replace(case.load, idle_seconds=0.0), now)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from unit.core.deadline_loads import NOW, SURE, UNSURE, a_load, loads
 
 from tidemill_operator.core.deadline.estimates import Estimate
-from tidemill_operator.core.deadline.forecast import Forecast, forecast
+from tidemill_operator.core.deadline.forecast import Forecast, forecast, window_lost
 from tidemill_operator.core.deadline.need import Fleet
 from tidemill_operator.core.deadline.risk import Cause, Circumstances, risk
 
@@ -59,6 +59,21 @@ def test_the_chance_counts_on_the_workers_that_the_job_may_still_get() -> None:
     load = a_load(rows=60_000.0, **AT_WORK)
     assert forecast(load, NOW, 2, 8).chance > 0.9
     assert forecast(load, NOW, 2, 2).chance < 0.1
+
+
+def test_workers_that_come_after_the_end_change_nothing_of_the_chance() -> None:
+    load = a_load(rows=2 * 2 * 600 * 0.95, window_end=NOW + 600, startup=Estimate(900.0, 0.5, 5), **AT_WORK)
+    assert forecast(load, NOW, 2, 2).chance == pytest.approx(forecast(load, NOW, 8, 8).chance)
+    on_their_way = replace(load, fleet=Fleet(2, (700.0, 800.0)))
+    assert forecast(on_their_way, NOW, 4, 4).chance == pytest.approx(forecast(load, NOW, 2, 2).chance)
+
+
+def test_a_window_is_lost_once_not_even_all_workers_meet_it() -> None:
+    load = a_load(rows=2.0 * 8 * 10_800, **AT_WORK)
+    assert not window_lost(load, NOW)
+    assert window_lost(load, NOW + 5000)
+    assert window_lost(replace(load, rows=1.0, rows_waiting=1.0), NOW + 10_800)
+    assert not window_lost(replace(load, rows=0.0), NOW + 10_800)
 
 
 @settings(deadline=None)

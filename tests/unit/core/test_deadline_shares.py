@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
@@ -160,3 +161,35 @@ def test_a_worker_that_does_not_fit_leaves_its_gpus_to_a_smaller_one() -> None:
 
 def test_a_worker_without_a_gpu_costs_nothing_of_the_budget() -> None:
     assert shares([Claim("cpu", want=6, cost=0.0), Claim("gpu", want=2)], 1) == {"cpu": 6, "gpu": 1}
+
+
+@st.composite
+def lost_and_in_time(draw: st.DrawFn) -> tuple[list[Claim], list[Claim]]:
+    """Jobs without a worker that have lost their windows, and jobs at work that still make theirs."""
+    late = [
+        Claim(f"late-{n}", want=w, must=w, urgent=w, deadline=draw(st.floats(0, 1e4)), target=0.0, lost=True)
+        for n, w in enumerate(draw(st.lists(st.integers(1, 12), min_size=1, max_size=4)))
+    ]
+    good = [
+        Claim(f"good-{n}", want=h, must=h, have=h, deadline=draw(st.floats(1e4, 1e5)), target=draw(st.floats(1e4, 1e5)))
+        for n, h in enumerate(draw(st.lists(st.integers(1, 12), min_size=1, max_size=4)))
+    ]
+    return late, good
+
+
+@settings(deadline=None)
+@given(lost_and_in_time(), st.floats(0, 10))
+def test_a_lost_window_takes_no_running_worker_from_a_job_that_can_still_meet_its_own(
+    jobs: tuple[list[Claim], list[Claim]], spare: float
+) -> None:
+    late, good = jobs
+    given_out = shares([*late, *good], sum(job.have for job in good) + spare)
+    assert all(given_out[job.key] == job.have for job in good)
+
+
+def test_a_job_that_goes_on_past_its_window_waits_for_one_that_works_in_time() -> None:
+    late = Claim("late", want=8, must=8, urgent=8, deadline=0.0, target=0.0, lost=True)
+    good = Claim("good", want=8, must=3, urgent=3, have=8, deadline=1e4, target=1e4)
+    assert shares([late, good], 8.0) == {"late": 0, "good": 8}
+    assert shares([late, good], 12.0) == {"late": 4, "good": 8}
+    assert shares([replace(late, starved_seconds=60.0), good], 8.0) == {"late": 1, "good": 7}, "nobody starves"

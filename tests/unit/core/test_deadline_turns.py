@@ -1,6 +1,7 @@
 """When a job's turn comes, against figures worked out by hand and what must hold of any jobs."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -27,6 +28,12 @@ def test_who_ends_later_waits_for_those_before():
     so = turns([work("late", 4, 9), work("soon", 8, 3)], 4)
     assert so["soon"] == Turn(4, 0.0)
     assert so["late"] == Turn(4, 2 * HOUR)
+
+
+def test_who_has_lost_its_window_keeps_nobody_waiting():
+    so = turns([Work("lost", 8 * HOUR, 8, 1.0, 0.0, lost=True), work("good", 4, 9)], 4)
+    assert so["good"] == Turn(4, 0.0)
+    assert so["lost"] == Turn(4, HOUR)
 
 
 def test_what_others_cannot_use_is_worked_in_beside_them():
@@ -95,3 +102,11 @@ def test_no_turn_promises_more_than_the_budget_can_do(jobs, budget):
     for count, one in enumerate(ordered, 1):
         end = so[one.key].waits + one.seconds / so[one.key].workers
         assert sum(other.seconds * other.cost for other in ordered[:count]) <= budget * end + 1e-3
+
+
+def test_workers_that_no_row_is_left_for_are_not_counted_on():
+    """A hundred rows that one worker holds, a hundred minutes of its work: seven idle ones make it no sooner."""
+    rate, startup = Estimate(1 / 60, 0.05, 1000), Estimate(60.0, 0.1, 10)
+    held = Load(100, 0, 256, 1, HOUR / 3, HOUR, 0, 8, Fleet(1), rate, startup)
+    assert forecast_in_turn(held, 0.0, 1, Turn(8, 0.0)).chance < 0.01
+    assert forecast_in_turn(replace(held, rows_waiting=100), 0.0, 1, Turn(8, 0.0)).chance > 0.99

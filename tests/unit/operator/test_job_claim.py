@@ -46,6 +46,14 @@ def test_a_job_whose_figures_are_missing_needs_all_that_it_has():
     assert (unseen.want, unseen.must, unseen.urgent, unseen.have) == (3, 3, 3, 3)
 
 
+def test_a_job_past_its_window_or_with_far_too_many_rows_claims_nothing_from_those_in_time():
+    late = claim_after(rows_left=100, minutes=300, onDeadline="Continue")
+    assert (late.want > 0, late.lost) == (True, True)
+    assert claim_after(rows_left=100_000_000).lost
+    assert not claim_after(rows_left=1_000_000).lost, "a speed that nobody measured may be a good one"
+    assert not claim_after(rows_left=100_000_000, blind=True).lost
+
+
 def test_the_patience_of_a_job_ends_with_a_third_of_its_window_whether_it_has_workers_or_not():
     assert claim_after(rows_left=100, minutes=79).starved_seconds == 0
     assert claim_after(rows_left=100, minutes=81).starved_seconds == 60

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _NORMAL = NormalDist()
 
+LOST_CHANCE = 0.05
+"""A job with a smaller chance than this to meet its window with all that it may have has lost it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
@@ -52,6 +55,11 @@ def forecast(load: Load, now: float, planned: int, allowed: int) -> Forecast:
     )
 
 
+def window_lost(load: Load, now: float) -> bool:
+    """Whether the job can no longer meet its window: past it, or not even with every worker that its rows reach."""
+    return load.rows > 0 and chance_of(load, load.seconds_to_window(now), load.reach) < LOST_CHANCE
+
+
 def chance_of(load: Load, seconds: float, workers: int) -> float:
     """The chance that the rows left are done within so many seconds from now by a fleet of that size."""
     if load.rows <= 0:
@@ -62,7 +70,8 @@ def chance_of(load: Load, seconds: float, workers: int) -> float:
     work = work_done(fleet, new, startup, seconds) if seconds > 0 else 0.0
     if work <= 0:
         return 0.0
-    coming = (new + len(fleet.starting)) * startup * load.startup.spread / work
+    in_time = (new if startup < seconds else 0) + sum(ready < seconds for ready in fleet.starting)
+    coming = in_time * startup * load.startup.spread / work
     spread = math.hypot(load.rate.spread, coming)
     sure = math.log(load.rate.value * work / load.rows)
     return _NORMAL.cdf(sure / spread) if spread > 0 else float(sure >= 0)

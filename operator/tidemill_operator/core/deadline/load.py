@@ -56,6 +56,11 @@ class Load:
         filled = max(math.ceil(self.rows_waiting * 2 / max(self.rows_per_worker, 1)), self.busy, 1)
         return min(self.most, max(filled, self.least))
 
+    @property
+    def reach(self) -> int:
+        """The workers of the bounds that can hold a row at all: what the window's end may ask for, and count on."""
+        return max(self.fillable, min(self.most, self.busy + math.ceil(self.rows_waiting)))
+
     def seconds_to_target(self, now: float) -> float:
         """The seconds that can be worked until the target."""
         return self.target - now - self.tail_seconds - self.idle_seconds

@@ -5,7 +5,8 @@ Computed once per namespace and tick from all claims together. In words, each pa
 2. Jobs that have been there too long one worker each, the longest first, up to a quarter of the budget.
 3. Jobs what their window's end needs and cannot wait for, and what they have of what it needs: earliest window first.
    Only this takes running workers from other jobs. A need is rounded down to take and up to keep, so that a figure
-   that sways around a whole number moves nobody.
+   that sways around a whole number moves nobody. A job that has lost its window has no part in it: what it would take
+   saves nothing, and costs the windows of others.
 4. Jobs what they have: a worker that works is not stopped for another job's mere target.
 5. Jobs their first worker, then what their target needs, earliest target first.
 
@@ -30,7 +31,8 @@ class Claim:
 
     `key` is unique. `deadline` is the window's end and `target` the target of a job, in seconds since the epoch. It
     wants `want` workers, needs `must` of them for its window, `urgent` of these at once, and has `have`.
-    `starved_seconds` is how long it has been there beyond its patience, 0 where it has not (`starved_for`).
+    `starved_seconds` is how long it has been there beyond its patience, 0 where it has not (`starved_for`). `lost` is
+    a job that can no longer meet its window.
     """
 
     key: str
@@ -43,6 +45,7 @@ class Claim:
     deadline: float = 0.0
     target: float = 0.0
     starved_seconds: float = 0.0
+    lost: bool = False
 
 
 def starved_for(age: float, window: float) -> float:
@@ -72,7 +75,8 @@ def shares(claims: Iterable[Claim], budget: float | None) -> dict[str, int]:
     for job in hungry:
         if before - left.gpus + job.cost <= reserve:
             left.give(job, min(job.want, 1))
-    left.pass_by(by_deadline, lambda job: max(min(job.urgent, job.want), min(job.must, job.have)))
+    in_time = [job for job in by_deadline if not job.lost]
+    left.pass_by(in_time, lambda job: max(min(job.urgent, job.want), min(job.must, job.have)))
     left.pass_by(by_target, lambda job: job.have)
     left.pass_by(by_target, lambda job: min(job.want, 1))
     left.pass_by(by_target, lambda job: job.want)

@@ -2,7 +2,8 @@
 
 The share of one tick says who works now, and nothing of later: a job that has no worker yet is not at risk while those
 before it will be done in good time. Jobs are taken to work in the order of their windows' ends, each with as many
-workers as it may have. Refuses to decide who works: `shares.py` does.
+workers as it may have, and those that have lost their windows after all others. Refuses to decide who works:
+`shares.py` does.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 class Work:
     """What a job still has to do: `seconds` of one worker, of which it may have `most`, of `cost` GPUs each.
 
-    `key` is unique; `deadline` is the window's end in seconds since the epoch.
+    `key` is unique; `deadline` is the window's end in seconds since the epoch, `lost` whether it can no longer be met.
     """
 
     key: str
@@ -32,6 +33,7 @@ class Work:
     most: int
     cost: float
     deadline: float
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ def turns(works: Iterable[Work], budget: float | None) -> dict[str, Turn]:
     """
     found: dict[str, Turn] = {}
     before = 0.0
-    for work in sorted(works, key=lambda work: (work.deadline, work.key)):
+    for work in sorted(works, key=lambda work: (work.lost, work.deadline, work.key)):
         if budget is None or work.cost <= 0:
             found[work.key] = Turn(work.most, 0.0)
             continue
@@ -67,9 +69,11 @@ def turns(works: Iterable[Work], budget: float | None) -> dict[str, Turn]:
 def forecast_in_turn(load: Load, now: float, size: int, turn: Turn) -> Forecast:
     """The forecast of a job that has `size` workers now (its share among others), and its turn to come.
 
-    The finish goes by the workers it has; by its turn while it has none. The chance is the better of both: the law
-    gives no worker away that the window's end needs, and asks for more when the turn comes.
+    Workers that no row is left for are not counted on. The finish goes by the workers it has; by its turn while it has
+    none. The chance is the better of both: the law gives no worker away that the window's end needs, and asks for more
+    when the turn comes.
     """
+    turn = replace(turn, workers=min(turn.workers, load.reach))
     waiting = replace(load, idle_seconds=max(load.idle_seconds, turn.waits))
     in_turn = forecast(waiting, now, size, turn.workers)
     if size:
