@@ -1,7 +1,8 @@
 """What a look at a working job adds to what it has measured of its workers: one sample of rate, each start once.
 
 The measure is kept in the status (`status.measured`), so an operator that restarts loses nothing, and other jobs of the
-same model and resources plan with it. Refuses to measure what says nothing of a full worker: a queue that has run dry.
+same model and resources plan with it. Refuses to measure what says nothing of a full worker: a queue that has run dry,
+but for workers that still hold enough.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tidemill_operator.core.deadline.estimates import observed_rate, observed_startup
-from tidemill_operator.core.job_load import busy_nodes, own_measures
+from tidemill_operator.core.job_load import busy_nodes, own_measures, rows_per_worker
 
 if TYPE_CHECKING:
     from tidemill_api.v1alpha1.queue_status import MeasuredStatus
@@ -32,15 +33,28 @@ def measured_after(seen: Snapshot, before: MeasuredStatus) -> MeasuredStatus:
     if metrics is None or metrics.phase != "processing" or metrics.rows_total is None or metrics.rows_completed is None:
         return before
     busy = busy_nodes(seen)
-    waiting = metrics.rows_total - metrics.rows_answered - sum(busy.values())
-    changes = _sampled(seen, metrics, before, len(busy) if waiting > 0 else 0) | _started(seen, before, busy)
+    changes = _sampled(seen, metrics, before, _full(seen, metrics, busy)) | _started(seen, before, busy)
     return before.model_copy(update=changes)
+
+
+def _full(seen: Snapshot, metrics: DriverMetrics, busy: dict[str, int]) -> int:
+    """The workers with rows, if all of them are full: while rows wait, and while each still holds half of its part.
+
+    Its part is what a worker holds, or what there is for it of a job too small to fill its workers: that is as full as
+    they will ever be, and a slow one is found out only so.
+    """
+    if not busy or seen.job.spec is None or metrics.rows_total is None:
+        return 0
+    if metrics.rows_total - metrics.rows_answered - sum(busy.values()) > 0:
+        return len(busy)
+    part = min(metrics.rows_per_worker or rows_per_worker(seen.job.spec), metrics.rows_total / len(busy))
+    return len(busy) if min(busy.values()) >= part / 2 else 0
 
 
 def _sampled(seen: Snapshot, metrics: DriverMetrics, before: MeasuredStatus, full: int) -> dict[str, object]:
     """The rate with the rows that the workers full at the last mark answered since then, and a mark at this look.
 
-    Whoever was not full then, or is not now, says nothing of the time between: the mark alone moves.
+    Where one was not full then, or is not now, nothing is said of the time between: the mark alone moves.
     """
     mark: dict[str, object] = {
         "observed_time": seen.now,
@@ -48,7 +62,7 @@ def _sampled(seen: Snapshot, metrics: DriverMetrics, before: MeasuredStatus, ful
         "observed_workers": min(full, MOST_WORKERS),
     }
     rows = metrics.rows_answered - before.observed_rows
-    if before.observed_time is None or rows < 0 or not full or not before.observed_workers:
+    if before.observed_time is None or rows < 0 or not 0 < before.observed_workers <= full:
         return mark
     elapsed = seen.now - before.observed_time
     if not timedelta(0) < elapsed <= LONGEST_SAMPLE:

@@ -196,8 +196,17 @@ def test_a_lowered_bound_stops_workers_at_once() -> None:
 
 @pytest.mark.parametrize("waiting", [1.0, 16.0, 40.0])
 def test_no_more_workers_than_the_rows_fill(waiting: float) -> None:
-    load = a_load(rows=waiting, window_end=NOW + 200, target=NOW + 200, rate=Estimate(0.01, 0.05, 500))
+    load = a_load(rows=waiting, window_end=NOW + 30_000, target=NOW + 200, rate=Estimate(0.01, 0.05, 500))
     assert size_of(load, NOW).workers == math.ceil(waiting / 8)
+
+
+def test_for_the_end_of_the_window_even_workers_start_that_the_rows_do_not_fill() -> None:
+    """A hundred slow rows: one worker would hold them all and take 20,000 s, where the window leaves two hours."""
+    slow = Estimate(0.005, 0.05, 500)
+    load = a_load(rows=100.0, rows_per_worker=256.0, window_end=NOW + 7200, rate=slow, most=10)
+    assert (load.fillable, load.reach) == (1, 10)
+    assert 3 <= size_of(load, NOW).workers <= 4
+    assert size_of(replace(load, window_end=NOW + 40_000), NOW).workers == 1
 
 
 def _a_minute_later(load: Load, new: int) -> Load:

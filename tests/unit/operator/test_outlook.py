@@ -118,6 +118,22 @@ def test_a_queue_that_has_run_dry_is_no_measure_of_its_workers():
     assert dry.measured.rows == before.measured.rows
 
 
+def test_a_job_too_small_to_fill_its_workers_is_measured_and_its_forecast_follows():
+    """Sixty rows, all with one worker that could hold 256: it takes a minute for each, and no other has any."""
+    team = {"cluster": make_cluster(replicas=1), "workers": make_workers(1)}
+    job = make_job(spec=make_spec(completionWindow="30m", workers={"max": 4}), status=running_status())
+    for minute in range(9):
+        rows = {"phase": "processing", "rows_total": 60, "rows_completed": minute, "rows_per_worker": 256}
+        flying = active(**rows, in_flight={"10.0.1.1": 60 - minute})
+        seen = look(after=timedelta(minutes=minute), job=job, **team, **flying)
+        job = replace(job, status=seen.status)
+    assert float(seen.status.measured.rows_per_second_per_worker) == pytest.approx(1 / 60, rel=0.01)
+    assert seen.status.measured.rows == 8
+    assert seen.status.forecast.meets_window is False
+    assert condition(seen, ConditionType.WINDOW_AT_RISK) == ("True", "TooFewWorkers")
+    assert "Workers that can have a row of those left: 1" in message(seen, ConditionType.WINDOW_AT_RISK)
+
+
 def test_the_forecast_follows_what_the_workers_were_measured_at():
     so = measured(rows_a_minute=120, minutes=10)
     left = timedelta(seconds=(5000 - 1200) / 2)

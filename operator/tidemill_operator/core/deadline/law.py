@@ -1,6 +1,7 @@
 """The size of a job by its deadlines: the target first, then the window's end, then everything it may have.
 
-- The window's end is hard: as many workers as make it at the cautious rate, and all where not even they do.
+- The window's end is hard: as many workers as make it at the cautious rate, and all where not even they do; workers
+  that the rows do not fill among them, down to one row each.
 - The target (`targetCompletion`, or the planned finish) is soft: it is planned for at about the expected rate, and no
   worker is started for it that would work for less time than it takes to start. A target that cannot be met any more
   is still worked for within that rule: late is late, and later is worse.
@@ -86,7 +87,7 @@ def size_of(load: Load, now: float) -> Size:
         return Size(0, 0, Why.DONE)
     most = load.fillable
     staying = kept(load, now)
-    must = min(_whole(window_need(load, now)), most, _useful(load, staying))
+    must = min(_whole(window_need(load, now)), load.reach, _useful(load, staying))
     soft = min(_whole(_boosted(load, staying, _tolerated(load, target_need(load, now)))), most)
     pace = Pace(load.cautious_rate, load.rate.low(TARGET_DEVIATIONS), most)
     paced = first_wave(load, pace, max(must, soft), now)

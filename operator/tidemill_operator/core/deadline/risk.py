@@ -92,16 +92,19 @@ def _cause(load: Load, seen: Forecast, held_up: Circumstances, now: float) -> Ca
 
 
 def _safe(load: Load, now: float) -> bool:
-    return chance_of(load, load.seconds_to_window(now), load.most) >= AT_RISK
+    return chance_of(load, load.seconds_to_window(now), load.reach) >= AT_RISK
 
 
 def _help(cause: Cause, load: Load, needed: int | None) -> str:
     workers = f" (needed: {needed} workers)" if needed is not None else ""
     if cause is Cause.TOO_FEW_WORKERS:
+        minutes = math.ceil(load.rows / (load.rate.value * load.reach) / 60)
+        if needed is not None and needed > load.reach and load.reach < load.most:
+            held = f"Workers that can have a row of those left: {load.reach}, which takes about {minutes} minutes"
+            return f"{held}. Allow a longer window; with a lower engineArgs.maxNumSeqs more workers share a job's rows."
         if needed is not None and needed > load.most:
             return f"Raise workers.max from {load.most} to at least {needed}, or allow a longer window."
-        minutes = math.ceil(load.rows / (load.rate.value * load.most) / 60)
-        return f"Allow a longer window: all {load.most} workers take about {minutes} minutes for the rows left."
+        return f"Allow a longer window: all {load.reach} workers take about {minutes} minutes for the rows left."
     return {
         Cause.SUSPENDED: "Set suspend to false: the window goes on while the job is suspended.",
         Cause.QUOTA_REACHED: f"Raise the GPU budget of the namespace{workers}, or let other jobs wait.",
