@@ -189,9 +189,11 @@ def _calmed(load: Load, size: Size, law: Law, memory: Memory, now: datetime) -> 
     needed = _needed(load, size, law)
     if needed >= size.wanted:
         return Sized(size.wanted, Why.HELD, replace(memory, lower_since=None, lower_peak=0))
-    since = memory.lower_since or now
-    peak = max(needed, memory.lower_peak if memory.lower_since else 0)
-    if now - since < law.stabilization or peak >= size.wanted:
+    since, peak = now, needed
+    # A peak that is no smaller size was that of another size: nobody wrote its end, and the calm begins anew.
+    if memory.lower_since is not None and memory.lower_peak < size.wanted:
+        since, peak = memory.lower_since, max(needed, memory.lower_peak)
+    if now - since < law.stabilization:
         return Sized(size.wanted, Why.HELD, replace(memory, lower_since=since, lower_peak=peak))
     smaller = max(peak, size.wanted - law.max_step_down) if law.max_step_down else peak
     return Sized(smaller, Why.CALM, replace(memory, lower_since=None, lower_peak=0))
