@@ -11,7 +11,7 @@ Usage: ./hack/test.sh [--all] [pytest arguments]
 
 Sets up the checkout, then checks style (ruff), types (mypy), import rules (import-linter), generated files, and runs
 the tests: unit, golden, integration on the dev cluster, end to end with the real engine. Under 15 minutes on 2 cores.
-  --all   also the tests that take longer
+  --all   also the tests that take longer, and new examples for the property tests
 With pytest arguments (a file, -k NAME) only those tests run, without the other checks.
 TEXT
 }
@@ -19,7 +19,7 @@ TEXT
 select=(-m 'not all')
 case "${1:-}" in
   -h | --help) usage; exit 0 ;;
-  --all) select=(); shift ;;
+  --all) select=(); export HYPOTHESIS_PROFILE=new-examples; shift ;;
 esac
 
 cd "$root"
