@@ -16,5 +16,11 @@ GRANTED = {
     "resourcequotas": {"list"},
 }
 
+WITH_POLICIES = {"networkpolicies": {"get", "list", "watch", "create", "patch", "delete"}}
+"""What comes to it where it keeps a NetworkPolicy for each RayCluster, as it does by the chart's defaults."""
+
 WITH_ALERTS = {"batchinferencejobs": {"patch"}, "realtimeendpoints": {"patch"}}
 """What comes to it where the operator receives alerts: it writes the boost onto the objects."""
+
+LEADER = {"leases": {"get", "update"}}
+"""In the release's own namespace, and only the one Lease that the chart makes: nothing is listed, nothing created."""

@@ -1,6 +1,6 @@
 """The API types as CustomResourceDefinitions: `python -m tidemill_api.crdgen [--check] [--out FOLDER]`.
 
-Writes one file per kind, to be committed, into `crds/` and into the Helm chart, which installs the same bytes.
+Writes one file per kind, to be committed, into `crds/` and into the Helm chart, whose template adds Helm's own marks.
 `--check` writes nothing and fails where a file differs. Refuses to be imported by the operator: it is a tool of
 developers, and the only module of the contract that touches files.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tidemill_api.custom_resource import CustomResource, PrinterColumn, ScaleSubresource
 
 RESOURCES: tuple[CustomResource, ...] = (BATCH_INFERENCE_JOB, REALTIME_ENDPOINT)
-OUTPUT_FOLDERS = ("crds", "charts/tidemill/crds")
+OUTPUT_FOLDERS = ("crds", "charts/tidemill/files/crds")
 _HEADER = "# Generated from operator/tidemill_api by `python -m tidemill_api.crdgen`; do not edit.\n"
 
 
