@@ -1,15 +1,16 @@
 """The dev cluster's scheduler and kubelet: a Pod bound to one of its nodes becomes real processes on this machine.
 
 It only speaks HTTP to an API server. One process plays every declared node. What a container image would
-bring is not there: commands run from the checkout and see the host's file system read-only (see `root`).
+bring is not there: commands run from the checkout and see the host's file system read-only (see `root`). A container
+without a command runs what an image of this project would (see `images`), as that image's user.
 It is a development tool for Linux, run as root; nothing here isolates one tenant from another.
 
-Where it differs from a real one, on purpose: every container runs as root with a container's usual capabilities,
-whatever `securityContext` says; CPU and memory limits decide where a Pod may go and are not enforced; declared
-GPUs are counted, and only real ones are handed out (`devices`); NetworkPolicies are not enforced;
+Where it differs from a real one, on purpose: `securityContext` is honoured as far as `security` says; CPU and
+memory limits decide where a Pod may go and are not enforced; declared GPUs are counted, and only real ones are
+handed out (`devices`); NetworkPolicies are not enforced;
 `terminationMessagePath` is not read (the policy `FallbackToLogsOnError` is honoured);
 `activeDeadlineSeconds`, readiness gates, `kubectl exec` and NoExecute evictions are not offered.
 
-From pure to I/O: `nodes`, `scheduling`, `environment`, `hosts`, `status`, `probes` (tally), then `network`,
-`volumes`, `sandbox`, `process`, `containers`, `pods`, and `service`, which ties them to the API server.
+From pure to I/O: `nodes`, `scheduling`, `images`, `security`, `environment`, `hosts`, `status`, `probes` (tally),
+then `network`, `volumes`, `sandbox`, `process`, `containers`, `pods`, and `service`, which ties them to the API server.
 """

@@ -16,12 +16,14 @@ from typing import IO
 from devcluster.client import Client
 from devcluster.kubelet.cleanup import clean_up
 from devcluster.kubelet.context import Settings
+from devcluster.kubelet.images import images_of
 from devcluster.kubelet.network import NetworkError, claim_subnet
 from devcluster.kubelet.nodes import NodeSpec, NodeSpecError, parse_node_flag, parse_nodes_file
 from devcluster.kubelet.sandbox import Sandboxes
 from devcluster.kubelet.service import Kubelet
 from devcluster.kubelet.states import BackOff
 
+CHECKOUT = Path(__file__).resolve().parents[3]
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LAUNCHES_AT_ONCE = 64
 """Starts and removals of containers that wait in threads; the default of a small machine would queue them."""
@@ -102,6 +104,7 @@ async def run(options: argparse.Namespace) -> None:
         back_off=BackOff(base=options.restart_back_off),
         log_bytes=options.log_bytes,
         host_address=subnet.host_address,
+        images=images_of(CHECKOUT),
     )
     sandboxes = Sandboxes(options.state, subnet)
     await sandboxes.sweep()

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import shutil
 import signal
 import sys
@@ -18,15 +19,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from devcluster.kubelet import devices, environment, probes, volumes
+from devcluster.kubelet import devices, environment, images, probes, security, volumes
 from devcluster.kubelet.context import PodContext
+from devcluster.kubelet.credentials import Credentials
 from devcluster.kubelet.environment import ConfigError
+from devcluster.kubelet.images import Image
 from devcluster.kubelet.launch import LaunchPlan, write_json
 from devcluster.kubelet.logs import last_words, log_file, turn_over
 from devcluster.kubelet.pod_volumes import PodVolumes
 from devcluster.kubelet.probing import Probing, run_hook
 from devcluster.kubelet.process import ContainerProcess, launch
-from devcluster.kubelet.root import Mount, RootPlan, own_code
+from devcluster.kubelet.root import Mount, RootPlan, closed_folders, own_code
 from devcluster.kubelet.states import ContainerView, Running, Terminated, Waiting, policy_of, starts_again
 
 logger = logging.getLogger(__name__)
@@ -136,7 +139,7 @@ class Container:
 
     def _tell_started(self, process: ContainerProcess) -> None:
         name, image = self.spec["name"], self.view.image
-        told = f"Container image {image!r} is not used: the dev cluster runs commands from the checkout"
+        told = f"Container image {image!r} is not pulled: the dev cluster runs what it would from the checkout"
         self._context.tell("Normal", "Pulled", told, name)
         self._context.tell("Normal", "Created", f"Created container {name}", name)
         failure = "" if process.running() else process.start_failure()
@@ -150,12 +153,12 @@ class Container:
         problem = probes.unsupported(spec)
         if problem:
             raise ConfigError(problem)
+        image = images.find(self.view.image, context.settings.images)
+        credentials = security.credentials_of(spec, context.pod, image)
         facts = await self._volumes.make(environment.references(spec))
-        base = environment.base_environment(sandbox.name, context.settings.search_path)
-        variables = environment.resolve(spec, context.pod, facts, base | devices.visible(sandbox.devices))
-        mounts = volumes.mounts_of(spec, sandbox.volumes, variables)
-        command = environment.command_line(spec, variables)
-        layer = await asyncio.to_thread(_fresh_layer, self._folder)
+        variables = environment.resolve(spec, context.pod, facts, await self._base_environment(image))
+        command = environment.command_line(spec, variables, image)
+        root = await self._root(volumes.mounts_of(spec, sandbox.volumes, variables), credentials)
         log = log_file(context.settings.state, context.pod, spec["name"])
         await asyncio.to_thread(turn_over, log)
         return LaunchPlan(
@@ -164,16 +167,34 @@ class Container:
             log_bytes=context.settings.log_bytes,
             network_namespace=sandbox.network_namespace,
             hostname=sandbox.name[:63],
-            root=RootPlan(
-                root=str(self._folder / "root"),
-                layer=str(layer),
-                mounts=(*own_code(CODE), *self._own_files(mounts), *mounts),
-                hidden=(str(context.settings.state),),
-                devices=devices.files(sandbox.devices),
-            ),
+            root=root,
             command=command,
             environment=variables,
             working_directory=spec.get("workingDir") or variables["HOME"],
+            credentials=credentials,
+        )
+
+    async def _base_environment(self, image: Image | None) -> dict[str, str]:
+        """What the container starts with; that of the image only where it runs the image's command."""
+        context, sandbox = self._context, self._context.sandbox
+        base = environment.base_environment(sandbox.name, context.settings.search_path)
+        base |= environment.api_server_environment(await context.lookup.api_server())
+        if image is not None and not self.spec.get("command"):
+            base |= {"HOME": "/", **image.environment}
+        return base | devices.visible(sandbox.devices)
+
+    async def _root(self, mounts: list[Mount], credentials: Credentials) -> RootPlan:
+        context = self._context
+        layer = await asyncio.to_thread(_fresh_layer, self._folder, credentials)
+        emptied = closed_folders(CODE) if credentials.user else ()
+        return RootPlan(
+            root=str(self._folder / "root"),
+            layer=str(layer),
+            mounts=(*own_code(CODE, emptied), *self._own_files(mounts), *mounts),
+            hidden=(str(context.settings.state),),
+            devices=devices.files(context.sandbox.devices),
+            emptied=emptied,
+            read_only=bool(security.context_of(self.spec, context.pod).get("readOnlyRootFilesystem")),
         )
 
     def _own_files(self, mounts: list[Mount]) -> list[Mount]:
@@ -266,12 +287,14 @@ async def _until(task: "asyncio.Task[Any]", deadline: Callable[[], float]) -> No
         await asyncio.wait([task], timeout=min(left, 0.5))
 
 
-def _fresh_layer(folder: Path) -> Path:
+def _fresh_layer(folder: Path, credentials: Credentials) -> Path:
     """An empty writable layer for the next start; the one before is kept for looking at."""
     (folder / "root").mkdir(parents=True, exist_ok=True)
     layer, before = folder / "layer", folder / "layer.previous"
     if layer.exists():
         shutil.rmtree(before, ignore_errors=True)
         layer.replace(before)
-    (layer / "tmp" / "home").mkdir(parents=True)
+    home = layer / "tmp" / "home"
+    home.mkdir(parents=True)
+    os.chown(home, credentials.user, credentials.group)
     return layer

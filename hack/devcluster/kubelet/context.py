@@ -10,11 +10,23 @@ from typing import Any
 import aiohttp
 
 from devcluster.cache import Cache
-from devcluster.client import CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS, SECRETS, ApiError, Client, NotFound, Resource
+from devcluster.client import (
+    CONFIG_MAPS,
+    PERSISTENT_VOLUME_CLAIMS,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+    SERVICES,
+    ApiError,
+    Client,
+    NotFound,
+    Resource,
+)
 from devcluster.kubelet.environment import ConfigError, PodFacts, Reference
 from devcluster.kubelet.events import Event, EventRecorder
+from devcluster.kubelet.images import Image
 from devcluster.kubelet.sandbox import Sandbox
 from devcluster.kubelet.states import BackOff, seconds_of
+from devcluster.kubelet.tokens import TokenKey
 from devcluster.kubelet.volumes import data_of
 
 Object = dict[str, Any]
@@ -31,15 +43,16 @@ class Settings:
     back_off: BackOff = field(default_factory=BackOff)
     log_bytes: int = 10 << 20
     host_address: str = ""
+    images: Mapping[str, Image] = field(default_factory=dict)
 
 
 class Lookup:
-    """Secrets, ConfigMaps and claims by name: from a watch, or asked for where the watch does not know them yet."""
+    """Secrets, ConfigMaps, claims and Services by name: from a watch, or asked for where that lags; and tokens."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._listeners: set[asyncio.Event] = set()
-        kinds = (SECRETS, CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS)
+        kinds = (SECRETS, CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS, SERVICES)
         self.caches = {kind: Cache(client, kind, on_change=self._tell) for kind in kinds}
 
     def _tell(self, _kind: str, _obj: Object) -> None:
@@ -79,6 +92,19 @@ class Lookup:
                 found[kind, name] = data_of({"kind": kind, **obj})
         return found
 
+    async def token(self, pod: Object, request: Object) -> Object:
+        """Make a TokenRequest for a Pod's account. Raises `ApiError`."""
+        account = pod["spec"].get("serviceAccountName") or "default"
+        namespace = pod["metadata"]["namespace"]
+        return await self._client.create(SERVICE_ACCOUNTS, namespace, request, name=account, subresource="token")
+
+    async def api_server(self) -> Object | None:
+        """The Service that leads to the API server, if the cluster has it. Raises `ConfigError`."""
+        try:
+            return await self.find(SERVICES, "default", "kubernetes")
+        except (ApiError, aiohttp.ClientError, TimeoutError) as error:
+            raise ConfigError(f"the address of the API server cannot be read: {error}") from error
+
     @contextlib.contextmanager
     def changes(self) -> Iterator[asyncio.Event]:
         """An event that is set at each change of any of these objects, while inside."""
@@ -117,9 +143,9 @@ class PodContext:
         """Record an event about the Pod."""
         self.recorder.record(self.pod, Event(kind, reason, message, container))
 
-    def facts(self, data: Mapping[Reference, Mapping[str, bytes]]) -> PodFacts:
+    def facts(self, data: Mapping[Reference, Mapping[str, bytes]], tokens: Mapping[TokenKey, bytes]) -> PodFacts:
         """What the environment and the volumes are resolved with."""
-        return PodFacts(self.sandbox.address, self.settings.host_address, self.allocatable, data)
+        return PodFacts(self.sandbox.address, self.settings.host_address, self.allocatable, data, tokens)
 
     def grace_seconds(self) -> float:
         """How long this Pod may take to end, by its spec."""

@@ -2,7 +2,7 @@
 
 The environment starts clean: the base below, then `envFrom`, then `env` in order, with $(NAME) expanded as
 https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/ says.
-Not offered, and not set: KUBERNETES_SERVICE_HOST and service links, since no pod of ours talks to the API.
+Of the variables that name Services only those of the API server's own are set; service links are not offered.
 """
 
 import math
@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from devcluster.kubelet.images import Image
 from devcluster.kubelet.quantities import parse
+from devcluster.kubelet.tokens import TokenKey
 
 Object = Mapping[str, Any]
 Reference = tuple[str, str]
@@ -38,6 +40,8 @@ class PodFacts:
     allocatable: Mapping[str, str] = field(default_factory=dict)
     data: Mapping[Reference, Mapping[str, bytes]] = field(default_factory=dict)
     """Contents of those Secrets and ConfigMaps that exist, decoded."""
+    tokens: Mapping[TokenKey, bytes] = field(default_factory=dict)
+    """The ServiceAccount tokens that the Pod's volumes ask for."""
 
 
 def base_environment(pod_name: str, search_path: str) -> dict[str, str]:
@@ -48,6 +52,19 @@ def base_environment(pod_name: str, search_path: str) -> dict[str, str]:
         "HOSTNAME": pod_name,
         "LANG": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",
+    }
+
+
+def api_server_environment(service: Object | None) -> dict[str, str]:
+    """Where clients inside a pod find the API server, from the Service `kubernetes`; nothing without it."""
+    address = str(((service or {}).get("spec") or {}).get("clusterIP") or "")
+    if not address or service is None:
+        return {}
+    port = str(service["spec"]["ports"][0]["port"])
+    return {
+        "KUBERNETES_SERVICE_HOST": address,
+        "KUBERNETES_SERVICE_PORT": port,
+        "KUBERNETES_SERVICE_PORT_HTTPS": port,
     }
 
 
@@ -79,15 +96,24 @@ def resolve(container: Object, pod: Object, facts: PodFacts, base: Mapping[str, 
     return environment
 
 
-def command_line(container: Object, environment: Mapping[str, str]) -> tuple[str, ...]:
-    """The words to execute. Raises `ConfigError` without a `command`: there is no image to have an entrypoint."""
+def command_line(container: Object, environment: Mapping[str, str], image: Image | None) -> tuple[str, ...]:
+    """The words to execute: the spec's, or else those of the image.
+
+    Raises `ConfigError` for a container without a `command` whose image is not of this project, or starts nothing.
+    """
+    given = container.get("args") or []
+    words = [*(container.get("command") or []), *given]
     if not container.get("command"):
-        raise ConfigError(
-            f"container {container['name']!r} has no command; the dev cluster runs commands from the checkout, "
-            "it pulls no image whose entrypoint it could run",
-            reason="CreateContainerError",
-        )
-    words = [*container["command"], *(container.get("args") or [])]
+        if image is None:
+            raise ConfigError(
+                f"Failed to pull image {container.get('image', '')!r}: the dev cluster pulls none and knows only what "
+                "tidemill-operator and tidemill-workloads would run; give the container a command, which runs from "
+                "the checkout",
+                reason="ErrImagePull",
+            )
+        words = [*image.entrypoint, *(given or image.command)]
+    if not words:
+        raise ConfigError("no command specified", reason="CreateContainerError")
     return tuple(expand(word, environment) for word in words)
 
 

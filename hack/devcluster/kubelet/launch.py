@@ -24,14 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from devcluster.kubelet import system_calls as calls
+from devcluster.kubelet.credentials import Credentials, take_on
 from devcluster.kubelet.root import Mount, RootPlan, build
 
 START_FAILED = 128
 """Exit code of a container whose command could not be started, as container runtimes report it."""
 OPEN_FILES = 65536
 OPEN_FILES_CEILING = 1048576
-KEPT_CAPABILITIES = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31})
-"""What container runtimes leave to root by default (capabilities(7)): no mounting, no network set-up."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,7 @@ class LaunchPlan:
     command: tuple[str, ...]
     environment: dict[str, str]
     working_directory: str
+    credentials: Credentials
 
     @classmethod
     def parse(cls, text: str) -> "LaunchPlan":
@@ -55,7 +55,14 @@ class LaunchPlan:
         root = raw["root"]
         root["mounts"] = tuple(Mount(**mount) for mount in root["mounts"])
         root["hidden"], root["devices"] = tuple(root["hidden"]), tuple(root["devices"])
-        return cls(**raw | {"root": RootPlan(**root), "command": tuple(raw["command"])})
+        root["emptied"] = tuple(root["emptied"])
+        credentials = raw["credentials"] | {
+            name: tuple(raw["credentials"][name]) for name in ("groups", "capabilities")
+        }
+        return cls(
+            **raw
+            | {"root": RootPlan(**root), "command": tuple(raw["command"]), "credentials": Credentials(**credentials)}
+        )
 
 
 def start_time(pid: int) -> int | None:
@@ -113,17 +120,18 @@ def become_container(plan: LaunchPlan, output: int, failure: int) -> None:
         calls.enter_namespace(plan.network_namespace, calls.CLONE_NEWNET)
         calls.unshare(calls.CLONE_NEWNS | calls.CLONE_NEWUTS | calls.CLONE_NEWIPC)
         socket.sethostname(plan.hostname)
-        build(plan.root)
         os.umask(0o022)
-        _working_directory(plan.working_directory)
+        build(plan.root)
+        _working_directory(plan)
         _raise_open_files()
         null = os.open("/dev/null", os.O_RDONLY)
         for source, target in ((null, 0), (output, 1), (output, 2)):
             os.dup2(source, target)
+        os.fchown(output, plan.credentials.user, plan.credentials.group)  # /dev/stdout may be opened anew
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):  # Python changed these three
             signal.signal(number, signal.SIG_DFL)
-        calls.drop_capabilities(KEPT_CAPABILITIES)
+        take_on(plan.credentials)
         os.execvpe(plan.command[0], plan.command, plan.environment)  # noqa: S606 - a container's command is not ours to quote
     except FileNotFoundError as error:
         missing = error.filename is not None and os.fsdecode(error.filename).endswith(plan.command[0])
@@ -145,9 +153,12 @@ def _raise_open_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(OPEN_FILES, ceiling), ceiling))
 
 
-def _working_directory(path: str) -> None:
+def _working_directory(plan: LaunchPlan) -> None:
     """Go to the container's working directory; like a runtime, make it where it can be made."""
-    Path(path).mkdir(parents=True, exist_ok=True)
+    path = Path(plan.working_directory)
+    if not path.is_dir():
+        path.mkdir(parents=True)
+        os.chown(path, plan.credentials.user, plan.credentials.group)
     os.chdir(path)
 
 

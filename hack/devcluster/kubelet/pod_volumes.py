@@ -2,14 +2,21 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterable
 
+import aiohttp
+
+from devcluster.client import ApiError
 from devcluster.kubelet import volumes
 from devcluster.kubelet.context import PodContext
 from devcluster.kubelet.environment import ConfigError, PodFacts, Reference
+from devcluster.kubelet.tokens import TokenKey, Tokens, wanted
 
 GATHER_SECONDS = 0.5
 """Several changes of Secrets and ConfigMaps that come together are shown together."""
+RETRY_SECONDS = 10.0
+"""A token that could not be renewed is asked for again after this."""
 
 
 class PodVolumes:
@@ -18,6 +25,7 @@ class PodVolumes:
     def __init__(self, context: PodContext) -> None:
         self._context = context
         self._lock = asyncio.Lock()
+        self._tokens = Tokens(context.lookup.token)
 
     async def make(self, needed: Iterable[Reference]) -> PodFacts:
         """Make what is missing; returns the facts for resolving a container that needs these references too.
@@ -27,10 +35,19 @@ class PodVolumes:
         context = self._context
         spoken = context.pod["spec"].get("volumes") or []
         references = {*needed, *volumes.references(spoken)}
-        facts = context.facts(await context.lookup.data(context.sandbox.namespace, references))
+        data = await context.lookup.data(context.sandbox.namespace, references)
         async with self._lock:
+            facts = context.facts(data, await self._ask_for_tokens())
             await asyncio.to_thread(self._make, facts)
         return facts
+
+    async def _ask_for_tokens(self) -> dict[TokenKey, bytes]:
+        pod = self._context.pod
+        try:
+            return await self._tokens.get(pod, pod["spec"].get("volumes") or [])
+        except (ApiError, aiohttp.ClientError, TimeoutError) as error:
+            told = f"MountVolume.SetUp failed: failed to fetch token: {error}"
+            raise ConfigError(told, reason="ContainerCreating") from error
 
     def _make(self, facts: PodFacts) -> None:
         sandbox, pod = self._context.sandbox, self._context.pod
@@ -43,18 +60,23 @@ class PodVolumes:
                 raise ConfigError(told, reason=error.reason) from error
 
     async def keep_up_to_date(self) -> None:
-        """Show changed Secrets and ConfigMaps in the volumes, for ever; one that vanished keeps its last content.
+        """Show changed Secrets and ConfigMaps and fresh tokens, for ever; what vanished keeps its last content.
 
         What changed before this began, while no kubelet ran, is shown first.
         """
         spoken = self._context.pod["spec"].get("volumes") or []
-        if not list(volumes.references(spoken)):
+        if not list(volumes.references(spoken)) and not list(wanted(spoken)):
             return
         with self._context.lookup.changes() as changed:
             changed.set()
             while True:
-                await changed.wait()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(changed.wait(), self._seconds_to_renewal())
                 await asyncio.sleep(GATHER_SECONDS)
                 changed.clear()
                 with contextlib.suppress(ConfigError, OSError):  # told, with an event, when a container starts
                     await self.make(())
+
+    def _seconds_to_renewal(self) -> float | None:
+        due = self._tokens.next_renewal()
+        return None if due is None else max(due - time.time(), RETRY_SECONDS)

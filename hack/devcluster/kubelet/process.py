@@ -106,7 +106,9 @@ class ContainerProcess:
         environment = _environment_of(self.pid)
         if environment is None:
             return False, "the container is not running"
-        where = ("--target", str(self.pid), "--mount", "--uts", "--ipc", "--net", "--pid")
+        user, group = _user_of(self.pid)
+        as_whom = ("--setuid", user, "--setgid", group) if user != "0" else ()
+        where = ("--target", str(self.pid), "--mount", "--uts", "--ipc", "--net", "--pid", *as_whom)
         process = await asyncio.create_subprocess_exec(
             NSENTER,
             *where,
@@ -160,6 +162,15 @@ def _spawn(folder: Path) -> "subprocess.Popen[bytes]":
             env={"PYTHONPATH": str(PACKAGES), "PATH": os.defpath},
             start_new_session=True,
         )
+
+
+def _user_of(pid: int) -> tuple[str, str]:
+    """The user and the group that a process runs as; root's where it has just ended."""
+    fields = {}
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        fields = {name: rest.split() for name, _, rest in (line.partition(":") for line in lines)}
+    return fields.get("Uid", ["0"])[0], fields.get("Gid", ["0"])[0]
 
 
 def _environment_of(pid: int) -> dict[str, str] | None:

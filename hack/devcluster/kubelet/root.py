@@ -4,7 +4,8 @@ There is no image to unpack. The root is a small tmpfs; each top-level directory
 read-only, live, so that the checkout and its virtual environment are there. /tmp, /var/tmp, /run and the home
 directory are the container's own and lost with it; /dev is a minimal one; /proc and /sys belong to its own
 namespaces.
-A checkout that lies in one of these is bound in nevertheless (`own_code`).
+A checkout that lies in one of these is bound in nevertheless (`own_code`), and so is one below a folder that only
+its owner may enter, such as /root: for a container of another user that folder holds nothing but the way there.
 A volume's mountPath that the host lacks never touches the host: where a directory of the host would have to
 take the new name, that directory is rebuilt in a tmpfs out of binds of its entries (`_open_up`).
 
@@ -42,18 +43,33 @@ class Mount:
 
 @dataclass(frozen=True)
 class RootPlan:
-    """What to build: `root` is an empty folder to build on, `layer` the container's own folder on disk."""
+    """What to build: `root` is an empty folder to build on, `layer` the container's own folder on disk.
+
+    `emptied` are folders of the host that the container has empty ones of; with `read_only` nothing but its volumes
+    can be written to.
+    """
 
     root: str
     layer: str
     mounts: tuple[Mount, ...]
     hidden: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
+    emptied: tuple[str, ...] = ()
+    read_only: bool = False
 
 
-def own_code(folders: Iterable[str]) -> list[Mount]:
+def closed_folders(folders: Iterable[str]) -> tuple[str, ...]:
+    """The outermost folders on the ways to these that only their owner may enter."""
+    found = []
+    for folder in folders:
+        ways = reversed(Path(folder).parents)
+        found += [str(way) for way in ways if not way.stat().st_mode & 0o001][:1]
+    return tuple(sorted(set(found)))
+
+
+def own_code(folders: Iterable[str], emptied: Iterable[str] = ()) -> list[Mount]:
     """Mounts for the folders of checkout and interpreter that the container's own corners would hide."""
-    corners = tuple(f"/{name}/" for name in LAYER)
+    corners = tuple(f"/{name}/" for name in LAYER) + tuple(f"{path}/" for path in emptied)
     return [Mount(folder, folder, read_only=True) for folder in sorted(set(folders)) if folder.startswith(corners)]
 
 
@@ -70,6 +86,8 @@ def build(plan: RootPlan) -> None:
     _forget_other_sandboxes(plan.root)
     _bind_host(plan.root)
     _forget_own_copies(plan.root)
+    for path in plan.emptied:
+        _tmpfs(plan.root + path, "mode=755,size=1m")
     _bind_layer(plan.root, plan.layer)
     _make_dev(plan.root, plan.devices)
     _make_proc(plan.root)
@@ -87,6 +105,15 @@ def build(plan: RootPlan) -> None:
         _hide(plan.root + hidden)
     _unstage(stage, len(staged))
     _move_into(plan.root)
+    if plan.read_only:
+        _close(plan)
+
+
+def _close(plan: RootPlan) -> None:
+    """Leave nothing to be written to but volumes and /dev."""
+    taken = {mount.target.rstrip("/") for mount in plan.mounts}
+    for corner in ("/", *(f"/{name}" for name in LAYER if f"/{name}" not in taken)):
+        calls.make_read_only(corner, alone=True)
 
 
 def _tmpfs(target: str, options: str) -> None:

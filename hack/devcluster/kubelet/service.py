@@ -57,7 +57,7 @@ class Kubelet:
         self._claims = Claims(client, settings.state)
         self._pods = Cache(client, PODS, on_change=self._on_pod)
         self._nodes = Cache(client, NODES, on_change=self._on_node)
-        self._services = Cache(client, SERVICES, on_change=self._on_service)
+        self._services = self._lookup.caches[SERVICES]
         self._slices = Cache(client, ENDPOINT_SLICES, on_change=self._on_service)
         self._scheduler = Scheduler(client, self._scheduler_recorder, self._pods, self._nodes)
         self._workers: dict[str, PodWorker] = {}
@@ -66,6 +66,7 @@ class Kubelet:
         self._hosts_written: dict[str, bytes] = {}
         self._ready_since = rfc3339(time.time())
         self._lookup.listen(PERSISTENT_VOLUME_CLAIMS, self._claims.on_change)
+        self._lookup.listen(SERVICES, self._on_service)
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -73,7 +74,7 @@ class Kubelet:
             for part in (self._recorder, self._scheduler_recorder):
                 await stack.enter_async_context(part)
             await self._register_nodes()
-            caches = (*self._lookup.caches.values(), self._services, self._slices, self._nodes, self._pods)
+            caches = (*self._lookup.caches.values(), self._slices, self._nodes, self._pods)
             for cache in caches:
                 await stack.enter_async_context(cache)
             stack.callback(self._abandon_workers)

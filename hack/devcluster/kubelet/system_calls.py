@@ -24,6 +24,7 @@ MS_PRIVATE = 1 << 18
 MNT_DETACH = 2
 
 PR_SET_PDEATHSIG = 1
+PR_SET_NO_NEW_PRIVS = 38
 PR_CAPBSET_DROP = 24
 
 _AT_FDCWD = -100
@@ -64,14 +65,14 @@ def bind(source: str, target: str) -> None:
     mount(source, target, flags=MS_BIND | MS_REC)
 
 
-def make_read_only(target: str) -> None:
-    """Make the mount at `target` and every mount below it read-only (Linux 5.12 or newer)."""
+def make_read_only(target: str, *, alone: bool = False) -> None:
+    """Make the mount at `target`, and unless `alone` every mount below it, read-only (Linux 5.12 or newer)."""
     attributes = _MountAttributes(set=_MOUNT_ATTR_RDONLY)
     result = _libc.syscall(
         ctypes.c_long(_SYS_MOUNT_SETATTR),
         ctypes.c_int(_AT_FDCWD),
         ctypes.c_char_p(target.encode()),
-        ctypes.c_uint(_AT_RECURSIVE),
+        ctypes.c_uint(0 if alone else _AT_RECURSIVE),
         ctypes.byref(attributes),
         ctypes.c_size_t(ctypes.sizeof(attributes)),
     )
@@ -105,6 +106,11 @@ def enter_namespace(path: str, kind: int) -> None:
 def set_parent_death_signal(number: int) -> None:
     """Have the kernel send this process `number` when its parent ends, however that ends."""
     _check(_libc.prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(number), 0, 0, 0), "prctl PR_SET_PDEATHSIG")
+
+
+def set_no_new_privileges() -> None:
+    """Keep this process and all it executes from ever gaining rights by a set-user-ID file."""
+    _check(_libc.prctl(PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), 0, 0, 0), "prctl PR_SET_NO_NEW_PRIVS")
 
 
 def drop_capabilities(keep: frozenset[int]) -> None:

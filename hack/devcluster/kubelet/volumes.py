@@ -14,7 +14,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from devcluster.kubelet import system_calls as calls
 from devcluster.kubelet.environment import ConfigError, PodFacts, Reference, expand, field_value, resource_value
 from devcluster.kubelet.quantities import parse
 from devcluster.kubelet.root import MOUNT_SOURCE, Mount
+from devcluster.kubelet.security import owner_of_tokens
+from devcluster.kubelet.tokens import key_of
 
 Object = Mapping[str, Any]
 
@@ -33,10 +35,12 @@ DEFAULT_SHARED_MEMORY = 64 << 20
 
 @dataclass(frozen=True)
 class File:
-    """One file of a volume of files."""
+    """One file of a volume of files; `user` and `group` are the ids that own it."""
 
     content: bytes
     mode: int = DEFAULT_MODE
+    user: int = 0
+    group: int = 0
 
 
 def references(volumes: list[Object]) -> Iterator[Reference]:
@@ -60,6 +64,20 @@ def data_of(obj: Object) -> dict[str, bytes]:
 
 def files_of(volume: Object, pod: Object, facts: PodFacts) -> dict[str, File]:
     """What a volume of files holds, by path. Raises `ConfigError` for what is missing and not optional."""
+    group = _group_of(pod)
+    files = _files_of(volume, pod, facts)
+    if group is None:
+        return files
+    return {path: replace(file, mode=file.mode | 0o440, group=group) for path, file in files.items()}
+
+
+def _group_of(pod: Object) -> int | None:
+    """The Pod's fsGroup."""
+    group = (pod["spec"].get("securityContext") or {}).get("fsGroup")
+    return None if group is None else int(group)
+
+
+def _files_of(volume: Object, pod: Object, facts: PodFacts) -> dict[str, File]:
     if "projected" in volume:
         mode = volume["projected"].get("defaultMode", DEFAULT_MODE)
         files: dict[str, File] = {}
@@ -80,9 +98,15 @@ def _files_of_source(source: Object, pod: Object, facts: PodFacts, mode: int) ->
         items = source["downwardAPI"].get("items") or []
         return {_safe(item["path"]): File(_downward(item, pod, facts), item.get("mode", mode)) for item in items}
     if "serviceAccountToken" in source:
-        token = b"the dev cluster issues no tokens; its API server asks for none\n"
-        return {_safe(source["serviceAccountToken"]["path"]): File(token, mode)}
+        return _token_file(source["serviceAccountToken"], pod, facts, mode)
     raise ConfigError(f"volume source {sorted(source)} is not offered by the dev cluster", reason="ContainerCreating")
+
+
+def _token_file(spec: Object, pod: Object, facts: PodFacts, mode: int) -> dict[str, File]:
+    """As kubelet: a token is its user's alone where there is one or an fsGroup, else as readable as the volume says."""
+    user = owner_of_tokens(pod)
+    private = user is not None or _group_of(pod) is not None
+    return {_safe(spec["path"]): File(facts.tokens[key_of(spec)], 0o600 if private else mode, user or 0)}
 
 
 def _files_of_data(kind: str, name: str, spec: Object, facts: PodFacts, mode: int) -> dict[str, File]:
@@ -126,6 +150,7 @@ def write_files(folder: Path, files: Mapping[str, File]) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.touch(mode=0o600)
         target.write_bytes(file.content)
+        os.chown(target, file.user, file.group)
         target.chmod(file.mode)
     aside.mkdir(exist_ok=True)
     before = folder / os.readlink(current) if current.is_symlink() else None  # noqa: PTH115 - the text as it stands
@@ -157,6 +182,7 @@ def make_volume(volume: Object, folder: Path, claims: Path, pod: Object, facts: 
             (folder / "..fingerprint").write_text(json.dumps(_fingerprint(files)))
     elif "emptyDir" in volume:
         _make_empty(volume["emptyDir"] or {}, folder)
+        _give_to_group(folder, _group_of(pod))
     elif "hostPath" in volume:
         _link(folder, _host_path(volume["hostPath"]))
     elif "persistentVolumeClaim" in volume:
@@ -164,13 +190,17 @@ def make_volume(volume: Object, folder: Path, claims: Path, pod: Object, facts: 
         if not (claims / claim).is_dir():
             raise ConfigError(f'persistentvolumeclaim "{claim}" not found', reason="ContainerCreating")
         _link(folder, claims / claim)
+        _give_to_group(claims / claim, _group_of(pod))
     else:
         kinds = sorted(set(volume) - {"name"})
         raise ConfigError(f"volume {volume['name']!r}: {kinds} is not offered by the dev cluster")
 
 
 def _fingerprint(files: Mapping[str, File]) -> list[list[str | int]]:
-    return [[path, hashlib.sha256(file.content).hexdigest(), file.mode] for path, file in sorted(files.items())]
+    return [
+        [path, hashlib.sha256(file.content).hexdigest(), file.mode, file.user, file.group]
+        for path, file in sorted(files.items())
+    ]
 
 
 def _shown(folder: Path) -> str:
@@ -186,6 +216,13 @@ def _make_empty(spec: Object, folder: Path) -> None:
     else:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o777)
+
+
+def _give_to_group(folder: Path, group: int | None) -> None:
+    """Let a Pod's fsGroup write to a folder, and have what is made in it belong to the group."""
+    if group is not None and folder.stat().st_gid != group:
+        os.chown(folder, -1, group)
+        folder.chmod(folder.stat().st_mode & 0o7777 | 0o2770)
 
 
 def make_shared_memory(folder: Path) -> None:

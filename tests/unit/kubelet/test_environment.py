@@ -3,7 +3,16 @@
 import pytest
 from pod_builders import container, pod
 
-from devcluster.kubelet.environment import ConfigError, PodFacts, command_line, expand, references, resolve
+from devcluster.kubelet.environment import (
+    ConfigError,
+    PodFacts,
+    api_server_environment,
+    command_line,
+    expand,
+    references,
+    resolve,
+)
+from devcluster.kubelet.images import Image
 
 FACTS = PodFacts(
     "10.77.1.2",
@@ -121,9 +130,37 @@ def test_references_are_all_found():
 
 def test_commands_and_arguments_are_one_line_of_words():
     spec = container(command=["/bin/bash", "-c", "--"], args=["echo $(X) $X"])
-    assert command_line(spec, {"X": "1 2"}) == ("/bin/bash", "-c", "--", "echo 1 2 $X")
+    assert command_line(spec, {"X": "1 2"}, None) == ("/bin/bash", "-c", "--", "echo 1 2 $X")
 
 
-def test_a_container_without_a_command_is_refused_plainly():
-    with pytest.raises(ConfigError, match="no command; the dev cluster runs commands from the checkout"):
-        command_line({"name": "main", "image": "nginx"}, {})
+IMAGE = Image(entrypoint=("serve",), command=("--all",))
+
+
+@pytest.mark.parametrize(
+    ("fields", "image", "expected"),
+    [
+        ({}, IMAGE, ("serve", "--all")),
+        ({"args": ["--one"]}, IMAGE, ("serve", "--one")),
+        ({"command": ["look"]}, IMAGE, ("look",)),
+        ({"command": ["look"], "args": ["up"]}, None, ("look", "up")),
+        ({"args": ["sh"]}, Image(command=("other",)), ("sh",)),
+    ],
+)
+def test_what_the_spec_leaves_out_is_the_images(fields, image, expected):
+    assert command_line({"name": "main", "image": "any", **fields}, {}, image) == expected
+
+
+def test_an_unknown_image_without_a_command_cannot_be_pulled():
+    with pytest.raises(ConfigError, match=r"the dev cluster pulls none.*give the container a command") as raised:
+        command_line({"name": "main", "image": "nginx"}, {}, None)
+    assert raised.value.reason == "ErrImagePull"
+
+
+def test_a_pod_is_told_where_the_api_server_is():
+    service = {"spec": {"clusterIP": "10.96.0.1", "ports": [{"port": 443}]}}
+    assert api_server_environment(service) == {
+        "KUBERNETES_SERVICE_HOST": "10.96.0.1",
+        "KUBERNETES_SERVICE_PORT": "443",
+        "KUBERNETES_SERVICE_PORT_HTTPS": "443",
+    }
+    assert api_server_environment(None) == {}

@@ -9,6 +9,7 @@ import pytest
 from pod_builders import asking, pod
 
 from devcluster.kubelet.__main__ import UsageError, check_machine, declared_nodes, lock, parse_arguments
+from devcluster.kubelet.credentials import Credentials
 from devcluster.kubelet.devices import allocate, visible
 from devcluster.kubelet.launch import LaunchPlan, Log, start_time
 from devcluster.kubelet.logs import KEPT_AFTER_DELETION, annotations, last_words, remove_old, turn_over
@@ -86,8 +87,9 @@ def test_the_oldest_logs_of_pods_that_are_gone_go_too(tmp_path):
 
 
 def test_a_launch_plan_survives_the_pipe():
-    root = RootPlan("/s/root", "/s/layer", (Mount("/a", "/b", True),), ("/s",), ("/dev/x",))
-    plan = LaunchPlan("/s", "/l", 10, "/run/netns/x", "web", root, ("echo", "é"), {"A": "\n"}, "/")
+    root = RootPlan("/s/root", "/s/layer", (Mount("/a", "/b", True),), ("/s",), ("/dev/x",), ("/root",), True)
+    who = Credentials(65532, 65532, (1000,), (1, 2), no_new_privileges=True)
+    plan = LaunchPlan("/s", "/l", 10, "/run/netns/x", "web", root, ("echo", "é"), {"A": "\n"}, "/", who)
     assert LaunchPlan.parse(json.dumps(asdict(plan))) == plan
 
 

@@ -15,6 +15,7 @@ FACTS = PodFacts(
     "10.77.1.1",
     {"cpu": "4"},
     {("Secret", "tls"): {"key": b"k", "cert": b"c"}, ("ConfigMap", "settings"): {"a.yaml": b"a: 1"}},
+    {("", 3607): b"t0ken", ("vault", 3600): b"other"},
 )
 POD = pod("web", container("main", resources={"limits": {"cpu": "2"}}), labels={"app": "x"})
 
@@ -169,3 +170,28 @@ def test_a_mount_of_an_unknown_volume_is_named(tmp_path):
     spec = container(volumeMounts=[{"name": "other", "mountPath": "/data"}])
     with pytest.raises(ConfigError, match="no volume 'other'"):
         mounts_of(spec, tmp_path, {})
+
+
+TOKEN = {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}}
+
+
+def test_a_token_is_the_one_asked_for():
+    other = {"serviceAccountToken": {"path": "vault", "audience": "vault"}}
+    assert files_of({"name": "v", "projected": {"sources": [TOKEN, other]}}, POD, FACTS) == {
+        "token": File(b"t0ken"),
+        "vault": File(b"other"),
+    }
+
+
+def test_a_token_is_readable_by_the_pods_user_and_group_alone():
+    spec = {"name": "v", "projected": {"sources": [TOKEN]}}
+    one = pod("web", securityContext={"runAsUser": 65532, "fsGroup": 1000})
+    assert files_of(spec, one, FACTS)["token"] == File(b"t0ken", 0o640, 65532, 1000)
+
+
+def test_the_pods_group_may_read_files_and_write_to_folders(tmp_path):
+    one = pod("web", securityContext={"fsGroup": os.getgid() or 1000})
+    spec = {"name": "v", "secret": {"secretName": "tls", "defaultMode": 0o400}}
+    assert {file.mode for file in files_of(spec, one, FACTS).values()} == {0o440}
+    make_volume({"name": "v", "emptyDir": {}}, tmp_path / "v", tmp_path, one, FACTS)
+    assert (tmp_path / "v").stat().st_mode & 0o7070 == 0o2070 or os.getgid()
