@@ -21,6 +21,8 @@ from tidemill_api.job_contract import CONFIG_VARIABLE, ENTRYPOINT, METRICS_PORT,
 from tidemill_operator.core.snapshot import AttemptState, AttemptView, DriverMetrics
 from tidemill_operator.driver_metrics import read_metrics
 from tidemill_operator.errors import RayRefusedError, RayUnavailableError
+from tidemill_operator.leadership import NO_FENCE, Fence
+from tidemill_operator.pod_answers import ANSWER_BYTES, FIGURES_BYTES, json_of, origin, pieces, session, text_of
 
 if TYPE_CHECKING:
     from tidemill_api.job_contract import JobConfig
@@ -64,24 +66,25 @@ class HeadAddress:
 
     @property
     def jobs(self) -> str:
-        """URL of the Jobs REST API."""
-        return f"http://{self.ip}:{self.dashboard_port}/api/jobs/"
+        """URL of the Jobs REST API. Raises RayUnavailableError where the address is none."""
+        return f"{origin(self.ip, self.dashboard_port)}/api/jobs/"
 
     @property
     def metrics(self) -> str:
-        """URL of the driver's figures."""
-        return f"http://{self.ip}:{self.metrics_port}/metrics"
+        """URL of the driver's figures. Raises RayUnavailableError where the address is none."""
+        return f"{origin(self.ip, self.metrics_port)}/metrics"
 
 
 class RayApi:
-    """One HTTP session for all heads; an async context manager."""
+    """One HTTP session for all heads, whose writes ask the fence first; an async context manager."""
 
-    def __init__(self, timeout_seconds: float) -> None:
+    def __init__(self, timeout_seconds: float, fence: Fence = NO_FENCE) -> None:
+        self._fence = fence
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, connect=timeout_seconds / 2)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(timeout=self._timeout)
+        self._session = session(self._timeout)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -91,8 +94,10 @@ class RayApi:
     async def metrics(self, head: HeadAddress, job: str, attempt: int) -> tuple[DriverMetrics | None, str]:
         """The live figures of this attempt of the job `namespace/name`, or None and why there are none."""
         try:
-            async with self._open().get(head.metrics) as response:
-                text = await response.text(errors="replace")
+            async with self._open().get(head.metrics, allow_redirects=False) as response:
+                text = await text_of(response, FIGURES_BYTES)
+        except RayUnavailableError as error:
+            return None, f"{error}."
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             return None, f"{head.metrics} does not answer ({_say(error)})."
         if response.status != HTTPStatus.OK:
@@ -152,29 +157,29 @@ class RayApi:
     async def _json(
         self, head: HeadAddress, method: str, path: str, body: dict[str, Any] | None = None
     ) -> tuple[int, dict[str, Any]]:
+        url, headers = head.jobs + path, _headers(head)
+        if method != "GET":
+            self._fence.check()
         try:
-            async with self._open().request(method, head.jobs + path, json=body, headers=_headers(head)) as response:
-                text = await response.text(errors="replace")
+            async with self._open().request(method, url, json=body, headers=headers, allow_redirects=False) as response:
+                text = await text_of(response, ANSWER_BYTES)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise RayUnavailableError(f"{head.jobs} does not answer ({_say(error)})") from error
         if response.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise RayUnavailableError(f"{head.jobs} refused the operator's token (HTTP {response.status})")
-        try:
-            answer = json.loads(text)
-        except ValueError:
-            return response.status, {"text": text}
-        return response.status, answer if isinstance(answer, dict) else {"answer": answer}
+        answer = json_of(text)
+        return response.status, answer if isinstance(answer, dict) else {"text": text}
 
     async def _log_end(self, head: HeadAddress, submission: str) -> str:
         """The end of a log: at most LOG_BYTES of it are ever held."""
         url = f"{head.jobs}{submission}/logs"
         kept, whole = b"", True
         try:
-            async with self._open().get(url, headers=_headers(head)) as response:
+            async with self._open().get(url, headers=_headers(head), allow_redirects=False) as response:
                 if response.status != HTTPStatus.OK:
                     raise RayUnavailableError(f"{url} answered HTTP {response.status}")
-                async for chunk in response.content.iter_chunked(64 * 1024):
-                    kept += chunk
+                async for piece in pieces(response):
+                    kept += piece
                     if len(kept) > LOG_BYTES:
                         kept, whole = kept[-LOG_BYTES:], False
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
@@ -190,7 +195,10 @@ def decode_log(body: bytes, *, whole: bool) -> str:
     text = body.decode("utf-8", errors="replace")
     try:
         if whole:
-            return str(json.loads(text).get("logs") or "")
+            answer = json_of(text)
+            if not isinstance(answer, dict):
+                raise RayUnavailableError("the log is not the JSON that Ray promises")
+            return str(answer.get("logs") or "")
         end = text.rstrip().removesuffix("}").rstrip().removesuffix('"')
         return str(json.loads('"' + end.split(r"\n", 1)[-1] + '"'))
     except ValueError as error:

@@ -17,6 +17,8 @@ import aiohttp
 from tidemill_api.endpoint_contract import APPLICATION, ENGINE_METRICS_PORT, INGRESS_METRICS_PORT
 from tidemill_operator.endpoint_figures import read_engine, read_ingress
 from tidemill_operator.errors import RayRefusedError, RayUnavailableError
+from tidemill_operator.leadership import NO_FENCE, Fence
+from tidemill_operator.pod_answers import ANSWER_BYTES, FIGURES_BYTES, json_of, origin, session, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -62,15 +64,19 @@ class Figures:
 
 
 class ServeApi:
-    """One HTTP session for all heads and pods; an async context manager. `clock` is UTC with fractions of a second."""
+    """One HTTP session for all heads and pods, whose writes ask the fence first; an async context manager.
 
-    def __init__(self, timeout_seconds: float, clock: Callable[[], datetime]) -> None:
+    `clock` is UTC with fractions of a second.
+    """
+
+    def __init__(self, timeout_seconds: float, clock: Callable[[], datetime], fence: Fence = NO_FENCE) -> None:
+        self._fence = fence
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, connect=timeout_seconds / 2)
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(timeout=self._timeout)
+        self._session = session(self._timeout)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -120,10 +126,10 @@ class ServeApi:
     async def _text(self, ip: str, port: int) -> str | None:
         timeout = aiohttp.ClientTimeout(total=FIGURES_SECONDS)
         try:
-            async with self._open().get(f"http://{_host(ip)}:{port}/metrics", timeout=timeout) as response:
-                text = await response.text(errors="replace")
-                return text if response.status == HTTPStatus.OK else None
-        except (TimeoutError, aiohttp.ClientError, OSError):
+            url = f"{origin(ip, port)}/metrics"
+            async with self._open().get(url, timeout=timeout, allow_redirects=False) as response:
+                return await text_of(response, FIGURES_BYTES) if response.status == HTTPStatus.OK else None
+        except (TimeoutError, aiohttp.ClientError, OSError, RayUnavailableError):
             return None
 
     async def _told(
@@ -139,12 +145,15 @@ class ServeApi:
     async def _call(
         self, head: HeadAddress, method: str, path: str, body: Json | None = None, seconds: float | None = None
     ) -> tuple[int, Json | str]:
-        url = f"http://{_host(head.ip)}:{head.dashboard_port}/{path}"
+        url = f"{origin(head.ip, head.dashboard_port)}/{path}"
         timeout = aiohttp.ClientTimeout(total=seconds) if seconds is not None else self._timeout
         headers = {"Authorization": f"Bearer {head.token}"}
+        if method != "GET":
+            self._fence.check()
+        asked = self._open().request(method, url, json=body, headers=headers, timeout=timeout, allow_redirects=False)
         try:
-            async with self._open().request(method, url, json=body, headers=headers, timeout=timeout) as response:
-                text = await response.text(errors="replace")
+            async with asked as response:
+                text = await text_of(response, ANSWER_BYTES)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise RayUnavailableError(f"{head.ip}: Serve does not answer ({error or type(error).__name__})") from error
         if response.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
@@ -161,15 +170,8 @@ def _each_once(addresses: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(ip for ip in addresses if ip))
 
 
-def _host(ip: str) -> str:
-    return f"[{ip}]" if ":" in ip else ip
-
-
 def _json(text: str) -> Json | str:
-    try:
-        answer = json.loads(text)
-    except ValueError:
-        return text
+    answer = json_of(text)
     return answer if isinstance(answer, dict) else text
 
 

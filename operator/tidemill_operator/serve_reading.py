@@ -1,4 +1,7 @@
-"""What Serve says of our application (GET /api/serve/applications/), read into values. Pure reading, no I/O."""
+"""What Serve says of our application (GET /api/serve/applications/), read into values. Pure reading, no I/O.
+
+The answer comes from a pod that runs its user's image: a part that has not the shape of Serve's counts as not there.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,12 @@ if TYPE_CHECKING:
 
     Json = dict[str, Any]
 
+LATEST_SECONDS = 1 << 33
+"""Seconds since 1970 (the year 2242): a later moment is none."""
+
+MOST_REPLICAS = 1_000_000
+"""A greater number is no count of replicas."""
+
 GONE = frozenset({"NOT_STARTED", "DELETING"})
 """States of an application that is not, or no more."""
 
@@ -30,11 +39,11 @@ def read_serve(details: Json) -> ServeView:
 
     Judged by its deployments' replicas: the application's own state is RUNNING while most of them wait for a node.
     """
-    application: Json = (details.get("applications") or {}).get(APPLICATION) or {}
+    application = _application(details)
     status = str(application.get("status", ""))
     if not application or status in GONE:
         return ServeView(deployed=False)
-    deployments: Json = application.get("deployments") or {}
+    deployments = _object(application.get("deployments"))
     told = _told(application)
     settings = _parsed(IngressSettings, told.get(INGRESS_DEPLOYMENT))
     attempt = _parsed(EngineSettings, told.get(ENGINE_DEPLOYMENT))
@@ -43,8 +52,8 @@ def read_serve(details: Json) -> ServeView:
         deployed=True,
         built=INGRESS_DEPLOYMENT in deployments and ENGINE_DEPLOYMENT in deployments,
         failed=failed,
-        ingress=_deployment(deployments.get(INGRESS_DEPLOYMENT) or {}, status),
-        engine=_deployment(deployments.get(ENGINE_DEPLOYMENT) or {}, status),
+        ingress=_deployment(_object(deployments.get(INGRESS_DEPLOYMENT)), status),
+        engine=_deployment(_object(deployments.get(ENGINE_DEPLOYMENT)), status),
         settings=settings.model_copy(update={"attempt": 1}) if isinstance(settings, IngressSettings) else None,
         attempt=attempt.attempt if isinstance(attempt, EngineSettings) else 0,
         told_time=_time(application.get("last_deployed_time_s")),
@@ -53,25 +62,41 @@ def read_serve(details: Json) -> ServeView:
 
 def arguments_of(details: Json) -> Json | None:
     """The arguments that the application was built with; None where there is none."""
-    config = ((details.get("applications") or {}).get(APPLICATION) or {}).get("deployed_app_config") or {}
-    arguments = config.get("args")
+    arguments = _object(_application(details).get("deployed_app_config")).get("args")
     return arguments if isinstance(arguments, dict) and arguments else None
+
+
+def _application(details: Json) -> Json:
+    return _object(_object(details.get("applications")).get(APPLICATION))
+
+
+def _object(value: Any) -> Json:
+    return value if isinstance(value, dict) else {}
+
+
+def _objects(value: Any) -> tuple[Json, ...]:
+    return tuple(one for one in value if isinstance(one, dict)) if isinstance(value, list) else ()
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and 0 <= value <= MOST_REPLICAS else 0
 
 
 def _time(seconds: Any) -> datetime | None:
     """Seconds since 1970 as a moment; None where there are none."""
-    return datetime.fromtimestamp(seconds, UTC) if isinstance(seconds, int | float) and seconds > 0 else None
+    known = isinstance(seconds, int | float) and 0 < seconds < LATEST_SECONDS
+    return datetime.fromtimestamp(seconds, UTC) if known else None
 
 
 def _not_built(status: str, deployments: Json) -> bool:
     """Whether the application itself could not be made; an engine that fails is its deployment's affair."""
-    return status == DEPLOY_FAILED and not any(d.get("status") == DEPLOY_FAILED for d in deployments.values())
+    return status == DEPLOY_FAILED and not any(_object(d).get("status") == DEPLOY_FAILED for d in deployments.values())
 
 
 def _told(application: Json) -> dict[str, Any]:
     """The user_config of each deployment as it was PUT last."""
-    config = application.get("deployed_app_config") or {}
-    return {d.get("name", ""): d.get("user_config") for d in config.get("deployments") or ()}
+    config = _object(application.get("deployed_app_config"))
+    return {str(d.get("name", "")): d.get("user_config") for d in _objects(config.get("deployments"))}
 
 
 def _parsed(model: type[BaseModel], value: Any) -> BaseModel | None:
@@ -90,10 +115,10 @@ def _deployment(details: Json, status: str) -> DeploymentView:
     stale = details.get("status") == DEPLOY_FAILED and status != DEPLOY_FAILED
     replicas = tuple(
         ReplicaView(str(r.get("replica_id", "")), str(r.get("state", "")), str(r.get("node_ip") or ""))
-        for r in details.get("replicas") or ()
+        for r in _objects(details.get("replicas"))
     )
     return DeploymentView(
-        target=int(details.get("target_num_replicas") or 0),
+        target=_count(details.get("target_num_replicas")),
         replicas=replicas,
         status="" if stale else str(details.get("status", "")),
         message="" if stale else str(details.get("message") or ""),
