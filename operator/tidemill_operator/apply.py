@@ -15,6 +15,7 @@ from tidemill_operator.heads import cluster_of
 from tidemill_operator.manifests.job_config import job_config
 from tidemill_operator.manifests.names import submission_id
 from tidemill_operator.manifests.ray_cluster import ClusterOrder, ray_cluster, token_secret
+from tidemill_operator.network_policies import NetworkPolicies
 from tidemill_operator.ray_clusters import NewRayCluster, RayClusterRefusedError, RayClusters, new_token
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Executor:
 
     def __init__(self, cluster: Cluster, ray: RayApi, cache: WatchCache, heads: Heads, settings: Settings) -> None:
         self._cluster = cluster
-        self._clusters = RayClusters(cluster, cache)
+        self._clusters = RayClusters(cluster, cache, NetworkPolicies(cluster, cache, settings))
         self._ray = ray
         self._heads = heads
         self._settings = settings

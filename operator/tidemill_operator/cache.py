@@ -44,6 +44,7 @@ class Watched(StrEnum):
     CLUSTERS = "clusters"
     PODS = "pods"
     SERVICES = "services"
+    POLICIES = "policies"  # the NetworkPolicies of RayClusters, where the operator makes any
 
 
 class WatchCache:
@@ -55,6 +56,7 @@ class WatchCache:
         self._pods_of: dict[Key, set[Key]] = {}
         self._pods_labelled: dict[Key, set[Key]] = {}
         self._clusters_of: dict[Key, set[Key]] = {}
+        self._policies_of: dict[Key, set[Key]] = {}
         self._resubmits_of: dict[Key, set[Key]] = {}
         self._measured_alike: dict[str, set[Key]] = {}
         self._measured_version: dict[str, int] = {}
@@ -82,6 +84,9 @@ class WatchCache:
         elif kind is Watched.CLUSTERS:
             for owner in _owners(body, self._owner_kind):
                 self._clusters_of.setdefault(owner, set()).add(key)
+        elif kind is Watched.POLICIES:
+            for owner in _owners(body, self._owner_kind):
+                self._policies_of.setdefault(owner, set()).add(key)
         elif kind is Watched.JOBS:
             if (source := source_key(body)) is not None:
                 self._resubmits_of.setdefault(source, set()).add(key)
@@ -97,6 +102,9 @@ class WatchCache:
         elif kind is Watched.CLUSTERS:
             for owner in _owners(body, self._owner_kind):
                 _discard(self._clusters_of, owner, key)
+        elif kind is Watched.POLICIES:
+            for owner in _owners(body, self._owner_kind):
+                _discard(self._policies_of, owner, key)
         elif kind is Watched.JOBS:
             if (source := source_key(body)) is not None:
                 _discard(self._resubmits_of, source, key)
@@ -145,6 +153,10 @@ class WatchCache:
     def clusters_of(self, owner: Key) -> tuple[Json, ...]:
         """The RayClusters of this owner, by name."""
         return tuple(self._objects[Watched.CLUSTERS][key] for key in sorted(self._clusters_of.get(owner, ())))
+
+    def policies_of(self, owner: Key) -> tuple[Json, ...]:
+        """The NetworkPolicies of this owner, by name."""
+        return tuple(self._objects[Watched.POLICIES][key] for key in sorted(self._policies_of.get(owner, ())))
 
     def pods(self, namespace: str, cluster: str) -> tuple[Json, ...]:
         """The pods of this RayCluster, by name."""

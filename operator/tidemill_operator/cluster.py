@@ -68,6 +68,7 @@ PODS = Resource("/api/v1", "pods")
 SECRETS = Resource("/api/v1", "secrets")
 SERVICES = Resource("/api/v1", "services")
 EVENTS = Resource("/api/v1", "events")
+NETWORK_POLICIES = Resource("/apis/networking.k8s.io/v1", "networkpolicies")
 RESOURCE_QUOTAS = Resource("/api/v1", "resourcequotas")
 
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 PREFIX = "TIDEMILL_"
 
+NAME = r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)?$"
+"""The name of an object, or none."""
+
 
 def _split(value: object) -> object:
     return tuple(part for part in value.replace(",", " ").split() if part) if isinstance(value, str) else value
@@ -25,6 +28,10 @@ def _split(value: object) -> object:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 """Names separated by commas or blanks."""
+
+
+Pair = Annotated[str, Field(pattern=r"^[^=\s]+=[^=\s]*$")]
+"""A label as a=b."""
 
 
 class Settings(BaseModel):
@@ -59,6 +66,50 @@ class Settings(BaseModel):
         le=1_000_000,
         description="GPUs that jobs and endpoints of one namespace may have together; 0 leaves it to ResourceQuotas",
     )
+    lease_name: str = Field(
+        default="",
+        pattern=NAME,
+        description="Lease that elects one of several operators to decide; empty for one that is alone",
+    )
+    operator_namespace: str = Field(default="", pattern=NAME, description="Namespace of that Lease and of this pod")
+    pod_name: str = Field(
+        default="", pattern=NAME, description="This pod's name, by which the Lease names its holder; empty: the host's"
+    )
+    realtime_priority_class: str = Field(
+        default="",
+        pattern=NAME,
+        description="PriorityClass of the pods of endpoints' new revisions; empty leaves it to Kubernetes",
+    )
+    batch_priority_class: str = Field(
+        default="",
+        pattern=NAME,
+        description="PriorityClass of the pods of jobs' new clusters; empty leaves it to Kubernetes",
+    )
+    kueue_elastic_jobs: bool = Field(
+        default=False,
+        description="Whether clusters with a Kueue queue are elastic jobs, which takes Kueue's feature gate"
+        " ElasticJobsViaWorkloadSlices; else they have a fixed size",
+    )
+    network_policies: bool = Field(
+        default=False,
+        description="Whether each RayCluster gets a NetworkPolicy; needs TIDEMILL_OPERATOR_NAMESPACE and"
+        " TIDEMILL_OPERATOR_SELECTOR",
+    )
+    operator_selector: Annotated[tuple[Pair, ...], BeforeValidator(_split)] = Field(
+        default=(), description="Labels a=b,c=d of the operator's pods, which NetworkPolicies let in"
+    )
+    metrics_namespaces: Names = Field(
+        default=(), description="Namespaces whose pods may read figures of jobs and endpoints, such as Prometheus'"
+    )
+    client_namespaces: Names = Field(
+        default=(),
+        description="Namespaces whose pods may ask endpoints; none means whoever reaches them, from outside too",
+    )
+    network_policy_egress: Literal["Open", "Restricted"] = Field(
+        default="Open",
+        description="What pods of jobs and endpoints may reach: Open is everything, Restricted all but link-local"
+        " addresses, where clouds give out credentials of the node",
+    )
     namespaces: Names = Field(default=(), description="Namespaces to watch; none means all. Flags win")
     poll_seconds: float = Field(default=2.0, gt=0, le=60, description="Between two looks at a working driver")
     start_poll_seconds: float = Field(default=0.5, gt=0, le=60, description="The same until rows are processed")
@@ -90,6 +141,17 @@ class Settings(BaseModel):
     def _ordered(self) -> Settings:
         if self.backoff_min_seconds > self.backoff_max_seconds:
             raise ValueError("TIDEMILL_BACKOFF_MIN_SECONDS must not be above TIDEMILL_BACKOFF_MAX_SECONDS")
+        if self.network_policies and not (self.operator_namespace and self.operator_selector):
+            raise ValueError(
+                "TIDEMILL_NETWORK_POLICIES needs TIDEMILL_OPERATOR_NAMESPACE and TIDEMILL_OPERATOR_SELECTOR: without"
+                " them the policies would shut the operator out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _lease_is_somewhere(self) -> Settings:
+        if self.lease_name and not self.operator_namespace:
+            raise ValueError("TIDEMILL_LEASE_NAME needs TIDEMILL_OPERATOR_NAMESPACE, the namespace of the Lease")
         return self
 
     @classmethod

@@ -33,6 +33,7 @@ from tidemill_operator.event_writer import write_event
 from tidemill_operator.farewell import Farewell
 from tidemill_operator.heads import Heads
 from tidemill_operator.metrics import count_decision
+from tidemill_operator.network_policies import NetworkPolicies
 from tidemill_operator.ray_clusters import ScaleRefusedError
 from tidemill_operator.revision_writes import RevisionRefusedError, RevisionWriter, ServiceRefusedError
 from tidemill_operator.sharing import room_of_endpoint
@@ -66,6 +67,7 @@ class EndpointReconciler:
         self._cluster = cluster
         self._cache = cache
         heads = Heads(cluster, cache)
+        self._policies = NetworkPolicies(cluster, cache, settings)
         self._writer = RevisionWriter(cluster, serve, cache, heads, settings)
         self._farewell = Farewell(serve, cache, heads)
         self._policy = SpecPolicy(
@@ -103,9 +105,10 @@ class EndpointReconciler:
         seen = replace(seen, room=room_of_endpoint(self._cache, key, self._gpu_limit))
         decided, problems = await self._carry_out(seen)
         wrote = await self._report(key, body, seen, decided)
-        for problem in problems:
+        kept = await self._policies.keep(key)
+        for problem in (*problems, *kept.events):
             await write_event(self._cluster, endpoint, problem, seen.now, once=True, kind=KIND)
-        again = decided.recheck_after.total_seconds() if decided.recheck_after is not None else None
+        again = kept.sooner(decided.recheck_after.total_seconds() if decided.recheck_after is not None else None)
         return Look(again, wrote)
 
     async def _carry_out(self, seen: EndpointSnapshot) -> tuple[EndpointPlan, tuple[Event, ...]]:

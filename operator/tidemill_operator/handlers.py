@@ -86,6 +86,7 @@ class Feeds:
 
     jobs: Feed
     endpoints: Feed
+    policies: bool = False  # whether NetworkPolicies are watched too
 
     def of_child(self, body: dict[str, Any]) -> Feed:
         """The feed of this RayCluster, pod or Service."""
@@ -106,12 +107,14 @@ class Hooks:
 
 def _watched(feeds: Feeds) -> tuple[tuple[tuple[str, str, str], Watched, Feed | None], ...]:
     """Group, version and plural of each watched kind, what it is in a cache, and whose feed it has where it has one."""
+    policies = ((("networking.k8s.io", "v1", "networkpolicies"), Watched.POLICIES, None),)
     return (
         ((GROUP, VERSION, PLURAL), Watched.JOBS, feeds.jobs),
         ((GROUP, VERSION, realtime_endpoint.PLURAL), Watched.JOBS, feeds.endpoints),
         (("ray.io", "v1", "rayclusters"), Watched.CLUSTERS, None),
         (("", "v1", "pods"), Watched.PODS, None),
         (("", "v1", "services"), Watched.SERVICES, None),
+        *(policies if feeds.policies else ()),
     )
 
 
@@ -153,6 +156,7 @@ def settings() -> kopf.OperatorSettings:
     ours.watching.label_selectors["ray.io", "v1", "rayclusters"] = OURS
     ours.watching.label_selectors["", "v1", "pods"] = OURS
     ours.watching.label_selectors["", "v1", "services"] = OURS
+    ours.watching.label_selectors["networking.k8s.io", "v1", "networkpolicies"] = OURS
     ours.watching.chunk_size = 500
     ours.queueing.idle_timeout = WORKER_IDLE_SECONDS
     ours.networking.request_timeout = 30

@@ -20,6 +20,7 @@ from tidemill_operator.views import worker_replicas
 
 if TYPE_CHECKING:
     from tidemill_operator.core.plan import ScaleCluster
+    from tidemill_operator.network_policies import NetworkPolicies
 
     Json = dict[str, Any]
 
@@ -68,21 +69,27 @@ def new_token() -> str:
 class RayClusters:
     """Writes with the client it was given, and tells the cache what came of it."""
 
-    def __init__(self, cluster: Cluster, cache: WatchCache) -> None:
+    def __init__(self, cluster: Cluster, cache: WatchCache, policies: NetworkPolicies | None = None) -> None:
         self._cluster = cluster
         self._cache = cache
+        self._policies = policies
         self._refusals = Refusals()
 
     async def create(self, new: NewRayCluster) -> None:
-        """Makes the Secret, then the RayCluster. Raises RayClusterRefusedError, or PassingError to be tried again."""
+        """Makes the NetworkPolicy, the Secret, then the RayCluster.
+
+        Raises RayClusterRefusedError, or PassingError to be tried again.
+        """
         try:
+            if self._policies is not None:
+                await self._policies.before(new.cluster)
             await self._create_or_find(SECRETS, new.token, new.owner)
             created = await self._create_or_find(RAY_CLUSTERS, new.cluster, new.owner)
         except ObjectMissingError as error:
             name = new.cluster["metadata"]["name"]
             raise ConflictError(f"what stood in the way of RayCluster {name} is gone") from error
         except RejectedError as error:
-            message = f"The API server refused the RayCluster or its Secret: {error}"
+            message = f"The API server refused the RayCluster, its NetworkPolicy or its Secret: {error}"
             raise RayClusterRefusedError(message) from error
         except KindMissingError as error:
             raise RayClusterRefusedError(KUBERAY_MISSING, no_kuberay=True) from error

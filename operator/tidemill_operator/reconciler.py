@@ -26,6 +26,7 @@ from tidemill_operator.errors import ConflictError, KindMissingError, ObjectMiss
 from tidemill_operator.event_writer import write_event
 from tidemill_operator.heads import Heads
 from tidemill_operator.metrics import count_decision
+from tidemill_operator.network_policies import NetworkPolicies
 from tidemill_operator.observer import Observer
 from tidemill_operator.ray_clusters import ScaleRefusedError
 from tidemill_operator.sharing import Sharing
@@ -61,6 +62,7 @@ class Reconciler:
         self._cluster = cluster
         self._cache = cache
         heads = Heads(cluster, cache)
+        self._policies = NetworkPolicies(cluster, cache, settings)
         self._executor = Executor(cluster, ray, cache, heads, settings)
         self._policy = SpecPolicy(
             settings.allow_host_path, settings.allowed_service_accounts, settings.allow_test_engine
@@ -103,7 +105,10 @@ class Reconciler:
         if refused:
             log.warning("%s", refused, extra={"key": str(key)})
             await write_event(self._cluster, job, Event("Warning", "ScaleRefused", refused), seen.now, once=True)
-        again = decided.recheck_after.total_seconds() if decided.recheck_after is not None else None
+        kept = await self._policies.keep(key)
+        for problem in kept.events:
+            await write_event(self._cluster, job, problem, seen.now, once=True)
+        again = kept.sooner(decided.recheck_after.total_seconds() if decided.recheck_after is not None else None)
         # The watch event of our own write is no news, so whoever waits for this job's end is told here.
         ends = wrote and decided.status.completion_time is not None and job.status.completion_time is None
         return Look(again, wrote, self._cache.dependents(key) if ends else ())

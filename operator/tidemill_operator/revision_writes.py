@@ -29,6 +29,7 @@ from tidemill_operator.manifests.endpoint_cluster import (
 )
 from tidemill_operator.manifests.revisions import revision_cluster_name, revision_of
 from tidemill_operator.manifests.serve_config import endpoint_config, serve_config
+from tidemill_operator.network_policies import NetworkPolicies
 from tidemill_operator.ray_clusters import NewRayCluster, RayClusterRefusedError, RayClusters, is_owned, new_token
 from tidemill_operator.refusals import Refusals
 from tidemill_operator.serve_reading import arguments_of
@@ -62,7 +63,7 @@ class RevisionWriter:
 
     def __init__(self, cluster: Cluster, serve: ServeApi, cache: WatchCache, heads: Heads, settings: Settings) -> None:
         self._cluster = cluster
-        self._clusters = RayClusters(cluster, cache)
+        self._clusters = RayClusters(cluster, cache, NetworkPolicies(cluster, cache, settings))
         self._serve = serve
         self._cache = cache
         self._heads = heads

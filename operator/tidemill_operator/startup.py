@@ -18,7 +18,7 @@ from tidemill_api.v1alpha1 import realtime_endpoint
 from tidemill_api.v1alpha1.batch_inference_job import KIND
 from tidemill_operator import alert_webhook, handlers
 from tidemill_operator.cache import WatchCache, Watched, key_of
-from tidemill_operator.cluster import ENDPOINTS, JOBS, PODS, RAY_CLUSTERS, SERVICES, Cluster, Resource
+from tidemill_operator.cluster import ENDPOINTS, JOBS, NETWORK_POLICIES, PODS, RAY_CLUSTERS, SERVICES, Cluster, Resource
 from tidemill_operator.collector import collected
 from tidemill_operator.credentials import load_configuration
 from tidemill_operator.endpoint_reconciler import EndpointReconciler
@@ -152,20 +152,26 @@ async def serve(options: Options, settings: Settings) -> None:
         decisions = asyncio.create_task(_decide(sides, settings.resync_seconds), name="decisions")
         stop = asyncio.Event()
         hooks = handlers.Hooks(started=lambda: _stop_on_signals(stop), stopping=decisions.cancel)
-        watches = handlers.registry(handlers.Feeds(jobs.feed, endpoints.feed), configuration, hooks)
+        feeds = handlers.Feeds(jobs.feed, endpoints.feed, settings.network_policies)
+        watches = handlers.registry(feeds, configuration, hooks)
         await _run_together(decisions, asyncio.create_task(_kopf(options, watches, stop), name="kopf"))
 
 
 def _jobs(cluster: Cluster, ray: RayApi, settings: Settings, endpoints: WatchCache) -> Side:
     cache = WatchCache()
     queue = WorkQueue(Reconciler(cluster, ray, cache, settings, endpoints).reconcile, settings.concurrency)
-    return Side.of(cache, queue, JOB_WATCHES)
+    return Side.of(cache, queue, _with_policies(JOB_WATCHES, _OF_JOBS, settings))
 
 
 def _endpoints(cluster: Cluster, serve_api: ServeApi, settings: Settings) -> Side:
     cache = WatchCache(realtime_endpoint.KIND)
     queue = WorkQueue(EndpointReconciler(cluster, serve_api, cache, settings).reconcile, settings.concurrency)
-    return Side.of(cache, queue, ENDPOINT_WATCHES)
+    return Side.of(cache, queue, _with_policies(ENDPOINT_WATCHES, _OF_ENDPOINTS, settings))
+
+
+def _with_policies(watches: Watches, selector: str, settings: Settings) -> Watches:
+    """The same and NetworkPolicies, where the operator keeps them: elsewhere it has no right to look at any."""
+    return ((Watched.POLICIES, NETWORK_POLICIES, selector), *watches) if settings.network_policies else watches
 
 
 async def _decide(sides: list[tuple[Side, Comparison]], resync_seconds: float) -> None:

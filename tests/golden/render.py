@@ -10,10 +10,12 @@ import yaml
 from tidemill_api.v1alpha1.batch_inference_job import BatchInferenceJobSpec
 from tidemill_operator.config import Settings
 from tidemill_operator.core.spec_checks import SpecPolicy, problems
+from tidemill_operator.manifests.network_policy import PolicyTerms, network_policy
 from tidemill_operator.manifests.ray_cluster import ClusterOrder, ray_cluster, token_secret
 
 CASES = Path(__file__).parent / "cases"
 POLICY = SpecPolicy(service_accounts=("reader",))
+TERMS = PolicyTerms("tidemill", (("app.kubernetes.io/name", "tidemill"),), ("monitoring",))
 UID = "3f6f1c0e-0000-4000-8000-000000000001"
 
 
@@ -44,7 +46,8 @@ def children(name: str) -> list[dict]:
 
 
 def render(name: str) -> str:
-    return yaml.safe_dump_all(children(name), sort_keys=False, width=120)
+    made = children(name)
+    return yaml.safe_dump_all([*made, network_policy(made[1], TERMS)], sort_keys=False, width=120)
 
 
 if __name__ == "__main__":

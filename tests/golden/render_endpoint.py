@@ -4,14 +4,17 @@ Regenerate the expected files with `PYTHONPATH=tests .tidemill/venv/bin/python -
 diff.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
+from golden.render import TERMS
 
 from tidemill_api.v1alpha1.realtime_endpoint import RealtimeEndpointSpec, valid_name
 from tidemill_operator.config import Settings
 from tidemill_operator.core.endpoint.plan import Deploy
 from tidemill_operator.manifests.endpoint_cluster import RevisionOrder, revision_cluster, revision_token, service
+from tidemill_operator.manifests.network_policy import network_policy
 from tidemill_operator.manifests.revisions import revision_of
 from tidemill_operator.manifests.serve_config import endpoint_config, ingress_settings, serve_config
 
@@ -56,8 +59,14 @@ def children(name: str) -> list[dict]:
     return [revision_token(order, "the-token"), revision_cluster(order, 1), service(order), put_body(order)]
 
 
+def policy(name: str) -> dict:
+    """The NetworkPolicy; the larger case has all that a platform team may set."""
+    strict = {"client_namespaces": ("web", "gateway"), "restricted_egress": True} if name == "everything" else {}
+    return network_policy(children(name)[1], replace(TERMS, **strict))
+
+
 def render(name: str) -> str:
-    return yaml.safe_dump_all(children(name), sort_keys=False, width=120)
+    return yaml.safe_dump_all([*children(name), policy(name)], sort_keys=False, width=120)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ VERBS = {
     "merge": "patch",
     "patch": "patch",
 } | {"_create_or_find": "create"}
-WATCHED = {"batchinferencejobs", "realtimeendpoints", "rayclusters", "pods", "services"}
+WATCHED = {"batchinferencejobs", "realtimeendpoints", "rayclusters", "pods", "services", "networkpolicies"}
 
 
 def calls() -> list[ast.Call]:
