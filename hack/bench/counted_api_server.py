@@ -16,6 +16,7 @@ from pathlib import Path
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
+from devcluster.apiserver.access.certificates import ServingTls
 from devcluster.apiserver.app import make_app
 from devcluster.apiserver.kubeconfig import write_kubeconfig
 from devcluster.apiserver.server import spare_the_collector
@@ -38,7 +39,8 @@ async def serve(folder: Path) -> None:
     requests.addHandler(logging.FileHandler(folder / "requests.log"))
     requests.setLevel(logging.INFO)
     requests.propagate = False
-    app = make_app(folder / "data")
+    data = folder / "data"
+    app = make_app(data, ServingTls.from_folder(data / "pki"))
     runner = web.AppRunner(app, access_log_class=RequestLog, access_log=requests, shutdown_timeout=0.5)
     await runner.setup()
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)

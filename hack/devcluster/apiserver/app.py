@@ -5,6 +5,9 @@ from pathlib import Path
 
 from aiohttp import web
 
+from devcluster.apiserver.access.certificates import ServingTls
+from devcluster.apiserver.access.gate import gate
+from devcluster.apiserver.access.keepers import Keepers
 from devcluster.apiserver.bootstrap import create_initial_objects
 from devcluster.apiserver.built_in_resources import built_in_resources
 from devcluster.apiserver.cluster import Cluster
@@ -20,18 +23,19 @@ from devcluster.apiserver.watches import Watches
 _MAX_BODY_BYTES = 16 * 1024 * 1024
 
 
-def make_app(data: Path, history: int = 20_000) -> web.Application:
-    """Return the server's application over the state in folder `data`."""
-    data.mkdir(parents=True, exist_ok=True)
+def make_app(data: Path, tls: ServingTls, history: int = 20_000) -> web.Application:
+    """Return the server's application over the state in folder `data`, which exists."""
     cluster = Cluster(Store(data / "objects.sqlite3", history), Registry(built_in_resources()))
     watches = Watches(cluster.store)
-    app = web.Application(middlewares=[answer_errors], client_max_size=_MAX_BODY_BYTES)
+    app = web.Application(middlewares=[answer_errors, gate], client_max_size=_MAX_BODY_BYTES)
 
     async def controllers(_: web.Application) -> AsyncIterator[None]:
-        task = Controllers(cluster).start()
+        tasks = [Controllers(cluster).start()]
         create_initial_objects(cluster)
+        tasks.append(Keepers(cluster, tls).start())
         yield
-        task.cancel()
+        for task in tasks:
+            task.cancel()
         cluster.store.close()
 
     app.cleanup_ctx.append(controllers)

@@ -22,9 +22,14 @@ def kubeconfig(url: str) -> JsonObject:
 
 
 def write_kubeconfig(path: Path, url: str) -> None:
-    """Write the kubeconfig in one step, so that a reader never sees half of it (JSON is YAML too)."""
+    """Write the kubeconfig of an administrator (JSON is YAML too)."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, kubeconfig(url))
+
+
+def write_json(path: Path, document: JsonObject) -> None:
+    """Write a document in one step, so that a reader never sees half of it."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     with os.fdopen(descriptor, "w") as file:
-        json.dump(kubeconfig(url), file, indent=2)
+        json.dump(document, file, indent=2)
     Path(temporary).replace(path)

@@ -3,7 +3,7 @@
 import aiohttp
 import pytest
 import pytest_asyncio
-from api_server_process import Http, ServerProcess, thing_definition
+from api_server_process import Http, ServerProcess, thing_definition, until
 
 
 @pytest.fixture(scope="session")
@@ -43,9 +43,16 @@ async def things(http):
     return "/apis/example.com/v1"
 
 
-@pytest.fixture
-def maps(namespace):
-    return f"/api/v1/namespaces/{namespace}/configmaps"
+@pytest_asyncio.fixture
+async def maps(http, namespace):
+    """The ConfigMaps of this test's namespace, where the server's own one stands already."""
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+
+    async def holds_the_authority():
+        return (await http("GET", f"{path}/kube-root-ca.crt"))[0] == 200
+
+    await until(holds_the_authority)
+    return path
 
 
 @pytest.fixture

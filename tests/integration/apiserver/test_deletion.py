@@ -120,7 +120,7 @@ async def test_a_collection_is_deleted_by_selector(http, maps):
         await http("POST", maps, body, code=201)
     await http("DELETE", maps, code=200, labelSelector="keep=false")
     left = await http("GET", maps, code=200)
-    assert [item["metadata"]["name"] for item in left["items"]] == ["b"]
+    assert [item["metadata"]["name"] for item in left["items"]] == ["b", "kube-root-ca.crt"]
 
 
 def owned(name, owner, **reference):

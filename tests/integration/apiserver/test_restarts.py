@@ -105,13 +105,13 @@ async def test_deletions_that_were_under_way_are_finished_after_a_restart(own_se
         child["metadata"]["ownerReferences"] = [{"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": uid}]
         for number in range(200):
             body = json.loads(json.dumps(child))
-            body["metadata"]["name"] = f"child-{number}"
+            body["metadata"] |= {"name": f"child-{number}", "labels": {"child": ""}}
             await http("POST", MAPS, body, code=201)
         await http("DELETE", f"{MAPS}/owner", code=200)
         own_server.kill()
         own_server.start()
         for _ in range(500):
-            left = (await http("GET", MAPS, code=200))["items"]
+            left = (await http("GET", MAPS, code=200, labelSelector="child"))["items"]
             if not left:
                 break
         assert left == []
