@@ -12,12 +12,10 @@ GRANTED = {
     "pods": {"get", "list", "watch"},
     "secrets": {"get", "create", "patch", "delete"},
     "services": {"get", "list", "watch", "create", "patch"},
+    "networkpolicies": {"get", "list", "watch", "create", "patch", "delete"},
     "events": {"get", "create", "patch"},
     "resourcequotas": {"list"},
 }
-
-WITH_POLICIES = {"networkpolicies": {"get", "list", "watch", "create", "patch", "delete"}}
-"""What comes to it where it keeps a NetworkPolicy for each RayCluster, as it does by the chart's defaults."""
 
 WITH_ALERTS = {"batchinferencejobs": {"patch"}, "realtimeendpoints": {"patch"}}
 """What comes to it where the operator receives alerts: it writes the boost onto the objects."""

@@ -6,7 +6,7 @@ from chart_rights import GRANTED, LEADER, WITH_ALERTS
 from rendered_chart import environment, granted, named, one, pod, render
 
 OURS = ("batchinferencejobs", "batchinferencejobs/status", "realtimeendpoints", "realtimeendpoints/status")
-GROUPS = dict.fromkeys(OURS, "tidemill.dev") | {"rayclusters": "ray.io"}
+GROUPS = dict.fromkeys(OURS, "tidemill.dev") | {"rayclusters": "ray.io", "networkpolicies": "networking.k8s.io"}
 IN_A_WATCHED_NAMESPACE = {(GROUPS.get(resource, ""), resource): verbs for resource, verbs in GRANTED.items()}
 EVERYWHERE = {("apiextensions.k8s.io", "customresourcedefinitions"): {"get", "list", "watch"}}
 
@@ -17,6 +17,13 @@ def test_the_operator_may_do_what_it_needs_in_all_namespaces_and_no_more() -> No
     (role,) = [manifest for manifest in manifests if manifest["kind"] == "Role"]
     assert role["metadata"]["name"] == "tide-tidemill-leader"
     assert environment(manifests)["TIDEMILL_NAMESPACES"] == ""
+
+
+def test_without_network_policies_the_operator_has_no_right_to_any() -> None:
+    manifests = render(settings={"networkPolicies": False})
+    rights = granted(named(manifests, "ClusterRole", "tide-tidemill"))
+    wanted = IN_A_WATCHED_NAMESPACE | EVERYWHERE
+    assert rights == {key: verbs for key, verbs in wanted.items() if key[1] != "networkpolicies"}
 
 
 def test_with_named_namespaces_the_operator_may_do_nothing_elsewhere() -> None:
