@@ -40,12 +40,12 @@ def body(name: str, spec: Mapping[str, Any], status: Mapping[str, Any]) -> dict[
 
 
 def scrape(caches: Mapping[str, WatchCache], second: float) -> Samples:
-    """What the operator serves so many seconds after the start, its own queue length with it."""
+    """What the operator that leads serves so many seconds after the start, and that it does."""
     registry = CollectorRegistry()
     registry.register(QueueCollector(caches, now=lambda: START + timedelta(seconds=second)))
     samples = (sample for family in registry.collect() for sample in family.samples)
     found = {(sample.name, frozenset(sample.labels.items())): sample.value for sample in samples}
-    return found | {("tidemill_operator_queue_length", frozenset()): 0.0}
+    return found | {("tidemill_operator_leader", frozenset()): 1.0}
 
 
 def operator_with(

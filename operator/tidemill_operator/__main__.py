@@ -13,18 +13,22 @@ from typing import TYPE_CHECKING
 
 from tidemill_operator import logs, metrics
 from tidemill_operator.config import PREFIX, Settings
-from tidemill_operator.errors import ConfigError
+from tidemill_operator.errors import ConfigError, LeadershipLostError
 from tidemill_operator.startup import Options, serve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 EXIT_USAGE = 2
+EXIT_LOST = 3
 IN_CLUSTER_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the operator until it is stopped. Exit code 2 with one message where its settings are wrong."""
+    """Runs the operator until it is stopped.
+
+    Exit code 2 with one message where its settings are wrong, 3 where it lost its Lease: it is to be started again.
+    """
     parser = _parser()
     given = parser.parse_args(arguments)
     try:
@@ -37,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             signal.signal(number, signal.SIG_IGN)  # it ends already; one more signal must not make that a failure
     except ConfigError as error:
         parser.exit(EXIT_USAGE, f"tidemill-operator: {error}\n")
+    except LeadershipLostError as error:
+        logging.getLogger(__name__).error("%s", error)  # noqa: TRY400 - a traceback would say nothing
+        return EXIT_LOST
     except KeyboardInterrupt:
         logging.getLogger(__name__).info("interrupted")
     return 0

@@ -1,8 +1,19 @@
 """The only module that talks to the API server: typed verbs over plain JSON, and one place where errors are named.
 
 Sits between `reconciler.py` and the Kubernetes client. Refuses to decide: it says what happened, as a value or as an
-error of `errors.py`. Writes are guarded: a status by its resourceVersion, a scale by the group's name, a deletion by
-the object's uid.
+error of `errors.py`. Every write asks the fence first whether this operator still leads (`leadership.py`), and carries
+what makes a late one harmless, here and in `ray_api.py` and `serve_api.py`:
+
+    what                                        guarded by
+    status, boost, Lease                        the resourceVersion that was read
+    RayCluster, its Secret, Service: made       a name that follows from owner, uid and revision, and owner references
+    RayCluster: scaled                          tests of its generation, of the group's name and of the size before
+    Secret: handed over; Service: led elsewhere the resourceVersion that was read just before
+    RayCluster, Secret, job: deleted            the uid
+    Event                                       a name that follows from its words
+    Ray: job submitted or stopped               a submission id that follows from uid and attempt, never used twice
+    Serve: configured, scaled, ended            the token of this very head; a size that is late stands until the next
+                                                look, a second or two: Serve has no versions
 """
 
 from __future__ import annotations
@@ -26,6 +37,7 @@ from tidemill_operator.errors import (
     ObjectMissingError,
     RejectedError,
 )
+from tidemill_operator.leadership import NO_FENCE, Fence
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -70,13 +82,15 @@ SERVICES = Resource("/api/v1", "services")
 EVENTS = Resource("/api/v1", "events")
 NETWORK_POLICIES = Resource("/apis/networking.k8s.io/v1", "networkpolicies")
 RESOURCE_QUOTAS = Resource("/api/v1", "resourcequotas")
+LEASES = Resource("/apis/coordination.k8s.io/v1", "leases")
 
 
 class Cluster:
-    """The API server. Close it when done."""
+    """The API server, whose writes ask this fence first. Close it when done."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, fence: Fence = NO_FENCE) -> None:
         self._client = ApiClient(configuration)
+        self._fence = fence
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -130,6 +144,11 @@ class Cluster:
         """Applies a JSON patch. Raises ConflictError where one of its tests fails, RejectedError for other refusals."""
         return await self._call("PATCH", resource.path(namespace, name), body=operations, content_type=JSON_PATCH)
 
+    async def replace(self, resource: Resource, body: Json) -> Json:
+        """Writes the whole object as it was read and changed: ConflictError where anybody wrote it since."""
+        metadata = body["metadata"]
+        return await self._call("PUT", resource.path(metadata["namespace"], metadata["name"]), body=body)
+
     async def _call(
         self,
         method: str,
@@ -147,6 +166,8 @@ class Cluster:
             body=body,
             auth_settings=["BearerToken"],
         )
+        if method != "GET":
+            self._fence.check()
         try:
             response = await self._client.call_api(*request, _request_timeout=REQUEST_SECONDS)
             data = await response.read()  # type: ignore[no-untyped-call]  # the client is untyped

@@ -53,9 +53,12 @@ class _Seen:
 
 
 @contextmanager
-def collected(caches: Mapping[str, WatchCache]) -> Iterator[None]:
-    """The figures of these caches, by the kind of their owners, are among those served while the context lasts."""
-    collector = QueueCollector(caches)
+def collected(caches: Mapping[str, WatchCache], leads: Callable[[], bool]) -> Iterator[None]:
+    """The figures of these caches, by the kind of their owners, are among those served while the context lasts.
+
+    Only as long as this operator leads: of two that see the same, each figure would be there twice.
+    """
+    collector = QueueCollector(caches, leads=leads)
     REGISTRY.register(collector)
     try:
         yield
@@ -66,13 +69,22 @@ def collected(caches: Mapping[str, WatchCache]) -> Iterator[None]:
 class QueueCollector(Collector):
     """A collector for prometheus_client over the caches of both kinds."""
 
-    def __init__(self, caches: Mapping[str, WatchCache], now: Callable[[], datetime] = lambda: datetime.now(UTC)):
+    def __init__(
+        self,
+        caches: Mapping[str, WatchCache],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        leads: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._caches = caches
         self._now = now
+        self._leads = leads
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Every family, each with the objects that have a value."""
+        """Every family, each with the objects that have a value; none of them has any on an operator that stands by."""
         now = self._now()
+        if not self._leads():
+            yield from self.describe()
+            return
         families = {gauge: _family(gauge, OBJECT) for gauge in (*OBJECT_GAUGES, RESTARTS)}
         counts = {gauge: GaugeMetricFamily(gauge.name, gauge.text, labels=labels) for gauge, labels in COUNTS}
         for kind, cache in self._caches.items():

@@ -2,6 +2,7 @@
 
     OperatorError
     ├── ConfigError                  the operator's own settings are wrong: one message, exit code 2
+    ├── LeadershipLostError          another operator may decide by now: nothing more is written, exit code 3
     ├── PassingError                 try again later, with back-off; logged as a warning, without a traceback
     │   ├── ApiUnavailableError      the API server did not answer, or with 429 or 5xx
     │   ├── ConflictError            someone wrote the object first (409): observe again
@@ -23,6 +24,10 @@ class OperatorError(Exception):
 
 class ConfigError(OperatorError):
     """A setting of the operator is wrong; the message names the variable and what it may hold."""
+
+
+class LeadershipLostError(OperatorError):
+    """This process may not write any more: it lost its Lease, or could not renew it in time. It ends."""
 
 
 class PassingError(OperatorError):

@@ -68,6 +68,13 @@ class Feed:
         if last is not None:
             self.gone(kind, last)
 
+    def wake_all(self) -> None:
+        """Asks for a look at whatever the cache holds, and drops what was asked for before: nobody worked until now."""
+        self._queue.clear()
+        for kind in Watched:
+            for body in self._cache.bodies(kind):
+                self._wake(kind, body)
+
     def _wake(self, kind: Watched, body: dict[str, Any]) -> None:
         for owner in self._cache.owners(kind, body):
             self._queue.add(owner, quiet=self._over(owner))

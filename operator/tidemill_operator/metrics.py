@@ -30,7 +30,13 @@ RECONCILE_SECONDS = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 30.0),
 )
 
-QUEUE_LENGTH = Gauge("tidemill_operator_queue_length", "Jobs and endpoints that wait for a look that is due.")
+QUEUE_LENGTH = Gauge(
+    "tidemill_operator_queue_length", "Jobs and endpoints that wait for a look that is due; 0 on one that stands by."
+)
+
+LEADER = Gauge(
+    "tidemill_operator_leader", "1 on the operator that decides, 0 on one that stands by: one of all is to have 1."
+)
 
 DECISIONS = Counter(
     "tidemill_operator_decisions",
@@ -50,7 +56,7 @@ ALERT_NOTIFICATIONS = Counter(
     labelnames=("code",),
 )
 
-PROCESS_FAMILIES = (RECONCILE_SECONDS, QUEUE_LENGTH, DECISIONS, ERRORS, ALERT_NOTIFICATIONS)
+PROCESS_FAMILIES = (RECONCILE_SECONDS, QUEUE_LENGTH, LEADER, DECISIONS, ERRORS, ALERT_NOTIFICATIONS)
 
 BUG = "Bug"
 

@@ -1,12 +1,11 @@
-"""Puts the operator together and runs it until it is told to stop: clients, cache, queue, Kopf, full comparisons."""
+"""Puts the operator together and runs it until it is told to stop: clients, caches, queues, election, Kopf."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import signal
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -17,13 +16,16 @@ from tidemill_api import labels
 from tidemill_api.v1alpha1 import realtime_endpoint
 from tidemill_api.v1alpha1.batch_inference_job import KIND
 from tidemill_operator import alert_webhook, handlers
-from tidemill_operator.cache import WatchCache, Watched, key_of
-from tidemill_operator.cluster import ENDPOINTS, JOBS, NETWORK_POLICIES, PODS, RAY_CLUSTERS, SERVICES, Cluster, Resource
+from tidemill_operator.cache import WatchCache, Watched
+from tidemill_operator.cluster import ENDPOINTS, JOBS, NETWORK_POLICIES, PODS, RAY_CLUSTERS, SERVICES, Cluster
 from tidemill_operator.collector import collected
+from tidemill_operator.comparison import Comparison, Scope, Side, Watches
 from tidemill_operator.credentials import load_configuration
+from tidemill_operator.election import Alone, Election, LeaseElection, Place, identity_of
 from tidemill_operator.endpoint_reconciler import EndpointReconciler
-from tidemill_operator.errors import ApiUnavailableError, KindMissingError, RejectedError
-from tidemill_operator.metrics import QUEUE_LENGTH
+from tidemill_operator.governing import Government, ended_all
+from tidemill_operator.leadership import NO_FENCE, Fence, Leadership
+from tidemill_operator.metrics import LEADER, QUEUE_LENGTH
 from tidemill_operator.ray_api import RayApi
 from tidemill_operator.reconciler import Reconciler
 from tidemill_operator.serve_api import ServeApi
@@ -32,17 +34,14 @@ from tidemill_operator.workqueue import WorkQueue
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from kubernetes.aio.client import Configuration
+
     from tidemill_operator.config import Settings
 
 log = logging.getLogger(__name__)
 
-FIRST_RETRY_SECONDS = 1.0
-LAST_RETRY_SECONDS = 15.0
-
-COLLECTOR_THRESHOLD = 20_000
-"""New objects before Python's collector looks at the young ones (700 by default): a few answers of the API server."""
-
-Watches = tuple[tuple[Watched, Resource, str], ...]
+KOPF_SECONDS = 3.0
+"""For Kopf to end once it was told to: it only watches."""
 
 _OF_ENDPOINTS = f"{handlers.OURS},{labels.ENDPOINT_NAME}"
 _OF_JOBS = f"{handlers.OURS},!{labels.ENDPOINT_NAME}"
@@ -71,90 +70,58 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Side:
-    """One kind of owner: its cache, its queue, and what feeds them."""
+class Access:
+    """How this process writes: by the fence that follows from its election, but where a write only asks."""
 
-    cache: WatchCache
-    queue: WorkQueue
-    feed: handlers.Feed
-    watches: Watches
-
-    @classmethod
-    def of(cls, cache: WatchCache, queue: WorkQueue, watches: Watches) -> Side:
-        """The side with its feed."""
-        return cls(cache, queue, handlers.Feed(cache, queue), watches)
-
-
-class Comparison:
-    """Compares the cache with the API server in full: at start, and now and then for events that a watch missed."""
-
-    def __init__(self, cluster: Cluster, side: Side, namespaces: tuple[str, ...]) -> None:
-        self._cluster = cluster
-        self._cache = side.cache
-        self._feed = side.feed
-        self._watches = side.watches
-        self._namespaces: tuple[str | None, ...] = namespaces or (None,)
-
-    async def first(self) -> None:
-        """Fills the cache before anything is decided; waits for an API server or CRD that is not there yet."""
-        delay = FIRST_RETRY_SECONDS
-        while True:
-            try:
-                await self.once()
-            except (ApiUnavailableError, KindMissingError, RejectedError) as error:
-                log.warning("cannot list yet, tried again in %.0f s: %s", delay, error)
-            else:
-                return
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, LAST_RETRY_SECONDS)
-
-    async def forever(self, seconds: float) -> None:
-        """Compares again and again."""
-        while True:
-            await asyncio.sleep(seconds)
-            try:
-                await self.once()
-            except (ApiUnavailableError, KindMissingError, RejectedError) as error:
-                log.warning("the full comparison failed, tried again in %.0f s: %s", seconds, error)
-
-    async def once(self) -> None:
-        """One comparison. Raises KindMissingError where our own CRD is missing; KubeRay's may be."""
-        for kind, resource, selector in self._watches:
-            before, found = self._cache.keys(kind), set()
-            try:
-                for namespace in self._namespaces:
-                    async for body in self._cluster.list_all(resource, namespace, selector):
-                        self._feed.seen(kind, body)
-                        found.add(key_of(body))
-            except KindMissingError:
-                if kind is Watched.JOBS:
-                    raise KindMissingError(f"the CRD of {resource.plural} is not installed: apply crds/") from None
-                log.warning("KubeRay is not installed: the API server does not know RayCluster (ray.io/v1)")
-            for key in before - found:
-                self._feed.vanished(kind, key)
+    election: Election
+    fence: Fence
+    cluster: Cluster
+    unfenced: Cluster
 
 
 async def serve(options: Options, settings: Settings) -> None:
-    """Runs until SIGTERM or SIGINT. Raises ConfigError where there is no cluster to work on."""
+    """Runs until SIGTERM or SIGINT.
+
+    Raises ConfigError where there is no cluster to work on, LeadershipLostError where another operator may decide.
+    """
     configuration = await load_configuration(options.kubeconfig)
-    cluster = Cluster(configuration)
     async with AsyncExitStack() as clients:
-        clients.push_async_callback(cluster.close)
-        ray = await clients.enter_async_context(RayApi(settings.request_timeout_seconds))
-        serve_api = ServeApi(settings.request_timeout_seconds, clock=lambda: datetime.now(UTC))
+        access = _access(configuration, settings, clients)
+        ray = await clients.enter_async_context(RayApi(settings.request_timeout_seconds, access.fence))
+        serve_api = ServeApi(settings.request_timeout_seconds, lambda: datetime.now(UTC), access.fence)
         await clients.enter_async_context(serve_api)
-        endpoints = _endpoints(cluster, serve_api, settings)
-        jobs = _jobs(cluster, ray, settings, endpoints.cache)
-        QUEUE_LENGTH.set_function(lambda: jobs.queue.length + endpoints.queue.length)
-        clients.enter_context(collected({KIND: jobs.cache, realtime_endpoint.KIND: endpoints.cache}))
-        await clients.enter_async_context(alert_webhook.served(settings, cluster, options.namespaces))
-        sides = [(side, Comparison(cluster, side, options.namespaces)) for side in (jobs, endpoints)]
-        decisions = asyncio.create_task(_decide(sides, settings.resync_seconds), name="decisions")
+        endpoints = _endpoints(access.cluster, serve_api, settings)
+        jobs = _jobs(access.cluster, ray, settings, endpoints.cache)
+        clients.enter_context(_figures(jobs, endpoints, access.fence))
+        await clients.enter_async_context(alert_webhook.served(settings, access.unfenced, options.namespaces))
+        scope = Scope(access.cluster, options.namespaces, settings.resync_seconds)
         stop = asyncio.Event()
+        government = Government(access.election, (Comparison(scope, jobs), Comparison(scope, endpoints)), stop)
+        decisions = asyncio.create_task(government.run(), name="decisions")
         hooks = handlers.Hooks(started=lambda: _stop_on_signals(stop), stopping=decisions.cancel)
-        feeds = handlers.Feeds(jobs.feed, endpoints.feed, settings.network_policies)
-        watches = handlers.registry(feeds, configuration, hooks)
-        await _run_together(decisions, asyncio.create_task(_kopf(options, watches, stop), name="kopf"))
+        watches = handlers.registry(
+            handlers.Feeds(jobs.feed, endpoints.feed, settings.network_policies), configuration, hooks
+        )
+        kopf_ends = asyncio.create_task(_kopf(options, watches, government.released), name="kopf")
+        await _run_together(decisions, kopf_ends)
+
+
+def _access(configuration: Configuration, settings: Settings, clients: AsyncExitStack) -> Access:
+    unfenced = Cluster(configuration)
+    clients.push_async_callback(unfenced.close)
+    if not settings.lease_name:
+        return Access(Alone(), NO_FENCE, unfenced, unfenced)
+    leadership = Leadership(identity_of(settings))
+    cluster = Cluster(configuration, leadership)
+    clients.push_async_callback(cluster.close)
+    place = Place(settings.operator_namespace, settings.lease_name)
+    return Access(LeaseElection(unfenced, place, leadership), leadership, cluster, unfenced)
+
+
+def _figures(jobs: Side, endpoints: Side, fence: Fence) -> AbstractContextManager[None]:
+    LEADER.set_function(lambda: float(fence.open))
+    QUEUE_LENGTH.set_function(lambda: jobs.queue.length + endpoints.queue.length if fence.open else 0)
+    return collected({KIND: jobs.cache, realtime_endpoint.KIND: endpoints.cache}, leads=lambda: fence.open)
 
 
 def _jobs(cluster: Cluster, ray: RayApi, settings: Settings, endpoints: WatchCache) -> Side:
@@ -172,34 +139,6 @@ def _endpoints(cluster: Cluster, serve_api: ServeApi, settings: Settings) -> Sid
 def _with_policies(watches: Watches, selector: str, settings: Settings) -> Watches:
     """The same and NetworkPolicies, where the operator keeps them: elsewhere it has no right to look at any."""
     return ((Watched.POLICIES, NETWORK_POLICIES, selector), *watches) if settings.network_policies else watches
-
-
-async def _decide(sides: list[tuple[Side, Comparison]], resync_seconds: float) -> None:
-    """Serves both kinds of owners. One whose CRD is missing, or may not be read, does not keep the other waiting."""
-    async with asyncio.TaskGroup() as tasks:
-        for side, comparison in sides:
-            tasks.create_task(_serve_side(side, comparison, resync_seconds))
-
-
-async def _serve_side(side: Side, comparison: Comparison, resync_seconds: float) -> None:
-    """Decides nothing before the cache is full: a cluster that is not known yet would look like one that is lost."""
-    await comparison.first()
-    _spare_the_collector()
-    log.info("the cache is full, %s are served from now on", side.watches[-1][1].plural)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(side.queue.run())
-        tasks.create_task(comparison.forever(resync_seconds))
-
-
-def _spare_the_collector() -> None:
-    """Takes what stands out of the garbage collector's rounds, and makes these rarer.
-
-    The cache is a million small objects without cycles, which reference counting frees by itself; going through them
-    again and again stops every reconcile for as long as that takes (0.3 s with ten thousand jobs).
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECTOR_THRESHOLD, 20, 20)
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:
@@ -232,14 +171,14 @@ async def _kopf(options: Options, registry: kopf.OperatorRegistry, stop: asyncio
     )
 
 
-async def _run_together(*tasks: asyncio.Task[None]) -> None:
-    """Runs until the first of the tasks ends, then stops the others; an error of any is raised."""
+async def _run_together(decisions: asyncio.Task[None], watching: asyncio.Task[None]) -> None:
+    """Runs until one of both ends, then stops the other: an error of either is raised."""
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((decisions, watching), return_when=asyncio.FIRST_COMPLETED)
+        if decisions.done():  # Kopf was told by it, and may end in order
+            await asyncio.wait((watching,), timeout=KOPF_SECONDS)
     finally:
-        for task in tasks:
-            task.cancel()
-        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        ended = await ended_all(decisions, watching)
     for error in ended:
         if isinstance(error, Exception):
             raise error

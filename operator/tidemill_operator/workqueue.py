@@ -11,7 +11,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tidemill_operator.errors import ConflictError, OperatorError, PassingError, RejectedError
+from tidemill_operator.errors import ConflictError, LeadershipLostError, OperatorError, PassingError, RejectedError
 from tidemill_operator.metrics import BUG, ERRORS, RECONCILE_SECONDS
 
 if TYPE_CHECKING:
@@ -82,6 +82,14 @@ class WorkQueue:
         self._cancel_timer(key)
         self._timers[key] = loop.call_later(seconds, self.add, key)
 
+    def clear(self) -> None:
+        """Forgets what was asked for while nobody worked: who begins asks for everything, in an order of its own."""
+        for lane in (self._ready, self._quiet):
+            while not lane.empty():
+                lane.get_nowait()
+        self._queued.clear()
+        self._due.clear()
+
     def forget(self, key: Key) -> None:
         """The key's object is gone: drops its timer and what is remembered of its faults."""
         self._cancel_timer(key)
@@ -125,6 +133,9 @@ class WorkQueue:
         try:
             look = await self._work(key)
             outcome = "written" if look.wrote else "unchanged"
+        except LeadershipLostError as lost:  # the operator ends: the next leader looks at everything
+            log.warning("%s", lost, extra={"key": str(key)})
+            return None
         except (PassingError, RejectedError) as fault:  # a right or a quota that is missing may come
             ERRORS.labels(type(fault).__name__).inc()
             return self._back_off(key, fault)

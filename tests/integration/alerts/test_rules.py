@@ -216,6 +216,11 @@ def test_an_operator_that_is_gone_alerts_after_two_minutes_and_nothing_else_does
     firing(gone, {405: set(), 420: {("TidemillOperatorDown", "")}, 600: {("TidemillOperatorDown", "")}}, tmp_path)
 
 
+def test_operators_of_which_none_leads_alert_as_if_they_were_gone(tmp_path):
+    none = record(600, lambda second: {("tidemill_operator_leader", frozenset()): 0.0})
+    firing(none, {105: set(), 135: {("TidemillOperatorDown", "")}, 600: {("TidemillOperatorDown", "")}}, tmp_path)
+
+
 def test_an_operator_that_restarts_alerts_nobody(tmp_path):
     restarted = record(480, lambda second: {} if 120 <= second < 210 else jobs_alone(second))
     firing(restarted, {second: set() for second in range(0, 480, 15)}, tmp_path)
