@@ -14,7 +14,7 @@ Usage: ./hack/setup.sh [--force]
 Prepares this checkout; demo.sh and test.sh call it by themselves.
   --force   make the virtual environment anew
 Needs: Linux on x86-64, Python 3.11 or 3.12 (or $PYTHON), Node (npm), about 6 GB of disk. As root it also installs
-missing Debian packages (iproute2, util-linux) that the dev cluster uses.
+missing Debian packages (iproute2, util-linux, nftables) that the dev cluster uses.
 TEXT
 }
 
@@ -142,6 +142,7 @@ install_system_tools() {
   local missing=()
   command -v ip >/dev/null 2>&1 || missing+=(iproute2)
   command -v nsenter >/dev/null 2>&1 || missing+=(util-linux)
+  command -v nft >/dev/null 2>&1 || missing+=(nftables)  # without it NetworkPolicies say nothing
   [ ${#missing[@]} -eq 0 ] && return
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     say "Debian packages: ${missing[*]}"

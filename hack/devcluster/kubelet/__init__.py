@@ -7,10 +7,11 @@ It is a development tool for Linux, run as root; nothing here isolates one tenan
 
 Where it differs from a real one, on purpose: `securityContext` is honoured as far as `security` says; CPU and
 memory limits decide where a Pod may go and are not enforced; declared GPUs are counted, and only real ones are
-handed out (`devices`); NetworkPolicies are not enforced;
+handed out (`devices`); NetworkPolicies are enforced where nft(8) is there (`policy_enforcement` says what differs);
 `terminationMessagePath` is not read (the policy `FallbackToLogsOnError` is honoured);
 `activeDeadlineSeconds`, readiness gates, `kubectl exec` and NoExecute evictions are not offered.
 
 From pure to I/O: `nodes`, `scheduling`, `images`, `security`, `environment`, `hosts`, `status`, `probes` (tally),
-then `network`, `volumes`, `sandbox`, `process`, `containers`, `pods`, and `service`, which ties them to the API server.
+`network_policies`, then `network`, `packet_filter`, `volumes`, `sandbox`, `process`, `containers`, `pods`,
+`policy_enforcement`, and `service`, which ties them to the API server.
 """

@@ -4,7 +4,8 @@ Each dev cluster takes a /24 of 10.77.0.0/16 and remembers it in its state folde
 host holds the third byte of the addresses, so that making the link is what claims the /24: two clusters that
 start at once cannot both succeed. The host has the .1 address and reaches every pod; pods reach the host and
 each other, and nothing else: there is no forwarding, and the default route only exists so that programs find out
-their own address by it. An address that cannot be reached is refused within seconds.
+their own address by it. An address that cannot be reached is refused within seconds. What NetworkPolicies forbid is
+dropped in the pods' namespaces (`packet_filter`).
 
 The bridge stands in a namespace of its own, cabled to the host, and not on the host: there, the firewall rules of
 a container engine would drop what one pod sends another.
@@ -19,6 +20,10 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 FIRST_TWO_BYTES = "10.77"
+STAND_IN_BYTES = "10.79"
+"""Of the addresses by which the proxy of Services speaks for its clients; they differ in one bit from `10.77`."""
+STAND_IN_MASK = "255.253.255.255"
+"""Takes that bit away: what is left of a stand-in address is its pod's own."""
 NAMESPACES = Path("/run/netns")
 SWITCH = "switch"
 """The bridge's name inside the switch's namespace."""
@@ -62,6 +67,14 @@ class Subnet:
     def address(self, last: int) -> str:
         """The pod address with that last byte."""
         return f"{FIRST_TWO_BYTES}.{self.third}.{last}"
+
+    def stand_in(self, address: str) -> str:
+        """The address by which the proxy of Services speaks for the pod, or for the host, of that address."""
+        return f"{STAND_IN_BYTES}.{self.third}.{address.rpartition('.')[2]}"
+
+    def holds(self, address: str) -> bool:
+        """Whether an address is the host's or a pod's in this /24."""
+        return address.startswith(f"{FIRST_TWO_BYTES}.{self.third}.")
 
     def namespace(self, address: str) -> str:
         """The name of the network namespace of the pod of that address, as `ip netns` shows it."""
@@ -111,12 +124,12 @@ def _owned(subnet: Subnet, state: Path) -> bool:
 
 
 def _taken(links: list[dict[str, list[dict[str, str]]]]) -> set[int]:
-    """The third bytes of 10.77.0.0/16 that some network of this machine already uses."""
-    ours = ip_network(f"{FIRST_TWO_BYTES}.0.0/16")
+    """The third bytes of 10.77.0.0/16 and of the stand-ins' that some network of this machine already uses."""
+    ours = [ip_network(f"{first_two}.0.0/16") for first_two in (FIRST_TWO_BYTES, STAND_IN_BYTES)]
     taken: set[int] = set()
     for link in links:
         for entry in link.get("addr_info", []):
-            if entry.get("family") == "inet" and ip_address(entry["local"]) in ours:
+            if entry.get("family") == "inet" and any(ip_address(entry["local"]) in network for network in ours):
                 taken.add(int(entry["local"].split(".")[2]))
     return taken
 

@@ -38,15 +38,22 @@ def refuse_unsupported(pod: Object) -> None:
 
 
 class PodWorker:
-    """Runs one Pod from its binding to its deletion. `sandbox_ready` is called when its address is known."""
+    """Runs one Pod from its binding to its deletion.
+
+    `prepare_sandbox(uid)` is called when its address is known, and may raise `NetworkError` to be called again.
+    """
 
     def __init__(
-        self, client: Client, sandboxes: Sandboxes, context: PodContext, sandbox_ready: Callable[[], None]
+        self,
+        client: Client,
+        sandboxes: Sandboxes,
+        context: PodContext,
+        prepare_sandbox: Callable[[str], Awaitable[None]],
     ) -> None:
         self.context = context
         self._client = client
         self._sandboxes = sandboxes
-        self._sandbox_ready = sandbox_ready
+        self._prepare_sandbox = prepare_sandbox
         self._started_at = time.time()
         self._ending = asyncio.Event()
         self._vanished = False
@@ -148,13 +155,13 @@ class PodWorker:
                 taken = [device for sandbox in self._sandboxes.known.values() for device in sandbox.devices]
                 wanted = devices.allocate(self.context.pod, devices.devices_of_host(), taken)
                 self.context.sandbox = await self._sandboxes.ensure(self.context.pod, wanted)
+                await self._prepare_sandbox(self.uid)
                 break
             except (NetworkError, OSError) as error:
                 self.context.tell("Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
                 await asyncio.sleep(RETRY_SECONDS)
         self._started_at = self.context.sandbox.started_at
         self._address = self.context.sandbox.address
-        self._sandbox_ready()
         await self._annotate()
         self._dirty.set()
 

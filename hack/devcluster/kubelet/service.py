@@ -31,6 +31,7 @@ from devcluster.kubelet.events import Event, EventRecorder
 from devcluster.kubelet.hosts import hosts_file, rewrite, service_addresses
 from devcluster.kubelet.nodes import NodeSpec, node_object, node_status, undeclared
 from devcluster.kubelet.pods import PodWorker
+from devcluster.kubelet.policy_enforcement import PolicyEnforcement
 from devcluster.kubelet.sandbox import Sandboxes
 from devcluster.kubelet.scheduler import Scheduler
 from devcluster.kubelet.states import rfc3339
@@ -60,6 +61,7 @@ class Kubelet:
         self._services = self._lookup.caches[SERVICES]
         self._slices = Cache(client, ENDPOINT_SLICES, on_change=self._on_service)
         self._scheduler = Scheduler(client, self._scheduler_recorder, self._pods, self._nodes)
+        self._policies = PolicyEnforcement(client, self._recorder, sandboxes, self._pods, self._specs)
         self._workers: dict[str, PodWorker] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._hosts_changed = asyncio.Event()
@@ -77,12 +79,14 @@ class Kubelet:
             caches = (*self._lookup.caches.values(), self._slices, self._nodes, self._pods)
             for cache in caches:
                 await stack.enter_async_context(cache)
+            await stack.enter_async_context(self._policies.watching())
             stack.callback(self._abandon_workers)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._scheduler.run())
                 group.create_task(self._claims.run())
                 group.create_task(self._beat())
                 group.create_task(self._keep_hosts())
+                group.create_task(self._policies.run())
                 group.create_task(self._remove_orphans())
 
     def _abandon_workers(self) -> None:
@@ -135,6 +139,7 @@ class Kubelet:
     def _on_pod(self, kind: str, pod: Object) -> None:
         self._scheduler.wake.set()
         self._hosts_changed.set()
+        self._policies.touch()
         if pod["spec"].get("nodeName") not in self._specs:
             return
         uid = pod["metadata"]["uid"]
@@ -153,7 +158,12 @@ class Kubelet:
     def _new_worker(self, pod: Object) -> PodWorker:
         allocatable = self._specs[pod["spec"]["nodeName"]].capacity
         context = PodContext(pod, self._settings, self._lookup, self._recorder, allocatable, lambda: None)
-        return PodWorker(self._client, self._sandboxes, context, self._write_hosts)
+        return PodWorker(self._client, self._sandboxes, context, self._prepare_sandbox)
+
+    async def _prepare_sandbox(self, uid: str) -> None:
+        """What a new sandbox needs before its containers start. Raises `NetworkError`."""
+        self._write_hosts()
+        await self._policies.admit(uid)
 
     async def _keep_worker(self, uid: str) -> None:
         """Run a Pod's worker; one that ends by a bug is reported loudly and replaced by a fresh one."""

@@ -9,10 +9,11 @@ reach it like any other pod. Each new connection goes to the next endpoint in tu
 ends, whatever becomes of the endpoint or of the Service.
 
 Where it differs from kube-proxy: it is a program that copies bytes and not a rule of the kernel, so open
-connections end when it does, an endpoint sees the host's address as its client's, and an endpoint that refuses
-is seen by the client as a connection that is reset after it was accepted. Only TCP over IPv4 is served. Node
-ports, load balancers, external addresses and traffic policies are not offered; such Services have their cluster
-address only.
+connections end when it does, an endpoint sees its client under an address that stands for it in the switch (10.79
+in the place of 10.77), by which NetworkPolicies know it, and an endpoint that refuses, or that no policy lets the
+client reach, is seen by the client as a connection that is reset after it was accepted. Only TCP over IPv4 is
+served. Node ports, load balancers, external addresses and traffic policies are not offered; such Services have their
+cluster address only.
 
 From pure to I/O: `endpoints` (what to write), `rules` (where to send), then `controller`, `addresses`,
 `connections`, `proxy`, and `__main__`, which ties them to the API server.

@@ -9,9 +9,12 @@ import asyncio
 import contextlib
 import socket
 import struct
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 from devcluster.services.rules import Place
+
+Outgoing = Callable[[], Awaitable[socket.socket]]
 
 CONNECT_SECONDS = 10.0
 RESET = struct.pack("ii", 1, 0)
@@ -97,14 +100,15 @@ class Side(asyncio.Protocol):
             self._transport.abort()
 
 
-async def forward(client: socket.socket, target: Place) -> None:
+async def forward(client: socket.socket, target: Place, outgoing: Outgoing) -> None:
     """Tie an accepted connection to an endpoint; returns when both have ended. Owns `client` from now on.
 
-    An endpoint that cannot be reached shows at the client as a reset.
+    `outgoing` makes the socket towards the endpoint. An endpoint that cannot be reached shows at the client as a
+    reset.
     """
     loop = asyncio.get_running_loop()
     try:
-        server = await _connected(target)
+        server = await _connected(target, await outgoing())
     except (OSError, TimeoutError):
         refuse(client)
         return
@@ -128,9 +132,8 @@ def refuse(client: socket.socket) -> None:
     client.close()
 
 
-async def _connected(target: Place) -> socket.socket:
-    """A connection to an endpoint. Raises OSError or TimeoutError."""
-    server = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+async def _connected(target: Place, server: socket.socket) -> socket.socket:
+    """A socket connected to an endpoint. Raises OSError or TimeoutError."""
     server.setblocking(False)
     try:
         async with asyncio.timeout(CONNECT_SECONDS):

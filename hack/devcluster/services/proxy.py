@@ -6,6 +6,7 @@ listened on, so that connections are refused, and an address stays until its las
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import logging
 import socket
@@ -128,7 +129,9 @@ class Proxy:
                 if rule is None or not rule.targets:
                     refuse(client)
                     continue
-                connection = loop.create_task(forward(client, rule.choose(address, turn)))
+                target = rule.choose(address, turn)
+                outgoing = functools.partial(self._addresses.outgoing, address, target)
+                connection = loop.create_task(forward(client, target, outgoing))
                 self._open[place.address] += 1
                 self._connections.add(connection)
                 connection.add_done_callback(lambda task: self._ended(place, task))

@@ -42,7 +42,7 @@ async def through(place):
     front.setblocking(False)
     opening = asyncio.open_connection(*front.getsockname())
     (client, _), (reader, writer) = await asyncio.gather(asyncio.get_running_loop().sock_accept(front), opening)
-    task = asyncio.create_task(forward(client, place))
+    task = asyncio.create_task(forward(client, place, unbound))
     try:
         yield reader, writer
     finally:
@@ -51,6 +51,10 @@ async def through(place):
             await writer.wait_closed()
         await task
         front.close()
+
+
+async def unbound():
+    return socket.socket()
 
 
 async def echo(reader, writer):
