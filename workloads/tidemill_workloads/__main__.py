@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tidemill_api.job_contract import EXIT_BUG, EXIT_OK, EXIT_USER, JobConfig
+from tidemill_api.v1alpha1.uris import public
 from tidemill_workloads.driver_log import LogTail
 from tidemill_workloads.duplicates import CustomIds
 from tidemill_workloads.engine.interface import EngineSettings
@@ -32,7 +33,6 @@ from tidemill_workloads.model_check import check_model
 from tidemill_workloads.outcomes import refused, say
 from tidemill_workloads.resubmit import forget_preparations, open_earlier, take_over
 from tidemill_workloads.settings import read_config
-from tidemill_workloads.storage import public
 from tidemill_workloads.validation import Plan, validate
 
 if TYPE_CHECKING:

@@ -17,10 +17,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from tidemill_api.conditions import Reason
+from tidemill_api.v1alpha1.uris import public
 from tidemill_workloads.errors import JobRefused
 from tidemill_workloads.http_client import HttpClient, HttpFault, PassingFault
 from tidemill_workloads.range_reader import reader
-from tidemill_workloads.storage import COPIES, InputIdentity, input_changed, public
+from tidemill_workloads.storage import COPIES, InputIdentity, input_changed
 from tidemill_workloads.url_guard import UrlRefused
 
 if TYPE_CHECKING:

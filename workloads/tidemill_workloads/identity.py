@@ -16,9 +16,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from tidemill_api.conditions import Reason
+from tidemill_api.v1alpha1.uris import on_server, public
 from tidemill_workloads.errors import JobRefused, Superseded
 from tidemill_workloads.index import INDEX_FILE
-from tidemill_workloads.storage import COPIES, InputIdentity, input_changed, on_server, public
+from tidemill_workloads.storage import COPIES, InputIdentity, input_changed
 
 if TYPE_CHECKING:
     from tidemill_api.job_contract import JobConfig

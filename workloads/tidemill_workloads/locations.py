@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from tidemill_api.conditions import Reason
+from tidemill_api.v1alpha1.uris import public
 from tidemill_workloads.errors import JobRefused
 from tidemill_workloads.http_input import standing_copy
 from tidemill_workloads.identity import ATTEMPTS
@@ -30,7 +31,7 @@ from tidemill_workloads.remote_locations import (
     prove_writable,
     scheme_of,
 )
-from tidemill_workloads.storage import COPIES, TEMPORARY_PREFIX, input_changed, output_not_writable, public
+from tidemill_workloads.storage import COPIES, TEMPORARY_PREFIX, input_changed, output_not_writable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

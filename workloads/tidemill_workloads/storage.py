@@ -8,11 +8,11 @@ rest on). Values are picklable, since engine actors on other nodes use them too.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from tidemill_api.conditions import Reason
+from tidemill_api.v1alpha1.uris import public
 from tidemill_workloads.errors import JobRefused
 
 if TYPE_CHECKING:
@@ -120,22 +120,6 @@ def output_not_writable(uri: str, error: OSError) -> JobRefused:
         "mount a writable volume there that has room and hard links"
     )
     return JobRefused(Reason.OUTPUT_NOT_WRITABLE, message)
-
-
-def public(uri: str) -> str:
-    """The URI as it may be said: of a server's, what stands before `@` is a password, and the query can be a signature.
-
-    Any other is said as it is.
-    """
-    if not on_server(uri):
-        return uri
-    before, mark, _ = uri.partition("?")
-    return re.sub(r"://[^/]*@", "://", before) + ("?..." if mark else "")
-
-
-def on_server(uri: str) -> bool:
-    """Whether the URI is an `http(s)://` one: elsewhere `?` and `@` are characters of a name."""
-    return uri.lower().startswith(("http://", "https://"))
 
 
 def input_changed(uri: str) -> JobRefused:

@@ -40,7 +40,7 @@ OUTPUT_RULES = rules((f"self.matches('{OUTPUT_PATTERN}')", _OUTPUT_MESSAGE))
 def check_input(uri: str) -> str:
     """The URI of a file of requests as it is. Raises ValueError, with what to write instead, for another form."""
     if re.fullmatch(INPUT_PATTERN, uri) is None or uri.endswith("/"):
-        raise ValueError(f"{_INPUT_MESSAGE}, not {uri!r}")
+        raise ValueError(f"{_INPUT_MESSAGE}, not {shown(uri)}")
     if re.search(COMPRESSED_PATTERN, uri):
         raise ValueError(_PLAIN_MESSAGE)
     return uri
@@ -49,5 +49,32 @@ def check_input(uri: str) -> str:
 def check_output(uri: str) -> str:
     """The URI of a folder for results as it is. Raises ValueError, with what to write instead, for another form."""
     if re.fullmatch(OUTPUT_PATTERN, uri) is None:
-        raise ValueError(f"{_OUTPUT_MESSAGE}, not {uri!r}")
+        raise ValueError(f"{_OUTPUT_MESSAGE}, not {shown(uri)}")
     return uri
+
+
+def public(uri: str) -> str:
+    """The URI as it may be said: of a server's, what stands before `@` is a password, and the query can be a signature.
+
+    Any other is said as it is.
+    """
+    if not on_server(uri):
+        return uri
+    before, mark, _ = uri.partition("?")
+    return re.sub(r"://[^/]*@", "://", before) + ("?..." if mark else "")
+
+
+def on_server(uri: str) -> bool:
+    """Whether the URI is an `http(s)://` one: elsewhere `?` and `@` are characters of a name."""
+    return uri.lower().startswith(("http://", "https://"))
+
+
+def shown(text: str) -> str:
+    """What stands in the place of a URI, in quotes for a message: its form is wrong, so nobody knows where a secret is.
+
+    Everything up to an `@` and from a `?` or `#` on is left out, and what follows the first 200 characters.
+    """
+    before, mark, _ = text.partition("?")
+    before, fragment, _ = before.partition("#")
+    hidden = re.sub(r"^.*@", "...@", before, flags=re.DOTALL)
+    return repr(hidden[:200] + ("..." if mark or fragment or len(hidden) > 200 else ""))

@@ -14,6 +14,8 @@ from urllib.parse import unquote
 
 from tidemill_api import labels
 from tidemill_api.job_contract import ENGINE_VARIABLE
+from tidemill_api.v1alpha1.uris import public
+from tidemill_operator.core.code_guards import TEST_CODE, hides_the_system, loads_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -55,6 +57,7 @@ class SpecPolicy:
     allow_host_path: bool = False
     service_accounts: tuple[str, ...] = ()
     allow_test_engine: bool = False
+    elastic_jobs: bool = False  # RayClusters with a Kueue queue are elastic jobs of Kueue's
 
 
 def problems(spec: BatchInferenceJobSpec, policy: SpecPolicy) -> tuple[str, ...]:
@@ -116,6 +119,11 @@ def _mount_problems(template: PodTemplate) -> Iterator[str]:
     for mount in template.volume_mounts:
         if ".." in PurePosixPath(mount.mount_path).parts or ":" in mount.mount_path:
             yield f"template.volumeMounts: mountPath {mount.mount_path} must have neither '..' nor ':'"
+        elif hides_the_system(mount.mount_path):
+            yield (
+                f"template.volumeMounts: {mount.mount_path} is a folder of the image's system; mount the volume at one"
+                " of your own, such as /data"
+            )
 
 
 def _variable_problems(template: PodTemplate, policy: SpecPolicy) -> Iterator[str]:
@@ -124,6 +132,8 @@ def _variable_problems(template: PodTemplate, policy: SpecPolicy) -> Iterator[st
             yield f"template.env: {name} is set by the operator; remove it"
         elif name.startswith(OUR_PREFIX) and not (policy.allow_test_engine and _for_tests(name)):
             yield f"template.env: {name} begins with {OUR_PREFIX}, which is the operator's own; remove or rename it"
+        elif loads_code(name) and not (policy.allow_test_engine and name == TEST_CODE):
+            yield f"template.env: {name} says which code is run or whom it trusts; put that into an image of your own"
 
 
 def _for_tests(variable: str) -> bool:
@@ -165,9 +175,9 @@ def place_problems(field: str, uri: str, template: PodTemplate) -> Iterator[str]
     path = local_path(uri)
     named = uri if path is None else path
     if "\0" in named:
-        yield f"{field}: {uri!r} has a NUL character in it, which no name may have; remove it"
+        yield f"{field}: {public(uri)!r} has a NUL character in it, which no name may have; remove it"
     elif ".." in PurePosixPath(named).parts:
-        yield f"{field}: {named} must not have '..' in it"
+        yield f"{field}: {public(named)} must not have '..' in it"
     elif path is not None:
         yield from _mounting_problems(field, path, template)
 

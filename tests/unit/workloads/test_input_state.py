@@ -11,11 +11,12 @@ from validation_builders import any_model
 from workload_builders import claim_at, folder_at, job, request, write_lines
 
 from tidemill_api.conditions import AWAITED, Reason
+from tidemill_api.v1alpha1.uris import public
 from tidemill_workloads.errors import JobRefused
 from tidemill_workloads.identity import JOB_FILE, own_folder
 from tidemill_workloads.index import INDEX_FILE, Chunk, Index, read_index, write_index
 from tidemill_workloads.local_storage import LocalInput
-from tidemill_workloads.storage import InputIdentity, public
+from tidemill_workloads.storage import InputIdentity
 from tidemill_workloads.validation import Plan, validate
 
 CHUNKS = (Chunk(0, 0, 10, 1, 3, 3),)
