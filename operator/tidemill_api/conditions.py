@@ -48,6 +48,8 @@ class Reason(StrEnum):
     DRIVER_FAILING = "DriverFailing"
     STORAGE_UNREACHABLE = "StorageUnreachable"
     RESUBMIT_SOURCE_NOT_READY = "ResubmitSourceNotReady"
+    # Progressing=False: Kueue has not admitted the RayCluster (again): its queue waits for quota
+    AWAITING_ADMISSION = "AwaitingAdmission"
     # Progressing=False: validated, and planned to begin later (schedule LatestSafe)
     START_PLANNED = "StartPlanned"
     # Progressing=False: nothing more to do

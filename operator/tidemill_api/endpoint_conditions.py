@@ -42,6 +42,8 @@ class EndpointReason(StrEnum):
     REPLICAS_FAILING = "ReplicasFailing"
     INSUFFICIENT_CAPACITY = "InsufficientCapacity"
     PODS_FAILING = "PodsFailing"
+    # Progressing=False: Kueue has not admitted the RayCluster (again): its queue waits for quota
+    AWAITING_ADMISSION = "AwaitingAdmission"
     # Progressing=Unknown: the head is there, its Ray does not answer
     RAY_UNREACHABLE = "RayUnreachable"
 

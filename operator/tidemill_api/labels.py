@@ -25,4 +25,14 @@ SCALING_BOOST = "tidemill.dev/scaling-boost"
 """An annotation of a job or an endpoint, JSON of factor, until and alert. Written by the operator's receiver of alerts,
 read by both scaling laws (`core/boost.py`)."""
 
+KUEUE_QUEUE = "kueue.x-k8s.io/queue-name"
+"""Written by users on a job or an endpoint: the LocalQueue by which its RayClusters go. The operator puts it on each
+RayCluster that it makes, where Kueue reads it."""
+
+KUEUE_PRIORITY = "kueue.x-k8s.io/priority-class"
+"""The same for the WorkloadPriorityClass."""
+
+KUEUE_ELASTIC = "kueue.x-k8s.io/elastic-job"
+"""An annotation, written on a RayCluster that may grow and shrink under quota (`true`); read by Kueue."""
+
 MANAGED_BY_VALUE = "tidemill"

@@ -62,8 +62,8 @@ class Executor:
         """Does it. Raises PassingError to be tried again, an error of this module where people should know why."""
         log.info("%s", action, extra={"key": f"{job.namespace}/{job.name}"})
         match action:
-            case plan.CreateCluster():
-                await self._create_cluster(job)
+            case plan.CreateCluster(workers):
+                await self._create_cluster(job, workers)
             case plan.DeleteCluster(name, uid):
                 await self._delete_cluster(job, name, uid)
             case plan.SubmitDriver():
@@ -86,13 +86,17 @@ class Executor:
             ray_version=settings.ray_version,
             image_cpu=settings.image_cpu,
             image_gpu=settings.image_gpu,
+            queueing=job.queueing,
+            priority_class=settings.batch_priority_class,
         )
 
-    async def _create_cluster(self, job: JobView) -> None:
+    async def _create_cluster(self, job: JobView, workers: int) -> None:
         order = self.order(job)
         self._heads.forget(cluster_of(job))
         try:
-            await self._clusters.create(NewRayCluster("job", ray_cluster(order), token_secret(order, new_token())))
+            await self._clusters.create(
+                NewRayCluster("job", ray_cluster(order, workers), token_secret(order, new_token()))
+            )
         except RayClusterRefusedError as error:
             reason = Reason.KUBERAY_MISSING if error.no_kuberay else Reason.CLUSTER_REJECTED
             raise ClusterRefusedError(Rejection(reason, str(error))) from error

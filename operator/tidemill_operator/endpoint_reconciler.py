@@ -71,7 +71,10 @@ class EndpointReconciler:
         self._writer = RevisionWriter(cluster, serve, cache, heads, settings)
         self._farewell = Farewell(serve, cache, heads)
         self._policy = SpecPolicy(
-            settings.allow_host_path, settings.allowed_service_accounts, settings.allow_test_engine
+            settings.allow_host_path,
+            settings.allowed_service_accounts,
+            settings.allow_test_engine,
+            settings.kueue_elastic_jobs,
         )
         tuning = Tuning(
             backoff_min=timedelta(seconds=settings.backoff_min_seconds),

@@ -65,7 +65,10 @@ class Reconciler:
         self._policies = NetworkPolicies(cluster, cache, settings)
         self._executor = Executor(cluster, ray, cache, heads, settings)
         self._policy = SpecPolicy(
-            settings.allow_host_path, settings.allowed_service_accounts, settings.allow_test_engine
+            settings.allow_host_path,
+            settings.allowed_service_accounts,
+            settings.allow_test_engine,
+            settings.kueue_elastic_jobs,
         )
         tuning = Tuning(
             backoff_min=timedelta(seconds=settings.backoff_min_seconds),

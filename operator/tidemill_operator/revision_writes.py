@@ -103,6 +103,8 @@ class RevisionWriter:
             ray_version=settings.ray_version,
             image_cpu=settings.image_cpu,
             image_gpu=settings.image_gpu,
+            queueing=endpoint.queueing,
+            priority_class=settings.realtime_priority_class,
         )
 
     def _cluster_of(self, endpoint: EndpointView, revision: str) -> Key:

@@ -11,6 +11,7 @@ from tidemill_api import labels
 from tidemill_api.v1alpha1.batch_inference_job import BatchInferenceJobSpec
 from tidemill_api.v1alpha1.batch_inference_job_status import BatchInferenceJobStatus
 from tidemill_operator.core.boost import read_boost
+from tidemill_operator.core.queueing import Queueing
 from tidemill_operator.core.snapshot import ClusterView, JobView, SourceView, WorkerPod
 from tidemill_operator.core.spec_checks import SpecPolicy, problems
 from tidemill_operator.manifests.ray_cluster import WORKER_GROUP
@@ -27,6 +28,9 @@ NODE_TYPE_LABEL = "ray.io/node-type"
 
 CREATION_REFUSED = "FailedCreateWorkerPod"
 """KubeRay's reason of ReplicaFailure while the API server refuses it a worker pod: a quota, an admission rule."""
+
+SUSPENDED = ("RayClusterSuspending", "RayClusterSuspended")
+"""KubeRay's conditions of a RayCluster whose pods have to go, or have gone."""
 
 MAX_PROBLEMS = 2000
 """Characters of the message about a wrong spec: the first problems, not a page of them."""
@@ -87,7 +91,14 @@ def read_job(body: Json, policy: SpecPolicy) -> JobView:
         spec_problem=problem,
         status=BatchInferenceJobStatus.model_validate(body.get("status") or {}),
         boost=boost_of(body),
+        queueing=queueing_of(body, policy),
     )
+
+
+def queueing_of(body: Json, policy: SpecPolicy) -> Queueing:
+    """By which Kueue queue new RayClusters of a job or an endpoint go."""
+    given = body["metadata"].get("labels") or {}
+    return Queueing(given.get(labels.KUEUE_QUEUE, ""), given.get(labels.KUEUE_PRIORITY, ""), policy.elastic_jobs)
 
 
 def boost_of(body: Json) -> Boost | None:
@@ -152,6 +163,8 @@ def read_cluster(body: Json, pods: tuple[Json, ...]) -> ClusterView:
     head = conditions.get("HeadPodReady", {})
     head_ready = head.get("status") == "True"
     since = head.get("lastTransitionTime")
+    queue = str((metadata.get("labels") or {}).get(labels.KUEUE_QUEUE, ""))
+    elastic = (metadata.get("annotations") or {}).get(labels.KUEUE_ELASTIC) == "true"
     return ClusterView(
         name=metadata["name"],
         uid=metadata["uid"],
@@ -166,8 +179,20 @@ def read_cluster(body: Json, pods: tuple[Json, ...]) -> ClusterView:
         head_ready_since=datetime.fromisoformat(since) if since and head_ready else None,
         head_away_since=datetime.fromisoformat(since) if since and not head_ready else None,
         creation_refused=bool(refusal) and refused.get("reason") == CREATION_REFUSED,
+        fixed=bool(queue) and not elastic,
+        queue=queue,
+        suspended_since=_suspended_since(body, conditions),
         no_room=any(map(_finds_no_node, pods)) or (bool(refusal) and "quota" in refusal),
     )
+
+
+def _suspended_since(body: Json, conditions: dict[str, Json]) -> datetime | None:
+    """Since when a RayCluster is suspended, None where it is not; one that KubeRay says nothing of, since it stands."""
+    if body["spec"].get("suspend") is not True:
+        return None
+    said = [conditions[of] for of in SUSPENDED if conditions.get(of, {}).get("status") == "True"]
+    times = [condition["lastTransitionTime"] for condition in said if condition.get("lastTransitionTime")]
+    return datetime.fromisoformat(min(times, default=body["metadata"]["creationTimestamp"]))
 
 
 def _worker_group(body: Json) -> Json:

@@ -12,6 +12,7 @@ from tidemill_operator.config import Settings
 from tidemill_operator.core.spec_checks import SpecPolicy, problems
 from tidemill_operator.manifests.network_policy import PolicyTerms, network_policy
 from tidemill_operator.manifests.ray_cluster import ClusterOrder, ray_cluster, token_secret
+from tidemill_operator.views import queueing_of
 
 CASES = Path(__file__).parent / "cases"
 POLICY = SpecPolicy(service_accounts=("reader",))
@@ -33,6 +34,7 @@ def children(name: str) -> list[dict]:
     spec = BatchInferenceJobSpec.model_validate(job["spec"])
     assert problems(spec, POLICY) == ()
     settings = Settings()
+    queueing = queueing_of(job, SpecPolicy(elastic_jobs="elastic" in name))
     order = ClusterOrder(
         namespace=job["metadata"]["namespace"],
         owner=job["metadata"]["name"],
@@ -41,8 +43,10 @@ def children(name: str) -> list[dict]:
         ray_version=settings.ray_version,
         image_cpu=settings.image_cpu,
         image_gpu=settings.image_gpu,
+        queueing=queueing,
+        priority_class="tidemill-batch" if queueing.queue else "",
     )
-    return [token_secret(order, "the-token"), ray_cluster(order)]
+    return [token_secret(order, "the-token"), ray_cluster(order, spec.workers.max if queueing.fixed else 0)]
 
 
 def render(name: str) -> str:

@@ -13,10 +13,12 @@ from golden.render import TERMS
 from tidemill_api.v1alpha1.realtime_endpoint import RealtimeEndpointSpec, valid_name
 from tidemill_operator.config import Settings
 from tidemill_operator.core.endpoint.plan import Deploy
+from tidemill_operator.core.spec_checks import SpecPolicy
 from tidemill_operator.manifests.endpoint_cluster import RevisionOrder, revision_cluster, revision_token, service
 from tidemill_operator.manifests.network_policy import network_policy
 from tidemill_operator.manifests.revisions import revision_of
 from tidemill_operator.manifests.serve_config import endpoint_config, ingress_settings, serve_config
+from tidemill_operator.views import queueing_of
 
 CASES = Path(__file__).parent / "cases"
 UID = "3f6f1c0e-0000-4000-8000-000000000002"
@@ -35,6 +37,7 @@ def order_of(name: str) -> RevisionOrder:
     assert valid_name(endpoint["metadata"]["name"])
     spec = RealtimeEndpointSpec.model_validate(endpoint["spec"])
     settings = Settings()
+    queueing = queueing_of(endpoint, SpecPolicy())
     return RevisionOrder(
         namespace=endpoint["metadata"]["namespace"],
         owner=endpoint["metadata"]["name"],
@@ -44,6 +47,8 @@ def order_of(name: str) -> RevisionOrder:
         ray_version=settings.ray_version,
         image_cpu=settings.image_cpu,
         image_gpu=settings.image_gpu,
+        queueing=queueing,
+        priority_class="tidemill-realtime" if queueing.queue else "",
     )
 
 
@@ -56,7 +61,8 @@ def put_body(order: RevisionOrder) -> dict:
 def children(name: str) -> list[dict]:
     """The token Secret, the RayCluster, the Service, and the body of the first PUT to Serve."""
     order = order_of(name)
-    return [revision_token(order, "the-token"), revision_cluster(order, 1), service(order), put_body(order)]
+    workers = order.spec.replicas.max if order.queueing.fixed else 1
+    return [revision_token(order, "the-token"), revision_cluster(order, workers), service(order), put_body(order)]
 
 
 def policy(name: str) -> dict:

@@ -100,4 +100,4 @@ def test_api_keys_are_files_of_the_pods_and_known_to_the_ingress():
 
 
 def test_every_case_is_there():
-    assert names() == ["everything", "small"]
+    assert names() == ["everything", "kueue", "small"]

@@ -35,8 +35,9 @@ def test_kuberays_own_schema_takes_the_cluster_and_drops_nothing_of_it(name, ray
     assert list(unknown_fields(cluster["spec"], ray_cluster_schema["properties"]["spec"], "spec")) == []
 
 
-def test_every_kind_of_hardware_has_its_case():
-    assert names() == ["cpu", "four-gpus", "full-template", "mig", "one-gpu", "other-vendor"]
+def test_every_kind_of_hardware_and_of_queue_has_its_case():
+    hardware = ["cpu", "four-gpus", "full-template", "mig", "one-gpu", "other-vendor"]
+    assert names() == sorted([*hardware, "kueue-elastic", "kueue-fixed"])
 
 
 def unknown_fields(value, schema, path):

@@ -32,7 +32,7 @@ def claim_of(seen: Snapshot, key: str) -> Claim | None:
     if spec is None or deadline is None:
         return None
     have = sum(not worker.deleting for worker in seen.workers)
-    size = held(have) if _unseen(seen) else _wanted(seen)
+    size = held(max(have, _fixed_size(seen))) if _unseen(seen) or _fixed_size(seen) else _wanted(seen)
     if not size.workers and not have:
         return None
     planned = status.planned
@@ -48,6 +48,13 @@ def claim_of(seen: Snapshot, key: str) -> Claim | None:
         starved_seconds=starved_for(_age(seen), spec.window.total_seconds()),
         lost=_lost(seen),
     )
+
+
+def _fixed_size(seen: Snapshot) -> int:
+    """Workers of a cluster that cannot give up any while it runs; 0 of one that can."""
+    cluster = seen.cluster
+    holds = cluster is not None and cluster.fixed and not cluster.deleting and cluster.suspended_since is None
+    return cluster.replicas if cluster is not None and holds else 0
 
 
 def work_of(seen: Snapshot, key: str) -> Work | None:

@@ -86,6 +86,7 @@ def load_of(seen: Snapshot, status: BatchInferenceJobStatus, idle_seconds: float
     busy = busy_nodes(seen)
     finish = status.planned.finish_time if status.planned is not None else seen.job.created + spec.target
     per_worker = seen.metrics.rows_per_worker if seen.metrics is not None else None
+    least, most = bounds_of(seen, spec)
     boost = seen.job.boost.factor_at(seen.now) if seen.job.boost is not None else 1.0
     return Load(
         rows=float(status.rows.remaining),
@@ -94,8 +95,8 @@ def load_of(seen: Snapshot, status: BatchInferenceJobStatus, idle_seconds: float
         busy=len(busy),
         target=min(finish, deadline).timestamp(),
         window_end=deadline.timestamp(),
-        least=spec.workers.min,
-        most=spec.workers.max,
+        least=least,
+        most=most,
         fleet=_fleet(seen, busy, speed.startup),
         rate=speed.rate,
         startup=speed.startup,
@@ -103,6 +104,14 @@ def load_of(seen: Snapshot, status: BatchInferenceJobStatus, idle_seconds: float
         tail_seconds=TAIL_SECONDS,
         idle_seconds=idle_seconds,
     )
+
+
+def bounds_of(seen: Snapshot, spec: BatchInferenceJobSpec) -> tuple[int, int]:
+    """The least and the most workers that the job may have now: of a cluster of a fixed size, those that it has."""
+    if seen.cluster is not None and seen.cluster.fixed:
+        size = seen.cluster.replicas or spec.workers.max
+        return size, size
+    return spec.workers.min, spec.workers.max
 
 
 def rows_per_worker(spec: BatchInferenceJobSpec) -> int:

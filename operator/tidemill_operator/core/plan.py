@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CreateCluster:
-    """Create the token Secret where it is missing, then the RayCluster with a head and no workers."""
+    """Create the token Secret where it is missing, then the RayCluster with a head and so many workers."""
+
+    workers: int = 0
 
 
 @dataclass(frozen=True)

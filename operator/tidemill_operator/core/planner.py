@@ -47,6 +47,7 @@ RULES: tuple[Rule, ...] = (
     rules_cluster.awaiting_retry,  # waiting costs no worker
     rules_cluster.cluster_leaving,
     rules_cluster.cluster_missing,
+    rules_cluster.awaiting_admission,  # nothing of it runs
     rules_cluster.head_starting,
     rules_driver.ray_silent,  # what is unknown is held
     rules_driver.driver_refused,

@@ -10,10 +10,14 @@ from tidemill_operator.core.claims import log_lines, next_try
 from tidemill_operator.core.decision import Case, Claim, Decision
 from tidemill_operator.core.graces import SAFETY_NET, until
 from tidemill_operator.core.plan import CreateCluster, Event
+from tidemill_operator.core.queueing import suspended_message
+from tidemill_operator.core.stopping import remove_cluster
 from tidemill_operator.core.worker_group import scale_actions
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from tidemill_operator.core.plan import Action
 
 
 def cluster_rejected(case: Case) -> Decision | None:
@@ -29,14 +33,22 @@ def cluster_rejected(case: Case) -> Decision | None:
 
 
 def awaiting_retry(case: Case) -> Decision | None:
-    """Something outside is missing, or the driver keeps dying: no worker runs until the next try is due."""
+    """Something outside is missing, or the driver keeps dying: no worker runs until the next try is due.
+
+    A cluster of a fixed size goes as a whole, and gives its quota back.
+    """
     retry = case.driver.retry_time
     if retry is None or case.seen.now >= retry:
         return None
     claims = (_awaiting_claim(case, retry),) if case.just_booked else ()
     stands = case.seen.cluster is not None and not case.seen.cluster.deleting
-    actions = scale_actions(case, wanted=0, in_flight={}) if stands else ()
+    actions = _idle_actions(case) if stands else ()
     return Decision(actions=actions, claims=claims, workers_desired=0, recheck_after=until(case, retry))
+
+
+def _idle_actions(case: Case) -> tuple[Action, ...]:
+    fixed = case.seen.cluster is not None and case.seen.cluster.fixed
+    return remove_cluster(case) if fixed else scale_actions(case, wanted=0, in_flight={})
 
 
 def _awaiting_claim(case: Case, retry: datetime) -> Claim:
@@ -58,19 +70,37 @@ def cluster_leaving(case: Case) -> Decision | None:
 
 
 def cluster_missing(case: Case) -> Decision | None:
-    """There is no cluster: create it with a head and no worker."""
+    """There is no cluster: create it with a head and no worker.
+
+    With all workers where Kueue lets it keep one size only, but for one that only writes error lines.
+    """
     if case.seen.cluster is not None:
         return None
+    workers = case.spec.workers.max if case.seen.job.queueing.fixed and case.ending is None else 0
     claim = Claim(ConditionType.PROGRESSING, "True", Reason.CLUSTER_STARTING, "The head pod is starting.")
-    created = Event("Normal", "ClusterCreated", "Created the RayCluster with a head and no workers.")
+    created = Event("Normal", "ClusterCreated", f"Created the RayCluster with a head and {workers or 'no'} workers.")
     driver = case.driver.model_copy(update={"resubmit_of_uri": case.source_folder})
     return Decision(
-        actions=(CreateCluster(),),
+        actions=(CreateCluster(workers),),
         claims=(claim,),
         driver=driver,
-        workers_desired=0,
+        workers_desired=workers,
         events=(created,),
         recheck_after=SAFETY_NET,
+    )
+
+
+def awaiting_admission(case: Case) -> Decision | None:
+    """The RayCluster is suspended: nothing of it runs until Kueue, which alone may say so, lets it.
+
+    A driver that ran is lost with its head, and found to be so once there is one again.
+    """
+    cluster = case.seen.cluster
+    if cluster is None or cluster.suspended_since is None:
+        return None
+    claim = Claim(ConditionType.PROGRESSING, "False", Reason.AWAITING_ADMISSION, suspended_message(cluster))
+    return Decision(
+        claims=(claim,), workers_desired=cluster.replicas, recheck_after=until(case, case.seen.now + SAFETY_NET)
     )
 
 

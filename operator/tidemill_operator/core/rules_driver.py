@@ -118,9 +118,10 @@ def pool_outgrown(case: Case) -> Decision | None:
     """
     metrics = case.seen.metrics
     grown = 0 < case.driver.pool_size < case.spec.workers.max
-    if not grown or case.seen.cluster is None or metrics is None or metrics.phase == "finalising":
+    cluster = case.seen.cluster
+    if not grown or cluster is None or cluster.fixed or metrics is None or metrics.phase == "finalising":
         return None
     message = f"workers.max was raised to {case.spec.workers.max}: the driver restarts with a larger pool."
     claim = Claim(ConditionType.PROGRESSING, "True", Reason.AWAITING_WORKERS, message)
-    stop = StopDriver(case.seen.cluster.head_ip, case.driver.attempt)
+    stop = StopDriver(cluster.head_ip, case.driver.attempt)
     return Decision(actions=(stop,), claims=(claim,), recheck_after=case.seen.tuning.start_poll)

@@ -62,7 +62,7 @@ def _workers_leaving(case: Case) -> bool:
     A worker that is told to go asks the head to drain it, and leaves in seconds once its driver has ended.
     """
     cluster, completed = case.seen.cluster, case.status.completion_time
-    if cluster is None or cluster.deleting or case.seen.job.spec is None or completed is None:
+    if cluster is None or cluster.deleting or cluster.fixed or case.seen.job.spec is None or completed is None:
         return False
     return bool(cluster.replicas or case.seen.workers) and case.seen.now < completed + LEAVE_GRACE
 

@@ -45,13 +45,14 @@ def _wind_down(case: Case) -> Decision:
     cluster, since = case.seen.cluster, case.driver.suspend_time
     if cluster is None or since is None or cluster.deleting:
         return Decision(claims=(_pausing("The RayCluster is being deleted."),), recheck_after=SAFETY_NET)
-    if open_attempt(case.driver):
+    if open_attempt(case.driver) and cluster.suspended_since is None:
         claim = _pausing("The driver is being stopped, and writes down what is answered.")
         return stop_driver(case, since, claim)
-    if (cluster.replicas or case.seen.workers) and case.seen.now < since + STOP_GRACE + LEAVE_GRACE:
-        leaving = scale_actions(case, wanted=0, in_flight={})
+    leaving = bool(cluster.replicas or case.seen.workers) and not cluster.fixed
+    if leaving and case.seen.now < since + STOP_GRACE + LEAVE_GRACE:
+        scaled = scale_actions(case, wanted=0, in_flight={})
         claims = (_pausing("The workers are leaving."),)
-        return Decision(actions=leaving, claims=claims, workers_desired=0, recheck_after=STOP_POLL)
+        return Decision(actions=scaled, claims=claims, workers_desired=0, recheck_after=STOP_POLL)
     claims = (_pausing("The RayCluster is being deleted."),)
     return Decision(actions=remove_cluster(case), claims=claims, workers_desired=0, recheck_after=STOP_POLL)
 

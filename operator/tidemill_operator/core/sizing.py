@@ -50,6 +50,8 @@ def sizing(seen: Snapshot, status: BatchInferenceJobStatus) -> Sizing | None:
     load = load_of(seen, planned, plan.idle_seconds)
     if load is None:
         return None
+    if seen.cluster is not None and seen.cluster.fixed:
+        return Sizing(load.most, load.most, "the fixed size of a cluster in a Kueue queue")
     if not plan.works_now:
         return Sizing(0, 0, "the planned hours of work are over for now, or have not begun")
     size = size_of(load, seen.now.timestamp())

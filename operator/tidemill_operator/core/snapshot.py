@@ -12,6 +12,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from tidemill_operator.core.queueing import Queueing
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -38,11 +40,16 @@ class JobView:
     spec_problem: str
     status: BatchInferenceJobStatus
     boost: Boost | None = None
+    queueing: Queueing = field(default_factory=Queueing)
 
 
 @dataclass(frozen=True)
 class ClusterView:
-    """The job's RayCluster as KubeRay reports it."""
+    """The job's RayCluster as KubeRay reports it.
+
+    `fixed`: it goes by a Kueue queue and is no elastic job, so that its size must not change while it runs.
+    `suspended_since`: since when all of its pods have to wait, which is Kueue's to say where it has a `queue`.
+    """
 
     name: str
     uid: str
@@ -57,6 +64,9 @@ class ClusterView:
     head_ready_since: datetime | None = None
     head_away_since: datetime | None = None  # since when it has not been ready
     creation_refused: bool = False  # KubeRay may not create the worker pods that are missing: a quota, say
+    fixed: bool = False
+    queue: str = ""
+    suspended_since: datetime | None = None
     no_room: bool = False  # what keeps pods from being ready is that no node takes one, or a quota
 
 

@@ -16,11 +16,15 @@ def scale_actions(
 ) -> tuple[ScaleCluster, ...]:
     """The patch of the worker group, or nothing where it is as wanted. Names that have gone leave workersToDelete.
 
+    A cluster of a fixed size is given it where it has none (Kueue took it into a default queue), and keeps it.
     Only above `allowed`, by default `workers.max`, do workers go that hold rows.
     """
     cluster = case.seen.cluster
     if cluster is None:
         return ()
+    if cluster.fixed:
+        most = case.spec.workers.max
+        return (ScaleCluster(cluster.name, most, most),) if wanted and not cluster.replicas else ()
     most_busy = case.spec.workers.max if allowed is None else min(allowed, case.spec.workers.max)
     group = Group(cluster.replicas, case.seen.workers, most_busy, complete=cluster.creation_refused)
     scale = scale_to(wanted, group, in_flight)

@@ -6,7 +6,7 @@ its ingress replica is; a drain that a pod's grace outlasts; authentication alwa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tidemill_api import labels
@@ -20,6 +20,7 @@ from tidemill_api.endpoint_contract import (
     INGRESS_RESOURCE,
 )
 from tidemill_api.v1alpha1.realtime_endpoint import KIND
+from tidemill_operator.core.queueing import Queueing
 from tidemill_operator.manifests.names import secret_name
 from tidemill_operator.manifests.pods import (
     PodRole,
@@ -35,6 +36,7 @@ from tidemill_operator.manifests.ray_cluster import (
     WORKER_GROUP,
     child_metadata,
     object_store,
+    queued,
     ray_resources,
     token_of,
 )
@@ -105,6 +107,8 @@ class RevisionOrder:
     ray_version: str
     image_cpu: str
     image_gpu: str
+    queueing: Queueing = field(default_factory=Queueing)
+    priority_class: str = ""
 
     @property
     def name(self) -> str:
@@ -154,7 +158,7 @@ def revision_cluster(order: RevisionOrder, workers: int) -> dict[str, Any]:
             spec["gcsFaultToleranceOptions"]["redisPassword"] = reference
     metadata = _metadata(order, order.name)
     metadata["annotations"] = {labels.SERVE_ARGUMENTS: endpoint_config(order).model_dump_json()}
-    return {"apiVersion": RAY_API, "kind": "RayCluster", "metadata": metadata, "spec": spec}
+    return {"apiVersion": RAY_API, "kind": "RayCluster", "metadata": queued(metadata, order.queueing), "spec": spec}
 
 
 def revision_token(order: RevisionOrder, token: str) -> dict[str, Any]:
@@ -200,7 +204,7 @@ def _head_template(order: RevisionOrder) -> dict[str, Any]:
         volumes=_key_volumes(order),
         mounts=_key_mounts(order),
     )
-    template = pod_template(order.spec, order.labels("head"), order.image, role)
+    template = pod_template(order.spec, order.labels("head"), order.image, role, order.priority_class)
     template["spec"]["restartPolicy"] = "Always"
     return template
 
@@ -231,7 +235,7 @@ def _worker_group(order: RevisionOrder, workers: int) -> dict[str, Any]:
             "object-store-memory": object_store(spec.resources.memory),
             "resources": ray_resources({ENGINE_RESOURCE: 1, INGRESS_RESOURCE: 1}),
         },
-        "template": pod_template(spec, order.labels("worker"), order.image, role),
+        "template": pod_template(spec, order.labels("worker"), order.image, role, order.priority_class),
     }
 
 

@@ -149,7 +149,9 @@ def _resources(cpu: str, memory: str) -> dict[str, Any]:
     return {"requests": {"cpu": cpu, "memory": memory}, "limits": {"memory": memory}}
 
 
-def pod_template(spec: PodSettings, ours: Mapping[str, str], image: str, role: PodRole) -> dict[str, Any]:
+def pod_template(
+    spec: PodSettings, ours: Mapping[str, str], image: str, role: PodRole, priority_class: str = ""
+) -> dict[str, Any]:
     """The pod template of a role, with our labels over the user's."""
     template = spec.template
     pod: dict[str, Any] = {
@@ -164,6 +166,8 @@ def pod_template(spec: PodSettings, ours: Mapping[str, str], image: str, role: P
         "containers": [_container(spec, image, role)],
         **role.scheduling,
     }
+    if priority_class:
+        pod["priorityClassName"] = priority_class
     if template.service_account_name:
         pod["serviceAccountName"] = template.service_account_name
     if template.volumes or role.volumes:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tidemill_api import GROUP, VERSION
+from tidemill_api import GROUP, VERSION, labels
 from tidemill_api.job_contract import ENGINE_RESOURCE
 from tidemill_api.v1alpha1.batch_inference_job import KIND
+from tidemill_operator.core.queueing import Queueing
 from tidemill_operator.manifests.names import cluster_name, secret_name
 from tidemill_operator.manifests.pods import child_labels, head_role, pod_template, worker_role
 from tidemill_operator.manifests.quantities import quantity, whole_bytes
@@ -39,6 +40,8 @@ class ClusterOrder:
     ray_version: str
     image_cpu: str
     image_gpu: str
+    queueing: Queueing = field(default_factory=Queueing)
+    priority_class: str = ""
 
     @property
     def name(self) -> str:
@@ -51,12 +54,12 @@ class ClusterOrder:
         return self.spec.image or (self.image_gpu if self.spec.resources.gpu else self.image_cpu)
 
 
-def ray_cluster(order: ClusterOrder) -> dict[str, Any]:
-    """The RayCluster: a head without CPUs for tasks, one worker group with no pod yet, token authentication."""
+def ray_cluster(order: ClusterOrder, workers: int = 0) -> dict[str, Any]:
+    """The RayCluster: a head without CPUs for tasks, one group of so many workers, token authentication."""
     return {
         "apiVersion": RAY_API,
         "kind": "RayCluster",
-        "metadata": _metadata(order, order.name),
+        "metadata": queued(_metadata(order, order.name), order.queueing),
         "spec": {
             "rayVersion": order.ray_version,
             "enableInTreeAutoscaling": False,  # it would be a second writer of `replicas`
@@ -70,7 +73,7 @@ def ray_cluster(order: ClusterOrder) -> dict[str, Any]:
                 },
                 "template": _head_template(order),
             },
-            "workerGroupSpecs": [_worker_group(order)],
+            "workerGroupSpecs": [_worker_group(order, workers)],
         },
     }
 
@@ -92,6 +95,20 @@ def token_of(metadata: dict[str, Any], token: str) -> dict[str, Any]:
     }
 
 
+def queued(metadata: dict[str, Any], queueing: Queueing) -> dict[str, Any]:
+    """The metadata of a RayCluster that goes by a Kueue queue, or the same. Whether it is suspended is Kueue's to say.
+
+    By Kueue's pkg/controller/jobs/raycluster and pkg/workloadslicing.
+    """
+    if not queueing.queue:
+        return metadata
+    said = {labels.KUEUE_QUEUE: queueing.queue}
+    said |= {labels.KUEUE_PRIORITY: queueing.priority} if queueing.priority else {}
+    elastic = {labels.KUEUE_ELASTIC: "true"} if queueing.elastic else {}
+    annotations = {"annotations": metadata.get("annotations", {}) | elastic} if elastic else {}
+    return metadata | {"labels": metadata["labels"] | said} | annotations
+
+
 class Owned(Protocol):
     """Whose child is made."""
 
@@ -108,7 +125,7 @@ class Owned(Protocol):
         """The owner's uid."""
 
 
-def child_metadata(of: Owned, kind: str, name: str, labels: dict[str, str]) -> dict[str, Any]:
+def child_metadata(of: Owned, kind: str, name: str, ours: dict[str, str]) -> dict[str, Any]:
     """The metadata of a child that goes with its owner of this kind."""
     owner = {
         "apiVersion": f"{GROUP}/{VERSION}",
@@ -117,7 +134,7 @@ def child_metadata(of: Owned, kind: str, name: str, labels: dict[str, str]) -> d
         "uid": of.owner_uid,
         "controller": True,
     }
-    return {"name": name, "namespace": of.namespace, "labels": labels, "ownerReferences": [owner]}
+    return {"name": name, "namespace": of.namespace, "labels": ours, "ownerReferences": [owner]}
 
 
 def _metadata(order: ClusterOrder, name: str) -> dict[str, Any]:
@@ -126,16 +143,17 @@ def _metadata(order: ClusterOrder, name: str) -> dict[str, Any]:
 
 def _head_template(order: ClusterOrder) -> dict[str, Any]:
     """The head's pod. It restarts in place; Ray then forgets its attempts, and the operator submits the next one."""
-    template = pod_template(order.spec, child_labels(order.owner, "head"), order.image, head_role(order.spec))
+    role, ours = head_role(order.spec), child_labels(order.owner, "head")
+    template = pod_template(order.spec, ours, order.image, role, order.priority_class)
     template["spec"]["restartPolicy"] = "Always"
     return template
 
 
-def _worker_group(order: ClusterOrder) -> dict[str, Any]:
+def _worker_group(order: ClusterOrder, workers: int) -> dict[str, Any]:
     spec = order.spec
     return {
         "groupName": WORKER_GROUP,
-        "replicas": 0,
+        "replicas": workers,
         "minReplicas": 0,
         "maxReplicas": spec.workers.max,
         "rayStartParams": {
@@ -145,7 +163,9 @@ def _worker_group(order: ClusterOrder) -> dict[str, Any]:
             "object-store-memory": object_store(spec.resources.memory),
             "resources": ray_resources({ENGINE_RESOURCE: 1}),
         },
-        "template": pod_template(spec, child_labels(order.owner, "worker"), order.image, worker_role(spec)),
+        "template": pod_template(
+            spec, child_labels(order.owner, "worker"), order.image, worker_role(spec), order.priority_class
+        ),
     }
 
 

@@ -31,6 +31,7 @@ RULES: tuple[Rule, ...] = (
     rules_cluster.secret_missing,
     rules_cluster.cluster_leaving,
     rules_cluster.cluster_missing,
+    rules_cluster.awaiting_admission,  # nothing of it runs
     rules_tries.failing,
     rules_tries.late,  # whatever it is that keeps a new revision from being ready
     rules_cluster.head_starting,

@@ -10,6 +10,7 @@ from tidemill_operator.core.endpoint.missing import pod_trouble, secrets_missing
 from tidemill_operator.core.endpoint.plan import CreateRevision
 from tidemill_operator.core.endpoint.warm import warm_size
 from tidemill_operator.core.plan import Event
+from tidemill_operator.core.queueing import suspended_message
 
 LEFT = "Pods of the RayCluster before it, which has the same name, are leaving."
 """KubeRay knows pods by that name: it would take them for the new cluster's, and wait until they have drained."""
@@ -58,11 +59,30 @@ def cluster_missing(case: RevisionCase) -> Step | None:
 
 
 def _size_to_be(case: RevisionCase) -> int:
-    """Replicas of a revision without a cluster; of the serving one, which lost it, as many as were wanted of it."""
+    """Replicas of a revision without a cluster; of the serving one, which lost it, as many as were wanted of it.
+
+    All that may ever be where Kueue lets a cluster keep one size only.
+    """
+    if case.seen.endpoint.queueing.fixed:
+        return case.spec.replicas.max
     if not case.serves:
         return warm_size(case)
     bounds = case.spec.replicas
     return min(max(case.status.replicas, bounds.min), bounds.max)
+
+
+def awaiting_admission(case: RevisionCase) -> Step | None:
+    """The RayCluster is suspended: nothing of it runs until Kueue, which alone may say so, lets it.
+
+    The time that a new revision has to become ready begins after it.
+    """
+    cluster = case.view.cluster
+    if cluster is None or cluster.suspended_since is None:
+        return None
+    beside = case.startup.model_copy(update={"retry_time": case.seen.now}) if case.wanted and case.beside else None
+    message = suspended_message(cluster)
+    reason = EndpointReason.AWAITING_ADMISSION
+    return Step(reason, message, "False", startup=beside, replicas=cluster.replicas, recheck_after=SAFETY_NET)
 
 
 def head_starting(case: RevisionCase) -> Step | None:

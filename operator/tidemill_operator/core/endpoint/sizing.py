@@ -33,11 +33,11 @@ def load_on(view: RevisionView, seen: EndpointSnapshot, scaling: ScalingStatus |
 
 
 def sized_by_law(case: RevisionCase) -> Sized:
-    """The size of the revision that serves, by its load. Without word from Serve it stays as it is."""
+    """The size of the revision that serves, by its load. Held where Serve says nothing, and where it is fixed."""
     cluster, serve = case.view.cluster, case.view.serve
     kept = case.scaling
     memory = Memory(kept.last_start_time, kept.lower_since, kept.lower_peak, kept.idle_since)
-    if cluster is None or serve is None:
+    if cluster is None or serve is None or cluster.fixed:
         return Sized(cluster.replicas if cluster else 0, Why.HELD, memory)
     size = Size(cluster.replicas, case.running, _stuck(case, cluster.replicas - case.running))
     return next_size(load_on(case.view, case.seen, kept), size, _law_now(case, size.wanted), memory, case.seen.now)
@@ -86,7 +86,7 @@ def group_of(case: RevisionCase, wanted: int) -> Scale:
     view, cluster, serve = case.view, case.view.cluster, case.view.serve
     if cluster is None:
         return Scale(wanted)
-    if case.seen.scale_refused:
+    if case.seen.scale_refused or cluster.fixed:
         return Scale(cluster.replicas)
     workers = tuple(replace(w, deleting=w.deleting or w.name in cluster.workers_to_delete) for w in view.workers)
     running = [replica.node_ip for replica in serve.engine.running] if serve is not None else []
@@ -134,7 +134,7 @@ def cluster_actions(case: RevisionCase, cluster: ClusterView, scale: Scale) -> t
     A pod that somebody else told to go (a node that is drained) is named too: KubeRay counts a leaving pod that nobody
     named as one that stands, and would make its replacement only when it has gone.
     """
-    if case.seen.scale_refused:
+    if case.seen.scale_refused or cluster.fixed:
         return ()
     leaving = {w.name for w in case.view.workers if w.deleting or w.name in cluster.workers_to_delete}
     named = tuple(sorted(leaving | set(scale.victims)))

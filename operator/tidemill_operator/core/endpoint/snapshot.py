@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tidemill_operator.core.queueing import Queueing
 from tidemill_operator.core.snapshot import Tuning
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class EndpointView:
     spec_problem: str
     status: RealtimeEndpointStatus
     boost: Boost | None = None
+    queueing: Queueing = field(default_factory=Queueing)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,9 @@ def warm_size(case: RevisionCase) -> int:
     As many as the serving one is to have, so that the move changes nothing; at least 1, so that a model which cannot
     load is found out before anyone asks.
     """
+    cluster = case.view.cluster
+    if cluster is not None and cluster.fixed:
+        return cluster.replicas
     bounds = case.spec.replicas
     serving = case.seen.revision(case.seen.serving).cluster if case.seen.serving else None
     return min(max(serving.replicas if serving is not None else 0, bounds.min, 1), bounds.max)
