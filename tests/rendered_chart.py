@@ -11,6 +11,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 CHART = ROOT / "charts" / "tidemill"
 HELM = ROOT / ".tidemill" / "bin" / "helm"
+GOLDEN = ROOT / "tests" / "unit" / "chart" / "default_values.golden.yaml"
 KUBERAY = ("--api-versions", "ray.io/v1/RayCluster")
 
 Manifest = dict[str, Any]
@@ -83,3 +84,12 @@ def environment(manifests: list[Manifest]) -> dict[str, str]:
         for variable in pod(manifests)["containers"][0]["env"]
         if "value" in variable
     }
+
+
+def golden() -> str:
+    """The default values rendered, without the CRDs, which are looked at in `crds/`."""
+    return text({"crds": {"install": False}})
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text(golden())

@@ -13,6 +13,9 @@
 {{- fail (printf "monitoring.%s needs settings.metricsPort: the operator's figures are served there" .) }}
 {{- end }}
 {{- end }}
+{{- if and .Values.monitoring.monitors $settings.networkPolicies (not $settings.metricsNamespaces) }}
+{{- fail "monitoring.monitors needs settings.metricsNamespaces, the namespace of your Prometheus: the policies of settings.networkPolicies let nobody else read the figures of jobs and endpoints" }}
+{{- end }}
 {{- if and (or $settings.metricsPort $settings.alertsPort) (regexMatch "^[0-9]" $fullname) }}
 {{- fail (printf "no Service may be called %s, since that begins with a digit: set fullnameOverride" $fullname) }}
 {{- end }}

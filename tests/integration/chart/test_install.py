@@ -1,4 +1,4 @@
-"""The chart beside KubeRay's CRD, on the API server that tests share: its CRDs are left alone, since others use them."""
+"""The chart beside KubeRay's CRD, on the API server that tests share: its CRDs are left alone, others use them."""
 
 import pytest
 from helm_releases import Helm

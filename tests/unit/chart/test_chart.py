@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import yaml
-from rendered_chart import CHART, ROOT, environment, helm, one, pod, render
+from rendered_chart import CHART, GOLDEN, ROOT, Manifest, environment, golden, helm, one, pod, render
 
 from tidemill_api import labels
 from tidemill_operator.config import Settings
@@ -73,10 +73,13 @@ def test_the_alert_webhook_has_its_token() -> None:
     assert [port["name"] for port in one(manifests, "Service")["spec"]["ports"]] == ["alerts"]
 
 
+READ = {"metricsPort": 8080, "metricsNamespaces": ["monitoring"]}
+
+
 def test_monitors_rules_and_dashboards_are_made_on_demand() -> None:
     wanted = {"monitors": True, "rules": True, "dashboards": True, "labels": {"release": "prom"}}
     url = "https://example.com/runbooks"
-    manifests = render(settings={"metricsPort": 8080}, monitoring={**wanted, "runbookURL": url})
+    manifests = render(settings=READ, monitoring={**wanted, "runbookURL": url})
     ours = {"ServiceMonitor", "PodMonitor", "PrometheusRule", "ConfigMap"}
     made = [manifest for manifest in manifests if manifest["kind"] in ours]
     assert [manifest["metadata"]["labels"]["release"] for manifest in made] == ["prom"] * 5
@@ -91,7 +94,11 @@ def test_monitors_rules_and_dashboards_are_made_on_demand() -> None:
 
 
 def test_the_pods_have_the_ports_that_the_monitors_name() -> None:
-    manifests = render(settings={"metricsPort": 8080}, monitoring={"monitors": True}, watchNamespaces=["team-a"])
+    manifests = render(
+        settings=READ,
+        monitoring={"monitors": True},
+        watchNamespaces=["team-a"],
+    )
     ports = {}
     for monitor in (manifest for manifest in manifests if manifest["kind"] == "PodMonitor"):
         (label,) = [expression["key"] for expression in monitor["spec"]["selector"]["matchExpressions"]]
@@ -112,3 +119,62 @@ def test_labels_of_the_pod_cannot_break_its_selector() -> None:
     spec = one(render(podLabels={"team": "ml"}), "Deployment")["spec"]
     assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
     assert spec["template"]["metadata"]["labels"]["team"] == "ml"
+
+
+def test_two_operators_roll_one_after_the_other_and_keep_apart() -> None:
+    manifests = render()
+    spec = one(manifests, "Deployment")["spec"]
+    assert spec["replicas"] == 2
+    assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    (spread,) = spec["template"]["spec"]["topologySpreadConstraints"]
+    assert (spread["topologyKey"], spread["whenUnsatisfiable"]) == ("kubernetes.io/hostname", "ScheduleAnyway")
+    assert one(manifests, "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+
+
+def test_endpoints_come_before_jobs_and_jobs_push_nobody_away() -> None:
+    classes = {m["metadata"]["name"]: m for m in render() if m["kind"] == "PriorityClass"}
+    realtime, batch = classes["tide-tidemill-realtime"], classes["tide-tidemill-batch"]
+    assert realtime["value"] > batch["value"] >= -10, "below -10 a cluster autoscaler adds no node for a pod"
+    assert batch["preemptionPolicy"] == "Never"
+
+
+def test_helm_test_runs_the_operators_own_check_as_the_operator() -> None:
+    manifests = render()
+    check, operator = one(manifests, "Pod"), pod(manifests)
+    assert check["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    (container,) = check["spec"]["containers"]
+    assert container["args"] == ["check"]
+    assert container["env"] == operator["containers"][0]["env"]
+    assert container["image"] == operator["containers"][0]["image"]
+    assert check["spec"]["serviceAccountName"] == operator["serviceAccountName"]
+
+
+def named_ports(policy: Manifest, direction: str) -> list[object]:
+    return [port["port"] for rule in policy["spec"][direction] for port in rule.get("ports", [])]
+
+
+def test_only_ports_that_are_served_are_open_and_only_to_whom_they_are_for() -> None:
+    assert one(render(), "NetworkPolicy")["spec"]["ingress"] == []
+    served = {"settings": {**READ, "alertsPort": 9095}, "alertWebhook": {"credentialsSecret": "alerts"}}
+    policy = one(render(**served), "NetworkPolicy")
+    assert policy["spec"]["policyTypes"] == ["Ingress"]
+    assert named_ports(policy, "ingress") == ["metrics", "alerts"]
+    metrics, alerts = (rule["from"] for rule in policy["spec"]["ingress"])
+    (chosen,) = metrics[0]["namespaceSelector"]["matchExpressions"]
+    assert chosen == {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["monitoring"]}
+    assert alerts == [{"namespaceSelector": {}}]
+
+
+def test_with_restricted_egress_the_operator_reaches_names_the_api_server_and_its_own_clusters() -> None:
+    policy = one(render(networkPolicy={"restrictEgress": True}, watchNamespaces=["team-a"]), "NetworkPolicy")
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    assert named_ports(policy, "egress") == [53, 53, 443, 6443]
+    (clusters,) = [rule["to"] for rule in policy["spec"]["egress"] if "to" in rule]
+    chosen = {peer["podSelector"]["matchExpressions"][0]["key"] for peer in clusters}
+    assert chosen == {labels.JOB_NAME, labels.ENDPOINT_NAME}
+    assert all(peer["namespaceSelector"]["matchExpressions"][0]["values"] == ["team-a"] for peer in clusters)
+
+
+def test_the_objects_of_the_default_values_are_those_that_were_looked_at() -> None:
+    """Written anew by `PYTHONPATH=tests python -m rendered_chart`, to be read in the difference."""
+    assert GOLDEN.read_text() == golden()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from chart_rights import GRANTED, WITH_ALERTS
+from chart_rights import GRANTED, LEADER, WITH_ALERTS
 
 from tidemill_operator import cluster
 
@@ -23,6 +23,7 @@ VERBS = {
     "list_all": "list",
     "merge": "patch",
     "patch": "patch",
+    "replace": "update",
 } | {"_create_or_find": "create"}
 WATCHED = {"batchinferencejobs", "realtimeendpoints", "rayclusters", "pods", "services", "networkpolicies"}
 
@@ -50,12 +51,13 @@ def asked_for() -> dict[str, set[str]]:
 
 def test_every_request_of_the_operator_is_allowed() -> None:
     for resource, verbs in asked_for().items():
-        assert verbs <= GRANTED.get(resource, set()) | WITH_ALERTS.get(resource, set()), resource
+        allowed = [table.get(resource, set()) for table in (GRANTED, WITH_ALERTS, LEADER)]
+        assert verbs <= set().union(*allowed), resource
 
 
 def test_nothing_is_allowed_that_the_operator_does_not_ask_for() -> None:
     """Reading one object of a kind that is watched anyway tells nothing new."""
     asked = asked_for()
-    for resource, verbs in (*GRANTED.items(), *WITH_ALERTS.items()):
+    for resource, verbs in (*GRANTED.items(), *WITH_ALERTS.items(), *LEADER.items()):
         spare = verbs - asked.get(resource, set()) - ({"get"} if resource in WATCHED else set())
         assert spare == set(), resource

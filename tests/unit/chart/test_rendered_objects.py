@@ -29,7 +29,7 @@ SWITCHES: dict[str, list[dict[str, Any]]] = {
     "ports": [
         {},
         {
-            "settings": {"metricsPort": 8080},
+            "settings": {"metricsPort": 8080, "metricsNamespaces": ["123"]},
             "monitoring": {"monitors": True, "rules": True, "labels": {"release": "1"}},
         },
         {"settings": {"metricsPort": 8080, "alertsPort": 9095}, "alertWebhook": {"credentialsSecret": "alerts"}},
@@ -38,7 +38,7 @@ SWITCHES: dict[str, list[dict[str, Any]]] = {
     "policy": [
         {},
         {"networkPolicy": {"create": False}},
-        {"networkPolicy": {"restrictEgress": True, "metricsNamespaces": ["123"], "alertsNamespaces": ["no"]}},
+        {"networkPolicy": {"restrictEgress": True, "alertsNamespaces": ["no"]}},
     ],
     "classes": [
         {},

@@ -25,39 +25,55 @@ NOT_SETTINGS = {
     "operator_selector",
     "pod_name",
 }
-FROM_THE_CHART = {
-    "TIDEMILL_LEASE_NAME",
-    "TIDEMILL_OPERATOR_SELECTOR",
-    "TIDEMILL_REALTIME_PRIORITY_CLASS",
-    "TIDEMILL_BATCH_PRIORITY_CLASS",
-}
+BY_THE_CHART = Settings(
+    lease_name="tide-tidemill",
+    operator_namespace="tidemill",
+    operator_selector=(
+        "app.kubernetes.io/name=tidemill",
+        "app.kubernetes.io/instance=tide",
+        "app.kubernetes.io/component=operator",
+    ),
+    pod_name="tide-tidemill-0",
+    realtime_priority_class="tide-tidemill-realtime",
+    batch_priority_class="tide-tidemill-batch",
+    network_policies=True,
+)
+"""What the operator is told by a release `tide` in namespace `tidemill` with the chart's defaults."""
 
 
 def told(**values: Any) -> Settings:
-    """What the operator reads of the values, without what the chart adds by itself."""
-    return Settings.from_environment(
-        {name: value for name, value in environment(render(**values)).items() if name not in FROM_THE_CHART}
-    )
+    """What the operator reads of the values, in a pod called tide-tidemill-0."""
+    downward = {"TIDEMILL_OPERATOR_NAMESPACE": "tidemill", "TIDEMILL_POD_NAME": "tide-tidemill-0"}
+    return Settings.from_environment(environment(render(**values)) | downward)
 
 
 def test_the_values_are_the_operators_settings_with_its_defaults() -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     assert values["settings"].keys() == {to_camel(name) for name in Settings.model_fields.keys() - NOT_SETTINGS}
-    assert told() == Settings()
+    assert told() == BY_THE_CHART
+
+
+def test_own_priority_classes_win_over_those_of_the_chart_and_can_be_none() -> None:
+    assert told(settings={"realtimePriorityClass": "gold"}).realtime_priority_class == "gold"
+    without = told(priorityClasses={"create": False}, settings={"batchPriorityClass": "bronze"})
+    assert (without.realtime_priority_class, without.batch_priority_class) == ("", "bronze")
 
 
 def test_every_setting_reaches_the_operator() -> None:
-    wanted = Settings(
-        image_cpu="registry.example.com/cpu:1",
-        allow_host_path=True,
-        allowed_service_accounts=("reader", "writer"),
-        namespaces=("team-a",),
-        gpu_limit=1_000_000,
-        poll_seconds=1.5,
-        resync_seconds=86400,
-        backoff_max_seconds=3600,
-        log_level="DEBUG",
-    )
+    other = {
+        "image_cpu": "registry.example.com/cpu:1",
+        "allow_host_path": True,
+        "allowed_service_accounts": ("reader", "writer"),
+        "namespaces": ("team-a",),
+        "gpu_limit": 1_000_000,
+        "poll_seconds": 1.5,
+        "resync_seconds": 86400,
+        "backoff_max_seconds": 3600,
+        "network_policies": False,
+        "metrics_namespaces": ("prometheus",),
+        "log_level": "DEBUG",
+    }
+    wanted = BY_THE_CHART.model_copy(update=other)
     given = wanted.model_dump(mode="json", exclude=NOT_SETTINGS)
     settings = {to_camel(name): value for name, value in given.items()}
     assert told(watchNamespaces=["team-a"], settings=settings) == wanted
@@ -132,7 +148,7 @@ WRONG = [
     ({"watchNamespaces": ["a", "a"]}, "/watchNamespaces"),
     ({"watchNamespaces": "team-a"}, "/watchNamespaces"),
     ({"crds": {"keep": "no"}}, "/crds/keep"),
-    ({"networkPolicy": {"metricsNamespaces": ["a.b"]}}, "/networkPolicy/metricsNamespaces/0"),
+    ({"networkPolicy": {"alertsNamespaces": ["a.b"]}}, "/networkPolicy/alertsNamespaces/0"),
     ({"networkPolicy": {"apiServerPorts": []}}, "/networkPolicy/apiServerPorts"),
     ({"priorityClasses": {"realtime": 2000000000}}, "/priorityClasses/realtime"),
     ({"podDisruptionBudget": {"maxUnavailable": 0}}, "/podDisruptionBudget/maxUnavailable"),
@@ -168,6 +184,7 @@ def test_a_wrong_value_is_refused_and_named(values: dict[str, Any], place: str) 
 TOGETHER = [
     ({"settings": {"alertsPort": 9095}}, "alertWebhook.credentialsSecret is needed with settings.alertsPort"),
     ({"monitoring": {"monitors": True}}, "monitoring.monitors needs settings.metricsPort"),
+    ({"monitoring": {"monitors": True}, "settings": {"metricsPort": 8080}}, "needs settings.metricsNamespaces"),
     ({"monitoring": {"rules": True}}, "monitoring.rules needs settings.metricsPort"),
     ({"settings": {"metricsPort": 8081}}, "settings.healthPort and settings.metricsPort are both 8081"),
     ({"settings": {"backoffMinSeconds": 700}}, "backoffMinSeconds must not be above settings.backoffMaxSeconds"),
