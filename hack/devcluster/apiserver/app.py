@@ -6,7 +6,7 @@ from pathlib import Path
 from aiohttp import web
 
 from devcluster.apiserver.access.certificates import ServingTls
-from devcluster.apiserver.access.gate import gate
+from devcluster.apiserver.access.gate import ACCESS, Access, gate, record
 from devcluster.apiserver.access.keepers import Keepers
 from devcluster.apiserver.bootstrap import create_initial_objects
 from devcluster.apiserver.built_in_resources import built_in_resources
@@ -28,6 +28,8 @@ def make_app(data: Path, tls: ServingTls, history: int = 20_000) -> web.Applicat
     cluster = Cluster(Store(data / "objects.sqlite3", history), Registry(built_in_resources()))
     watches = Watches(cluster.store)
     app = web.Application(middlewares=[answer_errors, gate], client_max_size=_MAX_BODY_BYTES)
+    app[ACCESS] = Access.over(cluster.store, data)
+    app.on_response_prepare.append(record)
 
     async def controllers(_: web.Application) -> AsyncIterator[None]:
         tasks = [Controllers(cluster).start()]
@@ -36,6 +38,7 @@ def make_app(data: Path, tls: ServingTls, history: int = 20_000) -> web.Applicat
         yield
         for task in tasks:
             task.cancel()
+        app[ACCESS].audit.close()
         cluster.store.close()
 
     app.cleanup_ctx.append(controllers)

@@ -74,6 +74,7 @@ _ROWS = (
     _Row(_AUTHORIZATION, "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview", False, verbs=_CREATE_ONLY),
     _Row(_AUTHORIZATION, "v1", "subjectaccessreviews", "SubjectAccessReview", False, verbs=_CREATE_ONLY),
     _Row(_AUTHORIZATION, "v1", "localsubjectaccessreviews", "LocalSubjectAccessReview", verbs=_CREATE_ONLY),
+    _Row("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", False, verbs=_CREATE_ONLY),
     _Row("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", False, verbs=_CREATE_ONLY),
 )  # fmt: skip
 

@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from devcluster.apiserver import deletes, reads, reviews, subresource_handlers, writes
+from devcluster.apiserver.access.gate import write_options
 from devcluster.apiserver.bodies import body_object, json_response, read_body, status_response
 from devcluster.apiserver.cluster import Cluster
 from devcluster.apiserver.errors import (
@@ -27,7 +28,7 @@ from devcluster.apiserver.negotiation import choose_transform, content_type_of
 from devcluster.apiserver.objects import JsonObject, metadata
 from devcluster.apiserver.patch_types import patch_change
 from devcluster.apiserver.patches import APPLY_PATCH
-from devcluster.apiserver.requests import Target, WriteOptions, parse_boolean, parse_target, parse_write_options
+from devcluster.apiserver.requests import Target, WriteOptions, parse_boolean, parse_target
 from devcluster.apiserver.store import Entry
 from devcluster.apiserver.streaming import serve_watch
 from devcluster.apiserver.watches import Watches, object_bytes
@@ -122,22 +123,22 @@ class ResourceHandler:
         _require(target, "create")
         document = await body_object(request)
         if reviews.is_review(target.resource.kind):
-            return json_response(reviews.answer(target.resource.kind, document), 201)
-        options = parse_write_options(request.query, request.headers.get("User-Agent", ""))
+            return json_response(reviews.answer(request, target, document), 201)
+        options = write_options(request)
         created = writes.create(self._cluster, target, document, options)
         return self._answer(request, target, created, _Made(201, options.warnings))
 
     async def _replace(self, request: web.Request, target: Target) -> web.StreamResponse:
         _require(target, "update")
         document = await body_object(request)
-        options = parse_write_options(request.query, request.headers.get("User-Agent", ""))
+        options = write_options(request)
         replaced = writes.replace(self._cluster, target, document, options)
         return self._answer(request, target, replaced, _Made(200, options.warnings))
 
     async def _patch(self, request: web.Request, target: Target) -> web.StreamResponse:
         _require(target, "patch")
         patch = await read_body(request)
-        options = parse_write_options(request.query, request.headers.get("User-Agent", ""))
+        options = write_options(request)
         if request.content_type == APPLY_PATCH:
             return self._apply(request, target, patch, options)
         change = patch_change(target.resource, request.content_type, patch)

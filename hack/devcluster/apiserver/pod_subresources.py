@@ -5,7 +5,7 @@ from devcluster.apiserver.cluster import Cluster
 from devcluster.apiserver.errors import Cause, bad_request, conflict, too_many_requests
 from devcluster.apiserver.objects import JsonObject, is_terminating, metadata, now_timestamp, parse_time
 from devcluster.apiserver.requests import Target, WriteOptions
-from devcluster.apiserver.selectors import Requirement
+from devcluster.apiserver.selectors import label_selector_matches
 from devcluster.apiserver.store import Entry
 
 _BUDGETS = "policy/poddisruptionbudgets"
@@ -63,20 +63,9 @@ def evict(cluster: Cluster, target: Target, eviction: JsonObject) -> None:
 def _budgets_of(cluster: Cluster, pod: Entry) -> list[Entry]:
     labels = metadata(pod.document).get("labels") or {}
     budgets = cluster.store.list(_BUDGETS, pod.key.namespace)
-    return [budget for budget in budgets if _selects(budget.document.get("spec", {}).get("selector"), labels)]
-
-
-def _selects(selector: JsonObject | None, labels: JsonObject) -> bool:
-    """Tell whether a LabelSelector matches; the empty one selects everything, none selects nothing."""
-    if selector is None:
-        return False
-    if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
-        return False
-    operators = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!"}
-    terms = selector.get("matchExpressions") or ()
-    return all(
-        Requirement(t["key"], operators[t["operator"]], tuple(t.get("values") or ())).matches(labels) for t in terms
-    )
+    return [
+        budget for budget in budgets if label_selector_matches(budget.document.get("spec", {}).get("selector"), labels)
+    ]
 
 
 def _health(cluster: Cluster, budget: Entry) -> tuple[int, int]:
@@ -85,7 +74,7 @@ def _health(cluster: Cluster, budget: Entry) -> tuple[int, int]:
     pods = [
         pod
         for pod in cluster.store.list("/pods", budget.key.namespace)
-        if _selects(spec.get("selector"), metadata(pod.document).get("labels") or {})
+        if label_selector_matches(spec.get("selector"), metadata(pod.document).get("labels") or {})
     ]
     healthy = sum(_is_ready(pod.document) and not is_terminating(pod.document) for pod in pods)
     if spec.get("maxUnavailable") is not None:

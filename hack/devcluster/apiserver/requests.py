@@ -6,8 +6,10 @@ Pure; the grammar is k8s.io/apiserver/pkg/endpoints/request.RequestInfo. What is
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from devcluster.apiserver.errors import StatusError, bad_request, unknown_path
+from devcluster.apiserver.objects import JsonObject
 from devcluster.apiserver.registry import Registry
 from devcluster.apiserver.resources import Resource
 from devcluster.apiserver.store import Key
@@ -30,13 +32,23 @@ class Target:
         return self.resource.key(self.namespace, self.name)
 
 
+class Guard(Protocol):
+    """What a user's rights have to say to a write, beyond that he may make it. Methods raise `StatusError` 403."""
+
+    def check_create(self, target: Target) -> None:
+        """Refuse an apply that would create."""
+
+    def check_write(self, target: Target, new: JsonObject, old: JsonObject | None) -> None:
+        """Refuse a write by what it says; `old` is None on creation."""
+
+
 @dataclass(frozen=True)
 class WriteOptions:
     """How a write is to be made.
 
     `field_manager` owns the fields the write sets; `field_validation` is Strict, Warn or Ignore; `force` takes
     fields over from other managers in a server-side apply, which `apply` says it is. `warnings` gathers what the client
-    is to be told.
+    is to be told; `guard` is None where the writer may do everything.
     """
 
     dry_run: bool = False
@@ -44,6 +56,7 @@ class WriteOptions:
     field_validation: str = "Warn"
     force: bool = False
     apply: bool = False
+    guard: Guard | None = None
     warnings: list[str] = field(default_factory=list)
 
 
@@ -74,7 +87,7 @@ def parse_target(registry: Registry, path: str) -> Target:
     return Target(resource, namespace, name, subresource)
 
 
-def parse_write_options(query: Mapping[str, str], user_agent: str) -> WriteOptions:
+def parse_write_options(query: Mapping[str, str], user_agent: str, guard: Guard | None = None) -> WriteOptions:
     """Read the options of a write. Raises `StatusError` 400 for a value that is none of the allowed."""
     dry_run = query.get("dryRun", "")
     if dry_run not in ("", "All"):
@@ -85,7 +98,8 @@ def parse_write_options(query: Mapping[str, str], user_agent: str) -> WriteOptio
             f'fieldValidation: Unsupported value: "{validation}": supported values: "Ignore", "Strict", "Warn"'
         )
     manager = query.get("fieldManager") or user_agent.split("/", maxsplit=1)[0] or "unknown"
-    return WriteOptions(bool(dry_run), manager[:128], validation, query.get("force", "").lower() in ("true", "1"))
+    force = query.get("force", "").lower() in ("true", "1")
+    return WriteOptions(bool(dry_run), manager[:128], validation, force, guard=guard)
 
 
 def parse_revision(text: str) -> int:

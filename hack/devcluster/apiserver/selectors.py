@@ -68,6 +68,22 @@ def _requirement(term: str, whole: str) -> Requirement:
     raise _unparsable(whole, f'found "{term.strip()}"')
 
 
+_WRITTEN_OPERATORS = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!"}
+
+
+def label_selector_matches(selector: JsonObject | None, labels: JsonObject) -> bool:
+    """Tell whether a LabelSelector matches; the empty one selects everything, none selects nothing."""
+    if selector is None:
+        return False
+    if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
+        return False
+    terms = selector.get("matchExpressions") or ()
+    return all(
+        Requirement(t["key"], _WRITTEN_OPERATORS[t["operator"]], tuple(t.get("values") or ())).matches(labels)
+        for t in terms
+    )
+
+
 def _unparsable(text: str, why: str) -> StatusError:
     return bad_request(f'unable to parse requirement: {why} in the label selector "{text}"')
 

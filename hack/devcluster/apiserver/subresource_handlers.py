@@ -3,14 +3,16 @@
 from aiohttp import web
 
 from devcluster.apiserver import pod_subresources, reads, writes
+from devcluster.apiserver.access import token_requests
+from devcluster.apiserver.access.gate import ACCESS, write_options
 from devcluster.apiserver.bodies import body_object, json_response, read_body
 from devcluster.apiserver.cluster import Cluster
 from devcluster.apiserver.errors import method_not_allowed, success, unknown_path
 from devcluster.apiserver.negotiation import choose_transform, content_type_of
-from devcluster.apiserver.objects import JsonObject, clone, metadata
+from devcluster.apiserver.objects import JsonObject, clone
 from devcluster.apiserver.patch_types import merge_change
 from devcluster.apiserver.pod_logs import parse_log_options, read_log
-from devcluster.apiserver.requests import Target, parse_write_options
+from devcluster.apiserver.requests import Target
 from devcluster.apiserver.resources import ScalePaths
 from devcluster.apiserver.scale import scale_of, scaled
 from devcluster.apiserver.store import Entry
@@ -39,7 +41,7 @@ async def serve(request: web.Request, cluster: Cluster, target: Target) -> web.S
 
 async def _scale(request: web.Request, cluster: Cluster, target: Target, paths: ScalePaths) -> web.StreamResponse:
     resource = target.resource
-    options = parse_write_options(request.query, request.headers.get("User-Agent", ""))
+    options = write_options(request)
     if request.method in ("PUT", "PATCH"):
         body = await read_body(request)
         patch = merge_change(request.content_type, body) if request.method == "PATCH" else lambda _: body
@@ -61,7 +63,7 @@ async def _scale(request: web.Request, cluster: Cluster, target: Target, paths: 
 
 
 async def _bind(request: web.Request, cluster: Cluster, target: Target) -> web.StreamResponse:
-    options = parse_write_options(request.query, request.headers.get("User-Agent", ""))
+    options = write_options(request)
     pod_subresources.bind(cluster, target, await body_object(request), options)
     return json_response(success({}), 201)
 
@@ -69,7 +71,7 @@ async def _bind(request: web.Request, cluster: Cluster, target: Target) -> web.S
 async def _finalize(request: web.Request, cluster: Cluster, target: Target) -> web.StreamResponse:
     """Write a Namespace's spec.finalizers, which nothing else can."""
     wanted = (await body_object(request)).get("spec") or {}
-    options = parse_write_options(request.query, request.headers.get("User-Agent", ""))
+    options = write_options(request)
 
     def change(current: JsonObject) -> JsonObject:
         return {**current, "spec": {"finalizers": clone(wanted.get("finalizers") or [])}}
@@ -78,12 +80,9 @@ async def _finalize(request: web.Request, cluster: Cluster, target: Target) -> w
 
 
 async def _token(request: web.Request, cluster: Cluster, target: Target) -> web.StreamResponse:
-    """Answer a TokenRequest; the token proves nothing, as this server asks for none."""
+    """Answer a TokenRequest."""
     body = await body_object(request)
-    account = metadata(writes.existing(cluster, target).document)
-    status = {"token": f"devcluster-{account['uid']}", "expirationTimestamp": "2099-01-01T00:00:00Z"}
-    meta = {"name": target.name, "namespace": target.namespace}
-    return json_response({**body, "metadata": meta, "status": status}, 201)
+    return json_response(token_requests.answer_request(cluster, request.app[ACCESS].tokens, target, body), 201)
 
 
 async def _log(request: web.Request, cluster: Cluster, target: Target) -> web.StreamResponse:

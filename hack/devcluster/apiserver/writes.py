@@ -50,6 +50,8 @@ def create(cluster: Cluster, target: Target, document: JsonObject, options: Writ
     if causes:
         raise invalid(resource.subject(name), causes)
     built_in_rules.complete(cluster, target, document)
+    if options.guard is not None:
+        options.guard.check_write(target, document, None)
     _check_namespace(cluster, target, name)
     key = resource.key(target.namespace, name)
     if cluster.store.get(key) is not None:
@@ -88,6 +90,8 @@ def apply(cluster: Cluster, target: Target, config: JsonObject, options: WriteOp
     if cluster.store.get(target.key) is None:
         if target.subresource or metadata(config).get("uid"):
             raise not_found(subject)
+        if options.guard is not None:
+            options.guard.check_create(target)
         return create(cluster, target, created(node, applied), options), True
     return modify(cluster, target, lambda live: apply_config(node, live, applied), options), False
 
@@ -146,6 +150,8 @@ def modify(cluster: Cluster, target: Target, change: Change, options: WriteOptio
         raise invalid(resource.subject(target.name), causes)
     if not target.subresource:
         built_in_rules.complete(cluster, target, new)
+    if options.guard is not None:
+        options.guard.check_write(target, new, old)
     return _store_change(cluster, target, entry, new, options)
 
 
