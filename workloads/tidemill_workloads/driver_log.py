@@ -1,35 +1,28 @@
 """`driver.log` in the output folder: what the last attempt that failed had to say, for whoever reads the day after.
 
-The pods are gone by then. Only the last part of our own log is kept, bounded, in memory until it is needed. Values of
-environment variables that are secrets by their names are blotted out, whoever logged them.
+The pods are gone by then. Only the last part of our own log is kept, bounded, in memory until it is needed. Secrets are
+blotted out (`discretion.py`), whoever logged them.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import re
 import time
 from collections import deque
 from typing import TYPE_CHECKING
 
 from tidemill_api.conditions import Reason
+from tidemill_workloads.discretion import DiscreetFormatter, without_secrets
 from tidemill_workloads.errors import JobRefused
 from tidemill_workloads.identity import belongs_to
 from tidemill_workloads.locations import open_output
 from tidemill_workloads.manifest import timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from tidemill_api.job_contract import JobConfig
 
 LOG_FILE = "driver.log"
 MAX_BYTES = 1 << 20
-SECRET_NAME = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIAL", re.IGNORECASE)
-SHORTEST_SECRET = 6
-"""A shorter value would blot out ordinary words."""
-
 UNWRITABLE = frozenset({Reason.OUTPUT_NOT_WRITABLE, Reason.STORAGE_UNREACHABLE})
 
 log = logging.getLogger("tidemill_workloads")
@@ -43,7 +36,7 @@ class LogTail(logging.Handler):
         self.limit = limit
         self.size = 0
         self.records = deque[bytes]()
-        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        self.setFormatter(DiscreetFormatter())
 
     @classmethod
     def attach(cls) -> LogTail:
@@ -83,15 +76,6 @@ class LogTail(logging.Handler):
         try:
             folder = open_output(config.output_uri, config.mounts)
             if belongs_to(folder, config):
-                folder.replace(LOG_FILE, without_secrets(head.encode() + self.text(), os.environ))
+                folder.replace(LOG_FILE, without_secrets(head).encode(errors="replace") + self.text())
         except (JobRefused, OSError) as error:
             log.warning("the log could not be kept beside the output: %s", error)
-
-
-def without_secrets(text: bytes, environment: Mapping[str, str]) -> bytes:
-    """`text` without the values of variables whose names say that they are secret."""
-    secrets = {value for name, value in environment.items() if SECRET_NAME.search(name)}
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= SHORTEST_SECRET:
-            text = text.replace(secret.encode(errors="surrogateescape"), b"***")
-    return text

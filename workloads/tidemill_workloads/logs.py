@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 
+from tidemill_workloads.discretion import DiscreetFormatter
+
 
 def set_up_logging() -> None:
     """Our own messages from INFO on to stderr; those of libraries from WARNING on."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    handler.setFormatter(DiscreetFormatter())
     ours = logging.getLogger("tidemill_workloads")
     ours.handlers = [handler]
     ours.propagate = False

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tidemill_api.conditions import Reason
 from tidemill_api.job_contract import Outcome, OutputURIs
+from tidemill_workloads.discretion import without_secrets
 from tidemill_workloads.validation_report import VALIDATION_FILE
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def refused(refusal: JobRefused, config: JobConfig) -> Outcome:
         validation = config.output_uri.rstrip("/") + "/" + VALIDATION_FILE
     return Outcome(
         reason=refusal.reason,
-        message=refusal.message,
+        message=without_secrets(refusal.message),
         invalid_lines=refusal.invalid_lines,
         output=OutputURIs(validation=validation),
     )

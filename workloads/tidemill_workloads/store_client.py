@@ -19,6 +19,7 @@ from obstore.store import GCSStore, S3Store
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from tidemill_workloads.store_faults import LIBRARY_ERRORS, FaultKind, StoreFault, fault_of
+from tidemill_workloads.url_guard import NameUnknown, UrlRefused, checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,16 +130,35 @@ def _connect(bucket: Bucket, timeouts: ClientConfig, retries: RetryConfig) -> St
 def _built(bucket: Bucket, options: ClientConfig, retries: RetryConfig) -> Store:
     if bucket.scheme == "s3":
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
+        _require_a_store("AWS_ENDPOINT_URL", endpoint)
         options["allow_http"] = endpoint.startswith("http://")
         if authority := os.environ.get("AWS_CA_BUNDLE"):  # of a store with a certificate of its own
             options["root_certificate"] = Path(authority).read_bytes()
         return S3Store(bucket.name, client_options=options, retry_config=retries)
     emulator = os.environ.get("STORAGE_EMULATOR_HOST", "")
     if not emulator:
-        options["allow_http"] = os.environ.get("GOOGLE_BASE_URL", "").startswith("http://")
+        endpoint = os.environ.get("GOOGLE_BASE_URL", "")
+        _require_a_store("GOOGLE_BASE_URL", endpoint)
+        options["allow_http"] = endpoint.startswith("http://")
         return GCSStore(bucket.name, client_options=options, retry_config=retries)
     options["allow_http"] = True
     address = (emulator if "://" in emulator else f"http://{emulator}").rstrip("/")
+    _require_a_store("STORAGE_EMULATOR_HOST", address)
     # Any token will do for an emulator; without one the library asks the metadata server before each write.
     emulated: GCSConfig = {"base_url": address, "bearer_token": "emulator"}
     return GCSStore(bucket.name, config=emulated, client_options=options, retry_config=retries)
+
+
+def _require_a_store(variable: str, endpoint: str) -> None:
+    """Raises StoreFault for an endpoint that leads to where machines keep their credentials, as no store's does.
+
+    A store beside the driver (loopback) may be one. A name that is not known yet is the library's to report.
+    """
+    if not endpoint:
+        return
+    try:
+        checked(endpoint, allow_loopback=True)
+    except NameUnknown:
+        return
+    except UrlRefused as refused:
+        raise StoreFault(FaultKind.REFUSED, f"{variable}: {refused}") from refused
