@@ -1,4 +1,4 @@
-"""The operator's command line: `python -m tidemill_operator`, `tidemill-operator`."""
+"""The operator's command line: `python -m tidemill_operator`, `tidemill-operator`, and its `check`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tidemill_operator import logs, metrics
+from tidemill_operator.check import check
 from tidemill_operator.config import PREFIX, Settings
 from tidemill_operator.errors import ConfigError, LeadershipLostError
 from tidemill_operator.startup import Options, serve
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
 
 EXIT_USAGE = 2
 EXIT_LOST = 3
+RUN, CHECK = "run", "check"
 IN_CLUSTER_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the operator until it is stopped.
+    """Runs the operator until it is stopped, or checks an installation: exit code 1 where something is wrong with it.
 
     Exit code 2 with one message where its settings are wrong, 3 where it lost its Lease: it is to be started again.
     """
@@ -34,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = Settings.from_environment(os.environ)
         options = _options(given, settings)
+        if given.command == CHECK:
+            return check(options.kubeconfig, settings, options.namespaces)
         logs.set_up(settings.log_level)
         with metrics.served(settings.metrics_port):
             asyncio.run(serve(options, settings))
@@ -56,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Runs BatchInferenceJobs on Ray clusters that KubeRay keeps.",
         epilog="settings, read from the environment once:\n" + "\n".join(lines),
         formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "command", nargs="?", choices=(RUN, CHECK), default=RUN, help="run (the default), or check what is installed"
     )
     scope = parser.add_mutually_exclusive_group()
     scope.add_argument("--namespace", action="append", default=[], metavar="NAME", help="watch it; may be repeated")

@@ -82,6 +82,8 @@ SERVICES = Resource("/api/v1", "services")
 EVENTS = Resource("/api/v1", "events")
 NETWORK_POLICIES = Resource("/apis/networking.k8s.io/v1", "networkpolicies")
 RESOURCE_QUOTAS = Resource("/api/v1", "resourcequotas")
+DEFINITIONS = Resource("/apis/apiextensions.k8s.io/v1", "customresourcedefinitions")
+ACCESS_REVIEWS = Resource("/apis/authorization.k8s.io/v1", "selfsubjectaccessreviews")
 LEASES = Resource("/apis/coordination.k8s.io/v1", "leases")
 
 
@@ -95,6 +97,10 @@ class Cluster:
     async def close(self) -> None:
         """Closes the connections."""
         await self._client.close()  # type: ignore[no-untyped-call]  # the client is untyped
+
+    async def version(self) -> str:
+        """The API server's version, such as v1.35.0."""
+        return str((await self._call("GET", "/version")).get("gitVersion", "of unknown version"))
 
     async def list_all(self, resource: Resource, namespace: str | None, selector: str = "") -> AsyncIterator[Json]:
         """Every object of the kind, page by page. Raises KindMissingError where the kind is not installed."""
@@ -114,7 +120,7 @@ class Cluster:
 
     async def create(self, resource: Resource, manifest: Json) -> Json:
         """Creates it. Raises ConflictError where it exists, RejectedError where the API server refuses it."""
-        return await self._call("POST", resource.path(manifest["metadata"]["namespace"]), body=manifest)
+        return await self._call("POST", resource.path(manifest["metadata"].get("namespace")), body=manifest)
 
     async def delete(self, resource: Resource, namespace: str, name: str, uid: str = "") -> None:
         """Deletes it in the background, and only this very object where a uid is given.
