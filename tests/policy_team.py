@@ -14,12 +14,6 @@ from devcluster.kubelet import network, packet_filter
 from devcluster.kubelet import system_calls as calls
 
 
-def policy(name="policy", namespace="team", **spec):
-    """A NetworkPolicy as the API has it; it selects every pod of its namespace unless told otherwise."""
-    metadata = {"name": name, "namespace": namespace, "uid": f"uid-{name}"}
-    return {"metadata": metadata, "spec": {"podSelector": {}, **spec}}
-
-
 @dataclass
 class Neighbours:
     """Pods of one namespace, and the policies about them."""
@@ -76,12 +70,7 @@ class Neighbours:
         await eventually(lambda: self._dropped(sender, *(judged or (receiver, port))), 5)
 
     async def _dropped(self, sender, receiver, port):
-        senders = {sender, self.subnet.stand_in(sender)}
-        drops = set()
-        for namespace in (self.subnet.namespace(sender), self.subnet.namespace(receiver), self.subnet.name):
-            with contextlib.suppress(network.NetworkError):  # nothing is judged there
-                drops |= await packet_filter.dropped(namespace)
-        return any(one.sender in senders and (one.receiver, one.port) == (receiver, port) for one in drops)
+        return packet_filter.Drop(sender, receiver, "tcp", port) in await packet_filter.dropped(self.subnet)
 
 
 def _ask(receiver, port, seconds):

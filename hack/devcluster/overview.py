@@ -1,8 +1,9 @@
-"""What `devcluster.sh status` shows: processes, nodes, pods and Services in one short table each."""
+"""What `devcluster.sh status` shows: processes, nodes, pods, Services, and what NetworkPolicies kept away."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from devcluster.client import NODES, PODS, SERVICES, ApiError, Client
+from devcluster.kubelet.network import subnet_of
+from devcluster.kubelet.packet_filter import Drop, dropped
 
 if TYPE_CHECKING:
     from devcluster.client import Object
@@ -43,6 +46,10 @@ def show(supervisor: Supervisor) -> int:
     if services:
         console.print()
         console.print(_services(services))
+    drops = asyncio.run(_drops(supervisor))
+    if drops:
+        console.print()
+        console.print(_kept_away(drops, pods))
     return 0 if all(alive.values()) and nodes and all(_is_ready(node) for node in nodes) else 1
 
 
@@ -50,6 +57,12 @@ async def _objects(supervisor: Supervisor) -> tuple[list[Object], list[Object], 
     async with Client.from_kubeconfig(supervisor.settings.kubeconfig) as client:
         nodes, pods, services = [(await client.list(kind))[0] for kind in (NODES, PODS, SERVICES)]
         return nodes, pods, services
+
+
+async def _drops(supervisor: Supervisor) -> list[Drop]:
+    """What packet filters have dropped; nothing where this user may not look."""
+    subnet = subnet_of(supervisor.settings.state / "kubelet")
+    return sorted(await dropped(subnet)) if subnet is not None and os.geteuid() == 0 else []
 
 
 def _nodes(nodes: list[Object]) -> Table:
@@ -85,6 +98,20 @@ def _services(services: list[Object]) -> Table:
         ports = ", ".join(str(port["port"]) for port in spec.get("ports") or [])
         table.add_row(metadata["namespace"], metadata["name"], spec.get("clusterIP") or "", ports)
     return table
+
+
+def _kept_away(drops: list[Drop], pods: list[Object]) -> Table:
+    """Connections that NetworkPolicies have forbidden within the last hour."""
+    names = {(pod.get("status") or {}).get("podIP"): _name(pod) for pod in pods}
+    table = _table("KEPT AWAY BY NETWORK POLICIES", "FROM", "PORT")
+    for drop in drops:
+        receiver, sender = (names.get(address, address) for address in (drop.receiver, drop.sender))
+        table.add_row(receiver, sender, f"{drop.port}/{drop.protocol}")
+    return table
+
+
+def _name(pod: Object) -> str:
+    return f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
 
 
 def _is_ready(node: Object) -> bool:

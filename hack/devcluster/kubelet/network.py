@@ -72,6 +72,11 @@ class Subnet:
         """The address by which the proxy of Services speaks for the pod, or for the host, of that address."""
         return f"{STAND_IN_BYTES}.{self.third}.{address.rpartition('.')[2]}"
 
+    def own(self, address: str) -> str:
+        """The address that a stand-in stands for; another address as it is."""
+        prefix = f"{STAND_IN_BYTES}.{self.third}."
+        return self.address(int(address.removeprefix(prefix))) if address.startswith(prefix) else address
+
     def holds(self, address: str) -> bool:
         """Whether an address is the host's or a pod's in this /24."""
         return address.startswith(f"{FIRST_TWO_BYTES}.{self.third}.")

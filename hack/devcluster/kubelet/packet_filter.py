@@ -13,12 +13,13 @@ the client. What the client may reach is judged in the switch too, by the pod th
 own table lets everything pass that leaves the pods' network.
 """
 
+import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, collapse_addresses
 
-from devcluster.kubelet.network import NAMESPACES, STAND_IN_MASK, NetworkError, Subnet, run_command
+from devcluster.kubelet.network import NAMESPACES, STAND_IN_MASK, NetworkError, Subnet, pod_addresses, run_command
 from devcluster.kubelet.network_policies import LAST_PORT, Allowance, Block, Isolation, PortRange
 
 TABLE = "inet tidemill"
@@ -98,12 +99,20 @@ async def obstacle(subnet: Subnet) -> str:
     return ""
 
 
-async def dropped(namespace: str) -> set[Drop]:
-    """What was dropped in a network namespace within the last hour. Raises `NetworkError` where nothing is judged."""
-    told = json.loads(await _nft(namespace, "-j", "list", "set", *TABLE.split(), DROPPED))
-    entries = next(one["set"].get("elem") or [] for one in told["nftables"] if "set" in one)
-    values = (entry["elem"]["val"]["concat"] for entry in entries)
-    return {Drop(sender, receiver, str(protocol), int(port)) for sender, receiver, protocol, port in values}
+async def dropped(subnet: Subnet) -> set[Drop]:
+    """What was dropped within the last hour, in any pod's namespace or in the switch. Senders are pods' own addresses.
+
+    A namespace in which nothing is judged has dropped nothing.
+    """
+    places = (subnet.name, *(subnet.namespace(address) for address in pod_addresses(subnet)))
+    found: set[Drop] = set()
+    for place in places:
+        with contextlib.suppress(NetworkError):  # there is no table
+            told = json.loads(await _nft(place, "-j", "list", "set", *TABLE.split(), DROPPED))
+            entries = next(one["set"].get("elem") or [] for one in told["nftables"] if "set" in one)
+            for sender, receiver, protocol, port in (entry["elem"]["val"]["concat"] for entry in entries):
+                found.add(Drop(subnet.own(sender), receiver, str(protocol), int(port)))
+    return found
 
 
 async def _nft(namespace: str, *words: str, stdin: str = "") -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pod_builders import container
-from policy_team import policy
+from policy_builders import any_policy, policy
 
 from devcluster.kubelet.network_policies import Isolation, NamedPort, Pod, Snapshot, isolations, named_ports, problem
 
@@ -199,52 +199,6 @@ def test_a_block_that_is_none_is_a_problem(block, complaint):
         assert bool(told) == bool(complaint)
 
 
-# Any policies over a small world, in which most things meet.
-
-_labels = st.dictionaries(st.sampled_from(["role", "tier"]), st.sampled_from(["db", "frontend", "worker", "gpu"]))
-_expressions = st.builds(
-    lambda operator, values: {"key": "role", "operator": operator, **({"values": values} if values else {})},
-    st.sampled_from(["In", "NotIn"]),
-    st.lists(st.sampled_from(["db", "frontend"]), min_size=1),
-)
-_selectors = st.builds(
-    lambda labels, expressions: {"matchLabels": labels, "matchExpressions": expressions},
-    _labels,
-    st.lists(_expressions, max_size=1),
-)
-_blocks = st.fixed_dictionaries({"cidr": st.sampled_from(["10.77.1.0/29", "0.0.0.0/0"])}, optional={
-    "except": st.lists(st.sampled_from(["10.77.1.4/31", "10.77.1.2/32", "10.77.1.0/24"]), max_size=2)
-})  # fmt: skip
-_peers = st.one_of(
-    st.fixed_dictionaries({}, optional={"podSelector": _selectors, "namespaceSelector": st.just({})}),
-    st.fixed_dictionaries({"ipBlock": _blocks}),
-)
-_ports = st.one_of(
-    st.fixed_dictionaries({"port": st.sampled_from([53, 6379, "http", "dns"])}),
-    st.fixed_dictionaries({"protocol": st.sampled_from(["UDP", "TCP", "SCTP"])}),
-    st.just({"port": 1, "endPort": 6379}),
-)
-
-
-def _rules(key):
-    return st.fixed_dictionaries(
-        {}, optional={key: st.lists(_peers, max_size=2), "ports": st.lists(_ports, max_size=2)}
-    )
-
-
-_policies = st.builds(
-    lambda name, namespace, spec: policy(name, namespace, **spec),
-    st.text("abc", min_size=1, max_size=3),
-    st.sampled_from(["team", "other"]),
-    st.fixed_dictionaries(
-        {"podSelector": _selectors},
-        optional={
-            "ingress": st.lists(_rules("from"), max_size=2),
-            "egress": st.lists(_rules("to"), max_size=2),
-            "policyTypes": st.lists(st.sampled_from(["Ingress", "Egress"]), min_size=1, max_size=2),
-        },
-    ),
-)
 CONNECTIONS = [
     (sender, receiver, port, protocol)
     for sender in PODS
@@ -260,7 +214,7 @@ def passing(policies):
     return {one for one in CONNECTIONS if passes(policies, *one)}
 
 
-@given(st.lists(_policies, max_size=3), _policies, st.booleans())
+@given(st.lists(any_policy, max_size=3), any_policy, st.booleans())
 def test_a_rule_added_to_a_policy_never_forbids(policies, changed, inwards):
     more = copy.deepcopy(changed)
     direction, key = ("ingress", "from") if inwards else ("egress", "to")
@@ -271,20 +225,20 @@ def test_a_rule_added_to_a_policy_never_forbids(policies, changed, inwards):
     assert passing([*policies, changed]) <= passing([*policies, more])
 
 
-@given(st.lists(_policies, max_size=4))
+@given(st.lists(any_policy, max_size=4))
 def test_a_policy_that_allows_everything_to_everyone_undoes_all_others(policies):
     open_to_all = {"ingress": [{}], "egress": [{}], "policyTypes": ["Ingress", "Egress"]}
     both = [policy("open", namespace, **open_to_all) for namespace in ("team", "other")]
     assert passing([*policies, *both]) == set(CONNECTIONS)
 
 
-@given(st.lists(_policies, max_size=4), st.randoms())
+@given(st.lists(any_policy, max_size=4), st.randoms())
 def test_the_order_of_policies_says_nothing(policies, random):
     shuffled = random.sample(policies, len(policies))
     assert passing(policies) == passing(shuffled)
 
 
-@given(_policies)
+@given(any_policy)
 def test_a_policy_forbids_nothing_to_pods_it_does_not_select(one):
     selected = isolations(snapshot(one)).keys()
     free = {name for name, pod in PODS.items() if pod.address not in selected}
