@@ -21,6 +21,14 @@ SERVE_ARGUMENTS = "tidemill.dev/serve-arguments"
 """An annotation, written on an endpoint's RayCluster when it is made: the arguments of its Serve application, JSON of
 an `EndpointConfig`. Read by the operator where a head has lost its memory, whatever the spec says by then."""
 
+RESTARTED_AT = "tidemill.dev/restarted-at"
+"""An annotation of an endpoint, written by users; any other value than before has a new revision made, with the default
+image and Ray's version as the operator's settings say by then. Read by the operator (`manifests/revisions.py`)."""
+
+MADE_BY = "tidemill.dev/made-by"
+"""An annotation, written on a RayCluster when it is made: the operator's version. Read by people: a cluster stays as it
+was made, whichever operator looks after it."""
+
 SCALING_BOOST = "tidemill.dev/scaling-boost"
 """An annotation of a job or an endpoint, JSON of factor, until and alert. Written by the operator's receiver of alerts,
 read by both scaling laws (`core/boost.py`)."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, get_args
 from tidemill_api.conditions import Reason
 from tidemill_api.job_contract import Ending
 from tidemill_operator.cluster import JOBS, Cluster
+from tidemill_operator.config import OPERATOR_VERSION, Settings
 from tidemill_operator.core import plan
 from tidemill_operator.core.snapshot import Rejection
 from tidemill_operator.errors import OperatorError, RayRefusedError, RayUnavailableError
@@ -21,7 +22,6 @@ from tidemill_operator.ray_clusters import NewRayCluster, RayClusterRefusedError
 if TYPE_CHECKING:
     from tidemill_api.v1alpha1.batch_inference_job import BatchInferenceJobSpec
     from tidemill_operator.cache import WatchCache
-    from tidemill_operator.config import Settings
     from tidemill_operator.core.snapshot import JobView
     from tidemill_operator.heads import Heads
     from tidemill_operator.ray_api import RayApi
@@ -88,6 +88,7 @@ class Executor:
             image_gpu=settings.image_gpu,
             queueing=job.queueing,
             priority_class=settings.batch_priority_class,
+            made_by=OPERATOR_VERSION,
         )
 
     async def _create_cluster(self, job: JobView, workers: int) -> None:

@@ -6,6 +6,7 @@ a decision needs of it is handed on as a value.
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PREFIX = "TIDEMILL_"
+
+OPERATOR_VERSION = version("tidemill")
+"""The version of the distribution that is installed."""
 
 NAME = r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)?$"
 """The name of an object, or none."""

@@ -27,7 +27,7 @@ from tidemill_operator.errors import (
     RayUnavailableError,
     RejectedError,
 )
-from tidemill_operator.manifests.revisions import revision_cluster_name, revision_of
+from tidemill_operator.manifests.revisions import revision_cluster_name, revision_in_force
 from tidemill_operator.manifests.serve_config import ingress_settings
 from tidemill_operator.ray_clusters import look_again
 from tidemill_operator.serve_api import Asked
@@ -68,9 +68,11 @@ class EndpointObserver:
         Raises ConflictError where a RayCluster turns out to be gone: what the cache held of it is forgotten then.
         """
         spec = endpoint.spec
-        wanted = revision_of(spec) if spec is not None and not endpoint.spec_problem else ""
         clusters = self._cache.clusters_of(key)
-        first = bool(wanted) and wanted not in {revision_label(body) for body in clusters}
+        standing = {revision_label(body) for body in clusters}
+        may_run = spec is not None and not endpoint.spec_problem
+        wanted = revision_in_force(spec, endpoint.restarted, standing) if spec is not None and may_run else ""
+        first = bool(wanted) and wanted not in standing
         service = await self._service(key, ask=first)
         serving = read_service(service, endpoint.uid)
         leads_to = serving.revision if serving is not None else ""

@@ -39,6 +39,7 @@ def read_endpoint(body: Json, policy: SpecPolicy) -> EndpointView:
         status=RealtimeEndpointStatus.model_validate(body.get("status") or {}),
         boost=boost_of(body),
         queueing=queueing_of(body, policy),
+        restarted=str((body["metadata"].get("annotations") or {}).get(labels.RESTARTED_AT, "")),
     )
 
 

@@ -134,7 +134,7 @@ class RayApi:
         body = {
             "entrypoint": ENTRYPOINT,
             "submission_id": submission,
-            "runtime_env": {"env_vars": {CONFIG_VARIABLE: config.model_dump_json()}},
+            "runtime_env": {"env_vars": {CONFIG_VARIABLE: told(config)}},
             "metadata": {"job": f"{config.namespace}/{config.name}", "attempt": str(config.attempt)},
         }
         status, answer = await self._json(head, "POST", "", body)
@@ -236,3 +236,12 @@ def _say(error: BaseException) -> str:
 
 def _short(answer: dict[str, Any]) -> str:
     return json.dumps(answer)[:300]
+
+
+def told(config: JobConfig) -> str:
+    """The configuration as the driver reads it, without what is at its default.
+
+    The image of a cluster that was made by an earlier operator refuses fields that it does not know: one that is new
+    is told only where it is needed.
+    """
+    return config.model_dump_json(exclude_defaults=True)

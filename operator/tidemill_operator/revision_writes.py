@@ -5,6 +5,7 @@ What Ray does not take is reported and does not hold up the rest: the next look 
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,8 @@ from tidemill_api.endpoint_conditions import EndpointReason
 from tidemill_api.endpoint_contract import EndpointConfig
 from tidemill_operator.background import Background
 from tidemill_operator.cache import Key, WatchCache, Watched
-from tidemill_operator.cluster import SERVICES, Cluster
+from tidemill_operator.cluster import SERVICES, Cluster, version_of
+from tidemill_operator.config import OPERATOR_VERSION, Settings
 from tidemill_operator.core.endpoint import plan
 from tidemill_operator.core.endpoint.snapshot import EndpointRejection
 from tidemill_operator.core.plan import DeleteCluster, ScaleCluster
@@ -27,7 +29,7 @@ from tidemill_operator.manifests.endpoint_cluster import (
     service,
     service_selector,
 )
-from tidemill_operator.manifests.revisions import revision_cluster_name, revision_of
+from tidemill_operator.manifests.revisions import revision_cluster_name, revisions_of
 from tidemill_operator.manifests.serve_config import endpoint_config, serve_config
 from tidemill_operator.network_policies import NetworkPolicies
 from tidemill_operator.ray_clusters import NewRayCluster, RayClusterRefusedError, RayClusters, is_owned, new_token
@@ -35,7 +37,6 @@ from tidemill_operator.refusals import Refusals
 from tidemill_operator.serve_reading import arguments_of
 
 if TYPE_CHECKING:
-    from tidemill_operator.config import Settings
     from tidemill_operator.core.endpoint.snapshot import EndpointView
     from tidemill_operator.heads import Heads
     from tidemill_operator.serve_api import ServeApi
@@ -105,6 +106,7 @@ class RevisionWriter:
             image_gpu=settings.image_gpu,
             queueing=endpoint.queueing,
             priority_class=settings.realtime_priority_class,
+            made_by=OPERATOR_VERSION,
         )
 
     def _cluster_of(self, endpoint: EndpointView, revision: str) -> Key:
@@ -141,10 +143,13 @@ class RevisionWriter:
         body = self._cache.cluster(cluster.namespace, cluster.name) or {"metadata": {}}
         told = (body["metadata"].get("annotations") or {}).get(labels.SERVE_ARGUMENTS, "")
         try:
-            return EndpointConfig.model_validate_json(told).model_dump(mode="json")
+            EndpointConfig.model_validate_json(told)
         except ValidationError:
-            if endpoint.spec is not None and revision_of(endpoint.spec) == revision:
+            if endpoint.spec is not None and revision in revisions_of(endpoint.spec, endpoint.restarted):
                 return endpoint_config(self.order(endpoint, revision)).model_dump(mode="json")
+        else:  # word for word: what an operator since then would add, the application of that image may not know
+            arguments: dict[str, Any] = json.loads(told)
+            return arguments
         annotation = f"the annotation {labels.SERVE_ARGUMENTS} of RayCluster {cluster.name}"
         message = f"{annotation}, which no spec is known of, is unreadable"
         raise RayRefusedError(message)
@@ -171,6 +176,6 @@ class RevisionWriter:
             if not is_owned(standing, order.owner_uid):  # not kept: nobody would tell us that it went
                 raise ConflictError(f"Service {order.owner} is not this endpoint's") from None
             selector = {"spec": {"selector": service_selector(order.owner, order.revision)}}
-            change = {"metadata": {"labels": order.labels()}} | selector
+            change = {"metadata": {**version_of(standing), "labels": order.labels()}} | selector
             written = await self._cluster.merge(SERVICES, order.namespace, order.owner, change)
         self._cache.put(Watched.SERVICES, written)

@@ -35,8 +35,8 @@ from tidemill_operator.manifests.ray_cluster import (
     RAY_API,
     WORKER_GROUP,
     child_metadata,
+    cluster_metadata,
     object_store,
-    queued,
     ray_resources,
     token_of,
 )
@@ -109,6 +109,7 @@ class RevisionOrder:
     image_gpu: str
     queueing: Queueing = field(default_factory=Queueing)
     priority_class: str = ""
+    made_by: str = ""
 
     @property
     def name(self) -> str:
@@ -158,7 +159,8 @@ def revision_cluster(order: RevisionOrder, workers: int) -> dict[str, Any]:
             spec["gcsFaultToleranceOptions"]["redisPassword"] = reference
     metadata = _metadata(order, order.name)
     metadata["annotations"] = {labels.SERVE_ARGUMENTS: endpoint_config(order).model_dump_json()}
-    return {"apiVersion": RAY_API, "kind": "RayCluster", "metadata": queued(metadata, order.queueing), "spec": spec}
+    made = cluster_metadata(metadata, order.queueing, order.made_by)
+    return {"apiVersion": RAY_API, "kind": "RayCluster", "metadata": made, "spec": spec}
 
 
 def revision_token(order: RevisionOrder, token: str) -> dict[str, Any]:

@@ -42,6 +42,7 @@ class ClusterOrder:
     image_gpu: str
     queueing: Queueing = field(default_factory=Queueing)
     priority_class: str = ""
+    made_by: str = ""
 
     @property
     def name(self) -> str:
@@ -59,7 +60,7 @@ def ray_cluster(order: ClusterOrder, workers: int = 0) -> dict[str, Any]:
     return {
         "apiVersion": RAY_API,
         "kind": "RayCluster",
-        "metadata": queued(_metadata(order, order.name), order.queueing),
+        "metadata": cluster_metadata(_metadata(order, order.name), order.queueing, order.made_by),
         "spec": {
             "rayVersion": order.ray_version,
             "enableInTreeAutoscaling": False,  # it would be a second writer of `replicas`
@@ -95,18 +96,18 @@ def token_of(metadata: dict[str, Any], token: str) -> dict[str, Any]:
     }
 
 
-def queued(metadata: dict[str, Any], queueing: Queueing) -> dict[str, Any]:
-    """The metadata of a RayCluster that goes by a Kueue queue, or the same. Whether it is suspended is Kueue's to say.
+def cluster_metadata(metadata: dict[str, Any], queueing: Queueing, made_by: str) -> dict[str, Any]:
+    """The metadata of a RayCluster: who made it, and its Kueue queue. Whether it is suspended is Kueue's to say.
 
     By Kueue's pkg/controller/jobs/raycluster and pkg/workloadslicing.
     """
-    if not queueing.queue:
-        return metadata
-    said = {labels.KUEUE_QUEUE: queueing.queue}
-    said |= {labels.KUEUE_PRIORITY: queueing.priority} if queueing.priority else {}
-    elastic = {labels.KUEUE_ELASTIC: "true"} if queueing.elastic else {}
-    annotations = {"annotations": metadata.get("annotations", {}) | elastic} if elastic else {}
-    return metadata | {"labels": metadata["labels"] | said} | annotations
+    said, queued = {labels.MADE_BY: made_by} if made_by else {}, {}
+    if queueing.queue:
+        queued = {labels.KUEUE_QUEUE: queueing.queue}
+        queued |= {labels.KUEUE_PRIORITY: queueing.priority} if queueing.priority else {}
+        said |= {labels.KUEUE_ELASTIC: "true"} if queueing.elastic else {}
+    annotations = {"annotations": metadata.get("annotations", {}) | said} if said else {}
+    return metadata | {"labels": metadata["labels"] | queued} | annotations
 
 
 class Owned(Protocol):

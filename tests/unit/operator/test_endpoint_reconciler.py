@@ -83,7 +83,7 @@ class Api(Cluster):
         for _ in ():
             yield _
 
-    async def patch_status(self, body, status, resource):
+    async def patch_status(self, body, status, resource=None):
         self.statuses.append(status)
         return {**body, "status": status}
 

@@ -47,6 +47,7 @@ class EndpointView:
     status: RealtimeEndpointStatus
     boost: Boost | None = None
     queueing: Queueing = field(default_factory=Queueing)
+    restarted: str = ""  # what the annotation says by which users have a new revision made
 
 
 @dataclass(frozen=True)
