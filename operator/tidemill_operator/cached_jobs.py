@@ -16,6 +16,7 @@ from tidemill_operator.cache import Key, WatchCache, alike, key_of
 from tidemill_operator.core.job_load import own_measures
 from tidemill_operator.core.snapshot import Elsewhere, JobView, Snapshot, Tuning
 from tidemill_operator.manifests.names import cluster_name
+from tidemill_operator.ray_clusters import is_owned
 from tidemill_operator.views import count_pods, read_circle, read_cluster, read_source, read_workers
 
 if TYPE_CHECKING:
@@ -54,9 +55,13 @@ class CachedJobs:
         self._read: dict[str, _Read] = {}
 
     def snapshot(self, job: JobView, now: datetime) -> Snapshot:
-        """The job with its cluster, its pods, the job it continues, and what others like it measured."""
+        """The job with its cluster, its pods, the job it continues, and what others like it measured.
+
+        A RayCluster of that name which is not this job's child is somebody else's, whatever its labels say.
+        """
         name = cluster_name(job.name, job.uid)
-        body = self._cache.cluster(job.namespace, name)
+        standing = self._cache.cluster(job.namespace, name)
+        body = standing if standing is not None and is_owned(standing, job.uid) else None
         pods = self._cache.pods(job.namespace, name)
         return Snapshot(
             now=now,

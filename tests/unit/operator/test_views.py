@@ -18,7 +18,7 @@ def cluster(conditions=(), **group):
     }
 
 
-OWNER = {"apiVersion": "tidemill.dev/v1alpha1", "kind": "BatchInferenceJob", "name": "tickets", "uid": "j"}
+OWNER = {"apiVersion": "tidemill.dev/v1alpha1", "kind": "BatchInferenceJob", "name": "tickets", "uid": "u"}
 HEAD_READY = {"type": "HeadPodReady", "status": "True", "lastTransitionTime": "2026-01-01T12:00:00Z"}
 
 
