@@ -1,4 +1,4 @@
-"""The objects every cluster has from its first moment: namespaces and their default ServiceAccount."""
+"""The objects every cluster has from its first moment: namespaces with their default account, priority classes."""
 
 from devcluster.apiserver import writes
 from devcluster.apiserver.cluster import Cluster
@@ -7,6 +7,13 @@ from devcluster.apiserver.requests import Target, WriteOptions
 from devcluster.apiserver.store import Key
 
 _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+_PRIORITY_CLASSES = {
+    "system-node-critical": (2_000_001_000, "Used for system critical pods that must not be moved from their node."),
+    "system-cluster-critical": (
+        2_000_000_000,
+        "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+    ),
+}
 _OPTIONS = WriteOptions(field_manager="kube-apiserver")
 
 
@@ -14,6 +21,11 @@ def create_initial_objects(cluster: Cluster) -> None:
     """Create what is missing of the initial objects."""
     for name in _NAMESPACES:
         _ensure(cluster, "namespaces", "", name, "Namespace")
+    resource = cluster.registry.find("scheduling.k8s.io", "v1", "priorityclasses")
+    for name, (value, description) in _PRIORITY_CLASSES.items():
+        if resource is not None and cluster.store.get(resource.key("", name)) is None:
+            document = {"metadata": {"name": name}, "value": value, "description": description}
+            writes.create(cluster, Target(resource, ""), document, _OPTIONS)
 
 
 def ensure_default_account(cluster: Cluster, namespace: str) -> None:

@@ -1,7 +1,7 @@
 """The table of built-in resources: every kind the dev cluster stores besides custom ones.
 
-The controllers that Kubernetes runs over many of them (Deployments, Jobs, ...) are not part of this server;
-such objects are stored, validated and shown, and nothing acts on them.
+The controllers that Kubernetes runs over many of them are not part of this server: `devcluster.workloads` has those
+of Deployments, ReplicaSets, Jobs and budgets; the others are stored, validated and shown, and nothing acts on them.
 """
 
 from dataclasses import dataclass

@@ -112,6 +112,30 @@ def _workload(new: JsonObject, old: JsonObject | None) -> None:
         default_pod_spec(spec["template"].setdefault("spec", {}))
 
 
+def _job(new: JsonObject, old: JsonObject | None) -> None:
+    """Give a Job its defaults, and its Pods the labels that its own selector finds them by."""
+    _workload(new, old)
+    spec = new["spec"]
+    for field, value in (
+        ("parallelism", 1),
+        ("backoffLimit", 6),
+        ("completionMode", "NonIndexed"),
+        ("suspend", False),
+        ("podReplacementPolicy", "TerminatingOrFailed"),
+    ):
+        spec.setdefault(field, value)
+    if "completions" not in spec and spec["parallelism"] == 1:
+        spec["completions"] = 1
+    if old is not None or spec.get("manualSelector"):
+        return
+    uid, name = new["metadata"]["uid"], new["metadata"]["name"]
+    mark = {"batch.kubernetes.io/controller-uid": uid}
+    template = spec.setdefault("template", {}).setdefault("metadata", {})
+    names = {"batch.kubernetes.io/job-name": name, "controller-uid": uid, "job-name": name}
+    template["labels"] = {**(template.get("labels") or {}), **mark, **names}
+    spec["selector"] = {"matchLabels": mark}
+
+
 def _claim(new: JsonObject, old: JsonObject | None) -> None:
     new.setdefault("spec", {}).setdefault("volumeMode", "Filesystem")
     new.setdefault("status", {"phase": "Pending"})
@@ -135,7 +159,7 @@ _RULES: dict[str, Rule] = {
     "apps/replicasets": _workload,
     "apps/statefulsets": _workload,
     "apps/daemonsets": _workload,
-    "batch/jobs": _workload,
+    "batch/jobs": _job,
     "rbac.authorization.k8s.io/rolebindings": _binding,
     "rbac.authorization.k8s.io/clusterrolebindings": _binding,
 }
@@ -173,6 +197,11 @@ def _selector_changes(new: JsonObject, old: JsonObject) -> list[Cause]:
     return [Cause("FieldValueInvalid", "spec.selector", "Invalid value: field is immutable")]
 
 
+def _job_changes(new: JsonObject, old: JsonObject) -> list[Cause]:
+    fields = [field for field in ("selector", "template") if new["spec"].get(field) != old["spec"].get(field)]
+    return [Cause("FieldValueInvalid", f"spec.{field}", "Invalid value: field is immutable") for field in fields]
+
+
 _IMMUTABLE: dict[str, Callable[[JsonObject, JsonObject], list[Cause]]] = {
     "/pods": _pod_changes,
     "/services": address_changes,
@@ -182,4 +211,5 @@ _IMMUTABLE: dict[str, Callable[[JsonObject, JsonObject], list[Cause]]] = {
     "apps/replicasets": _selector_changes,
     "apps/statefulsets": _selector_changes,
     "apps/daemonsets": _selector_changes,
+    "batch/jobs": _job_changes,
 }

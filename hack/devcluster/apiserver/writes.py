@@ -6,7 +6,7 @@ reading an object and writing it back.
 
 from collections.abc import Callable
 
-from devcluster.apiserver import admission, built_in_rules, object_meta
+from devcluster.apiserver import admission, built_in_rules, object_meta, pod_admission
 from devcluster.apiserver.cluster import Cluster
 from devcluster.apiserver.errors import Cause, already_exists, bad_request, conflict, forbidden, invalid, not_found
 from devcluster.apiserver.managed_fields import APPLY, UPDATE, Writer, track_update
@@ -40,6 +40,8 @@ def create(cluster: Cluster, target: Target, document: JsonObject, options: Writ
         document.pop("status", None)
     document = admission.admit(resource, document, options)
     built_in_rules.prepare(target, document, None)
+    if resource.storage == "/pods":
+        pod_admission.admit_pod(cluster, target, document)
     name = document["metadata"]["name"]
     if resource.storage not in _WITHOUT_GENERATION:
         document["metadata"]["generation"] = 1

@@ -52,8 +52,9 @@ class Lookup:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._listeners: set[asyncio.Event] = set()
-        kinds = (SECRETS, CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS, SERVICES)
+        kinds = (SECRETS, CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS)
         self.caches = {kind: Cache(client, kind, on_change=self._tell) for kind in kinds}
+        self.caches[SERVICES] = Cache(client, SERVICES)
 
     def _tell(self, _kind: str, _obj: Object) -> None:
         for listener in self._listeners:

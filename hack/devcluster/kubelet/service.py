@@ -68,7 +68,7 @@ class Kubelet:
         self._hosts_written: dict[str, bytes] = {}
         self._ready_since = rfc3339(time.time())
         self._lookup.listen(PERSISTENT_VOLUME_CLAIMS, self._claims.on_change)
-        self._lookup.listen(SERVICES, self._on_service)
+        self._services.on_change = self._on_service
 
     async def run(self) -> None:
         """Run until cancelled."""

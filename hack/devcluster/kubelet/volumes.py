@@ -213,8 +213,8 @@ def _make_empty(spec: Object, folder: Path) -> None:
     limit = spec.get("sizeLimit")
     if spec.get("medium") == "Memory" or limit:
         _tmpfs_once(folder, "mode=1777" + (f",size={int(parse(limit))}" if limit else ""))
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
+    elif not folder.exists():
+        folder.mkdir(parents=True)
         folder.chmod(0o777)
 
 

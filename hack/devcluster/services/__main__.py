@@ -1,4 +1,4 @@
-"""`python -m devcluster.services --kubeconfig FILE --state DIR`: runs until it is told to stop."""
+"""`python -m devcluster.services --kubeconfig FILE --state DIR [--serving FILE]`: runs until it is told to stop."""
 
 import argparse
 import asyncio
@@ -14,7 +14,9 @@ import uvloop
 
 from devcluster.client import Client
 from devcluster.kubelet.network import NAMESPACES, NetworkError, Subnet, subnet_of
+from devcluster.services.api_server import Publisher
 from devcluster.services.service import Services
+from devcluster.workloads.controller import Workloads
 
 logger = logging.getLogger("devcluster.services")
 
@@ -23,14 +25,14 @@ READY_FILE = "services.ready"
 LOOK_AGAIN_SECONDS = 0.1
 
 
-async def serve(kubeconfig: Path, state: Path) -> None:
+async def serve(kubeconfig: Path, state: Path, serving: Path | None) -> None:
     """Run until SIGTERM or SIGINT. Raises `NetworkError` where the pods' network goes away."""
     ready = state / READY_FILE
     ready.unlink(missing_ok=True)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    running = asyncio.create_task(_run(kubeconfig, state))
+    running = asyncio.create_task(_run(kubeconfig, state, serving))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
     running.cancel()
@@ -39,12 +41,17 @@ async def serve(kubeconfig: Path, state: Path) -> None:
     ready.unlink(missing_ok=True)
 
 
-async def _run(kubeconfig: Path, state: Path) -> None:
+async def _run(kubeconfig: Path, state: Path, serving: Path | None) -> None:
     subnet = await _subnet(state)
     async with Client.from_kubeconfig(kubeconfig) as client:
         services = Services(client, subnet)
         async with asyncio.TaskGroup() as group:
+            if serving is not None:
+                publisher = Publisher(client, serving, subnet.host_address)
+                await publisher.publish()
+                group.create_task(publisher.run())
             group.create_task(services.run())
+            group.create_task(Workloads(client).run())
             await services.ready.wait()
             (state / READY_FILE).write_text(str(os.getpid()))
             logger.info("serving the addresses of Services beside %s/24", subnet.address(0))
@@ -67,12 +74,13 @@ def main() -> int:
     )
     parser.add_argument("--kubeconfig", type=Path, required=True, help="how to reach the API server")
     parser.add_argument("--state", type=Path, required=True, help="the kubelet's folder, which names the pods' network")
+    parser.add_argument("--serving", type=Path, help="the API server's file that names its TLS port, for `kubernetes`")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # two for each connection
     try:
-        uvloop.run(serve(options.kubeconfig, options.state.resolve()))
+        uvloop.run(serve(options.kubeconfig, options.state.resolve(), options.serving))
     except* NetworkError as group:
         print(f"services: the pods' network is not there: {group.exceptions}", file=sys.stderr)
     else:
