@@ -60,7 +60,7 @@ def test_every_package_has_the_digests_of_its_files(lock: str) -> None:
     assert [entry.splitlines()[0] for entry in entries if not re.search(r"--hash=sha256:[0-9a-f]{64}", entry)] == []
 
 
-@pytest.mark.parametrize("script", ["locks.sh", "images.sh", "docker_engine.sh"])
+@pytest.mark.parametrize("script", ["locks.sh", "images.sh", "docker_engine.sh", "kind.sh"])
 def test_scripts_teach_and_refuse_what_they_do_not_know(script: str) -> None:
     command = str(ROOT / "hack" / script)
     told = subprocess.run([command, "--help"], capture_output=True, text=True, check=True, timeout=30)
