@@ -151,6 +151,16 @@ def test_a_second_release_is_refused_by_helm(helm, kubectl, bare, tmp_path):
     assert 'must equal "other"' in second.stderr
 
 
+def test_two_releases_of_different_names_share_the_crds_of_one(helm, kubectl, bare, tmp_path):
+    kubectl("create", "namespace", "other")
+    helm("install", "tide", str(CHART), values={"watchNamespaces": ["tidemill"]})
+    second = Helm(bare.kubeconfig, tmp_path, "other")
+    second("install", "ebb", str(CHART), values={"watchNamespaces": ["other"], "crds": {"install": False}})
+    helm("uninstall", "tide")
+    assert kubectl("get", "deployment/ebb-tidemill", "-n", "other", "-o", "name")
+    assert len(kubectl("get", "crd", *CRDS, "-o", "name").split()) == 2
+
+
 def test_without_crds_install_helm_touches_none(helm, kubectl):
     helm("install", "tide", str(CHART), values={"crds": {"install": False}})
     assert not kubectl("get", "crd", "-o", "name")

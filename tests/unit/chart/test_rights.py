@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from chart_rights import GRANTED, LEADER, WITH_ALERTS
 from rendered_chart import environment, granted, named, one, pod, render
+
+from tidemill_operator.config import Settings
+from tidemill_operator.rights import Where, rights
 
 OURS = ("batchinferencejobs", "batchinferencejobs/status", "realtimeendpoints", "realtimeendpoints/status")
 GROUPS = dict.fromkeys(OURS, "tidemill.dev") | {"rayclusters": "ray.io", "networkpolicies": "networking.k8s.io"}
@@ -90,3 +96,31 @@ def test_with_the_alert_webhook_the_operator_may_also_write_the_objects() -> Non
     manifests = render(settings={"alertsPort": 9095}, alertWebhook={"credentialsSecret": "alerts"})
     more = {("tidemill.dev", resource): verbs | GRANTED[resource] for resource, verbs in WITH_ALERTS.items()}
     assert granted(named(manifests, "ClusterRole", "tide-tidemill")) == IN_A_WATCHED_NAMESPACE | EVERYWHERE | more
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"settings": {"networkPolicies": False}},
+        {"watchNamespaces": ["team-a", "tidemill"]},
+        {"settings": {"alertsPort": 9095}, "alertWebhook": {"credentialsSecret": "alerts"}},
+    ],
+    ids=["defaults", "no policies", "two namespaces", "alerts"],
+)
+def test_the_roles_give_exactly_the_rights_that_the_operator_asks_its_own_check_for(values: dict[str, Any]) -> None:
+    manifests = render(**values)
+    downward = {"TIDEMILL_OPERATOR_NAMESPACE": "tidemill", "TIDEMILL_POD_NAME": "p"}
+    settings = Settings.from_environment(environment(manifests) | downward)
+    wanted: dict[Where, dict[tuple[str, str], set[str]]] = {where: {} for where in Where}
+    for right in rights(settings, settings.namespaces):
+        wanted[right.where].setdefault((right.group, right.resource), set()).update(right.verbs)
+    everywhere = granted(named(manifests, "ClusterRole", "tide-tidemill"))
+    assert granted(named(manifests, "Role", "tide-tidemill-leader")) == wanted[Where.LEASE]
+    if not settings.namespaces:
+        assert everywhere == wanted[Where.CLUSTER] | wanted[Where.WATCHED]
+        return
+    assert everywhere == wanted[Where.CLUSTER]
+    roles = [m for m in manifests if m["kind"] == "Role" and m["metadata"]["name"] == "tide-tidemill"]
+    assert [role["metadata"]["namespace"] for role in roles] == list(settings.namespaces)
+    assert all(granted(role) == wanted[Where.WATCHED] for role in roles)
