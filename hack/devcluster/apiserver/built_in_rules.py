@@ -8,6 +8,7 @@ import base64
 from collections.abc import Callable
 
 from devcluster.apiserver import custom_resources, definition_rules
+from devcluster.apiserver.access.policy_validation import policy_causes, reference_changes
 from devcluster.apiserver.cluster import Cluster
 from devcluster.apiserver.errors import Cause, invalid
 from devcluster.apiserver.objects import JsonObject, clone, metadata
@@ -33,6 +34,10 @@ def complete(cluster: Cluster, target: Target, new: JsonObject) -> None:
     """
     if target.resource.storage == "/services":
         _give_address(cluster, target, new)
+    if target.resource.group == "rbac.authorization.k8s.io":
+        faults = policy_causes(new)
+        if faults:
+            raise invalid(target.resource.subject(new["metadata"]["name"]), faults)
     if target.resource.storage != custom_resources.STORAGE:
         return
     causes = definition_rules.definition_causes(new)
@@ -211,5 +216,7 @@ _IMMUTABLE: dict[str, Callable[[JsonObject, JsonObject], list[Cause]]] = {
     "apps/replicasets": _selector_changes,
     "apps/statefulsets": _selector_changes,
     "apps/daemonsets": _selector_changes,
+    "rbac.authorization.k8s.io/rolebindings": reference_changes,
+    "rbac.authorization.k8s.io/clusterrolebindings": reference_changes,
     "batch/jobs": _job_changes,
 }

@@ -10,13 +10,25 @@ from devcluster.apiserver.objects import JsonObject
 
 def kubeconfig(url: str) -> JsonObject:
     """Return a kubeconfig for the server at `url`: one cluster, no credentials."""
+    return _document({"server": url}, {}, "default")
+
+
+def token_kubeconfig(url: str, authority: str, token: str, namespace: str) -> JsonObject:
+    """Return a kubeconfig of whoever a token is of. `url` is served with TLS, `authority` the file to trust it by.
+
+    The token is a secret, so what is made of this is to be written where only its owner reads it.
+    """
+    return _document({"server": url, "certificate-authority": authority}, {"token": token}, namespace)
+
+
+def _document(cluster: JsonObject, user: JsonObject, namespace: str) -> JsonObject:
     name = "devcluster"
     return {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": name, "cluster": {"server": url}}],
-        "users": [{"name": name, "user": {}}],
-        "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": "default"}}],
+        "clusters": [{"name": name, "cluster": cluster}],
+        "users": [{"name": name, "user": user}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": namespace}}],
         "current-context": name,
     }
 
