@@ -7,7 +7,7 @@ see or rely on. Rules change a document in place.
 import base64
 from collections.abc import Callable
 
-from devcluster.apiserver import custom_resources, definition_rules
+from devcluster.apiserver import custom_resources, definition_rules, network_policy_rules
 from devcluster.apiserver.access.policy_validation import policy_causes, reference_changes
 from devcluster.apiserver.cluster import Cluster
 from devcluster.apiserver.errors import Cause, invalid
@@ -36,6 +36,10 @@ def complete(cluster: Cluster, target: Target, new: JsonObject) -> None:
         _give_address(cluster, target, new)
     if target.resource.group == "rbac.authorization.k8s.io":
         faults = policy_causes(new)
+        if faults:
+            raise invalid(target.resource.subject(new["metadata"]["name"]), faults)
+    if target.resource.storage == network_policy_rules.STORAGE:
+        faults = network_policy_rules.policy_causes(new)
         if faults:
             raise invalid(target.resource.subject(new["metadata"]["name"]), faults)
     if target.resource.storage != custom_resources.STORAGE:
@@ -141,6 +145,10 @@ def _job(new: JsonObject, old: JsonObject | None) -> None:
     spec["selector"] = {"matchLabels": mark}
 
 
+def _network_policy(new: JsonObject, old: JsonObject | None) -> None:
+    network_policy_rules.default_policy(new)
+
+
 def _claim(new: JsonObject, old: JsonObject | None) -> None:
     new.setdefault("spec", {}).setdefault("volumeMode", "Filesystem")
     new.setdefault("status", {"phase": "Pending"})
@@ -159,6 +167,7 @@ _RULES: dict[str, Rule] = {
     "/pods": _pod,
     "/services": _service,
     "/persistentvolumeclaims": _claim,
+    network_policy_rules.STORAGE: _network_policy,
     "/replicationcontrollers": _workload,
     "apps/deployments": _workload,
     "apps/replicasets": _workload,

@@ -139,18 +139,6 @@ async def test_the_first_packet_of_a_new_pod_is_judged_and_it_is_known_to_the_ot
     assert (await team.log("first")).split("\n")[0].endswith(outcome)
 
 
-async def test_a_policy_that_cannot_be_read_is_told_and_harms_no_other(neighbours, client):
-    server, friend, _ = await three(neighbours)
-    team = neighbours.web.team
-    await neighbours.allow("deny")
-    await neighbours.kept_away(friend, server)
-    body = {"ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/99"}}]}]}
-    await neighbours.allow("wrong", **body)
-    told = await team.until_event("wrong", "Invalid")
-    assert "10.0.0.0/99" in told
-    await neighbours.kept_away(friend, server)
-
-
 async def test_a_kubelet_that_comes_back_enforces_what_changed_meanwhile(neighbours, client):
     server, friend, _ = await three(neighbours)
     await neighbours.allow("deny")

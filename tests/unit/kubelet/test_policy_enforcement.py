@@ -140,3 +140,14 @@ async def test_a_machine_that_cannot_filter_says_so_in_the_log_once_and_on_each_
     }
     assert [one.message for one in caplog.records] == ["NetworkPolicies are NOT enforced: no nft here"]
     assert nft.written == []
+
+
+async def test_a_policy_that_cannot_be_read_is_told_and_harms_no_other(nft):
+    told = []
+    wrong = policy("wrong", ingress=[{"from": [{"ipBlock": {"cidr": "10.0.0.0/99"}}]}])
+    async with enforcing(ApiServer([policy("right", policyTypes=["Egress"]), wrong]), told) as enforcement:
+        await enforcement.admit("uid-a")
+    ((obj, event),) = told
+    assert (obj["metadata"]["name"], event.reason) == ("wrong", "Invalid")
+    assert "10.0.0.0/99" in event.message
+    assert sorted(nft.written) == ["tmd1", "tmd1-2", "tmd1-3"]
