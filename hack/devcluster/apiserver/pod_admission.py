@@ -1,18 +1,31 @@
-"""What a real API server's admission plugins do to a new Pod: its ServiceAccount and its priority.
+"""What a real API server's admission plugins do about Pods: ServiceAccount, priority and Pod Security.
 
-After k8s.io/kubernetes/plugin/pkg/admission/{serviceaccount,priority}. The Pod is changed in place before it is
-validated. Refusals are 403, in Kubernetes' words.
+After k8s.io/kubernetes/plugin/pkg/admission/{serviceaccount,priority,security/podsecurity}. A new Pod is changed in
+place before it is validated. Refusals are 403, in Kubernetes' words. Of Pod Security, `enforce` and `warn` act; `audit`
+would be noted in an audit log of administrators, whom ours leaves out.
 """
 
 from devcluster.apiserver.cluster import Cluster
 from devcluster.apiserver.errors import StatusError, forbidden
 from devcluster.apiserver.objects import JsonObject, metadata, random_suffix
-from devcluster.apiserver.requests import Target
+from devcluster.apiserver.pod_security import LEVELS, violations
+from devcluster.apiserver.requests import Target, WriteOptions
 from devcluster.apiserver.store import Key
 
 TOKEN_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path, not a secret
 TOKEN_SECONDS = 3607
 """As Kubernetes asks for; such a life marks a token that was mounted without being asked for."""
+SECURITY_LABEL = "pod-security.kubernetes.io/"
+_TEMPLATES = {
+    "/replicationcontrollers": ("template",),
+    "apps/deployments": ("template",),
+    "apps/replicasets": ("template",),
+    "apps/statefulsets": ("template",),
+    "apps/daemonsets": ("template",),
+    "batch/jobs": ("template",),
+    "batch/cronjobs": ("jobTemplate", "spec", "template"),
+}
+"""Where below `spec` the workloads have their pod template."""
 _CLASSES = "scheduling.k8s.io/priorityclasses"
 _DEFAULT_POLICY = "PreemptLowerPriority"
 
@@ -96,3 +109,43 @@ def _class_of(cluster: Cluster, target: Target, pod: JsonObject) -> JsonObject |
     if found is None:
         raise _refusal(target, pod, f"no PriorityClass with name {name} was found")
     return found
+
+
+def judge_security(cluster: Cluster, target: Target, document: JsonObject, options: WriteOptions) -> None:
+    """Hold a valid Pod or workload against its namespace's labels: refuse a Pod, warn of anything.
+
+    Raises `StatusError` 403. Only what is new should be brought here: no change of a Pod that is allowed matters.
+    """
+    namespace = cluster.store.get(Key("/namespaces", "", target.namespace))
+    subject = _judged(target, document)
+    if namespace is None or subject is None or target.subresource:
+        return
+    labels = metadata(namespace.document).get("labels") or {}
+    annotations, spec = metadata(subject).get("annotations") or {}, subject.get("spec") or {}
+    if target.resource.storage == "/pods":
+        level, told = _level(labels, "enforce")
+        found = violations(level, spec, annotations)
+        if found:
+            raise _refusal(target, document, f'violates PodSecurity "{told}": {", ".join(found)}')
+    level, told = _level(labels, "warn")
+    found = violations(level, spec, annotations)
+    if found:
+        options.warnings.append(f'would violate PodSecurity "{told}": {", ".join(found)}')
+
+
+def _judged(target: Target, document: JsonObject) -> JsonObject | None:
+    """The Pod, or the pod template, that an object is about; None for any other kind."""
+    if target.resource.storage == "/pods":
+        return document
+    path = _TEMPLATES.get(target.resource.storage)
+    found: JsonObject | None = document.get("spec") if path else None
+    for step in path or ():
+        found = (found or {}).get(step)
+    return found
+
+
+def _level(labels: JsonObject, mode: str) -> tuple[str, str]:
+    """The level of a mode, and as Kubernetes names it with its version; a level that is none is the strictest."""
+    level = labels.get(SECURITY_LABEL + mode, "privileged")
+    level = level if level in LEVELS else "restricted"
+    return level, f"{level}:{labels.get(f'{SECURITY_LABEL}{mode}-version', 'latest')}"

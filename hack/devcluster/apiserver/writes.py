@@ -55,6 +55,7 @@ def create(cluster: Cluster, target: Target, document: JsonObject, options: Writ
     if options.guard is not None:
         options.guard.check_write(target, document, None)
     _check_namespace(cluster, target, name)
+    pod_admission.judge_security(cluster, target, document, options)
     key = resource.key(target.namespace, name)
     if cluster.store.get(key) is not None:
         raise already_exists(resource.subject(name))
@@ -154,6 +155,8 @@ def modify(cluster: Cluster, target: Target, change: Change, options: WriteOptio
         built_in_rules.complete(cluster, target, new)
     if options.guard is not None:
         options.guard.check_write(target, new, old)
+    if resource.storage != "/pods":
+        pod_admission.judge_security(cluster, target, new, options)
     return _store_change(cluster, target, entry, new, options)
 
 

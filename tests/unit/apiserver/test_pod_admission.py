@@ -111,3 +111,34 @@ def test_an_unknown_class_and_an_own_number_are_refused(cluster):
         'pods "web" is forbidden: no PriorityClass with name ghost was found'
     )
     assert "the integer value of priority (5) must not be provided in pod spec" in refused(cluster, priority=5)
+
+
+def restrict(cluster, mode, level="restricted"):
+    create(
+        cluster, "namespaces", {"metadata": {"name": "team", "labels": {f"pod-security.kubernetes.io/{mode}": level}}}
+    )
+
+
+POD = {"metadata": {"name": "web"}, "spec": {"containers": [{"name": "main", "image": "any"}]}}
+
+
+def test_a_pod_that_breaks_the_enforced_level_is_refused(cluster):
+    restrict(cluster, "enforce")
+    with pytest.raises(StatusError) as raised:
+        create(cluster, "pods", POD, namespace="team")
+    assert raised.value.code == 403
+    start = 'pods "web" is forbidden: violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false ('
+    assert raised.value.message.startswith(start)
+
+
+@pytest.mark.parametrize(("plural", "group"), [("pods", ""), ("deployments", "apps")])
+def test_what_breaks_the_warned_level_is_warned_of(cluster, plural, group):
+    restrict(cluster, "warn")
+    resource = cluster.registry.find(group, "v1", plural)
+    options = WriteOptions(field_manager="test")
+    labels = {"app": "web"}
+    template = {"metadata": {"labels": labels}, "spec": POD["spec"]}
+    workload = {"metadata": {"name": "web"}, "spec": {"selector": {"matchLabels": labels}, "template": template}}
+    writes.create(cluster, Target(resource, "team"), workload if group else POD, options)
+    (warning,) = options.warnings
+    assert warning.startswith('would violate PodSecurity "restricted:latest": allowPrivilegeEscalation != false (')
