@@ -174,7 +174,7 @@ def test_the_generators_that_speak_protobuf(k):
         assert "created" in k("create", *words), words
     assert k("get", "deployment", "d", "-o", "jsonpath={.spec.replicas}") == "2"
     assert k("get", "job", "j", "-o", "jsonpath={.spec.template.spec.containers[0].command}") == '["sleep","1"]'
-    assert k("create", "token", "default").startswith("devcluster-")
+    assert k("create", "token", "default").count(".") == 2, "a JSON Web Token has three parts"
     assert k("auth", "can-i", "create", "pods") == "yes\n"
     assert "devcluster" in k("auth", "whoami")
 

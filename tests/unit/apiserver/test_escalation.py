@@ -60,7 +60,6 @@ def write(rbac, plural, document, namespace="n", old=None):
     try:
         RightsGuard(rbac.authorizer, user("ann")).check_write(Target(resource, namespace), document, old)
     except StatusError as refused:
-        assert refused.code in (403, 404)
         return refused.message
     return ""
 

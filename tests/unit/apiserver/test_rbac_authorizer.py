@@ -157,8 +157,7 @@ def test_a_repeated_decision_costs_microseconds_however_many_names_and_bindings_
     assert all(rbac.authorizer.decide(ann, one).allowed for one in allowed)
     assert not any(rbac.authorizer.decide(ann, one).allowed for one in asked)
     each = (time.perf_counter() - begin) / 20_000
-    print(f"a repeated decision: {each * 1e6:.1f} microseconds")
-    assert each < 200e-6, "a walk through all bindings costs more than that"
+    assert each < 200e-6, f"{each * 1e6:.1f} microseconds: as much as a walk through all bindings"
 
 
 def test_answers_to_ever_new_questions_do_not_fill_the_memory(rbac):

@@ -111,21 +111,16 @@ class Keepers:
                 writes.modify(self._cluster, Target(resource, "", name), partial(_with, wanted), _OPTIONS)
 
     def _keep_roles(self) -> None:
-        """Have every aggregated ClusterRole hold the rules it gathers; again while one changes, for others gather it.
-
-        Rules only pass along, so a ring of roles that gather each other comes to rest too.
-        """
+        """Have every aggregated ClusterRole hold the rules it gathers."""
         resource = self._cluster.registry.of_storage(CLUSTER_ROLES)
-        changed = resource is not None
-        while changed and resource is not None:
-            changed = False
-            roles = [entry.document for entry in self._cluster.store.list(CLUSTER_ROLES)]
-            for role in roles:
-                rules = aggregated_rules(role, roles)
-                if rules is not None and rules != (role.get("rules") or []):
-                    target, told = Target(resource, "", metadata(role)["name"]), {"rules": rules}
-                    writes.modify(self._cluster, target, partial(_with, told), _OPTIONS)
-                    changed = True
+        if resource is None:
+            return
+        roles = [entry.document for entry in self._cluster.store.list(CLUSTER_ROLES)]
+        for role in roles:
+            rules = aggregated_rules(role, roles)
+            if rules is not None and rules != (role.get("rules") or []):
+                target = Target(resource, "", metadata(role)["name"])
+                writes.modify(self._cluster, target, partial(_with, {"rules": rules}), _OPTIONS)
 
     def _keep_authority(self, namespace: str) -> None:
         """Have the authority's certificate in a namespace, unless that is going away."""

@@ -16,12 +16,10 @@ def policy_causes(document: JsonObject) -> list[Cause]:
     """Return the faults of a Role, ClusterRole, RoleBinding or ClusterRoleBinding."""
     kind = document["kind"]
     if kind in ("Role", "ClusterRole"):
-        rules = document.get("rules") or ()
-        return [
-            cause
-            for place, rule in enumerate(rules)
-            for cause in _rule_causes(f"rules[{place}]", rule, namespaced=kind == "Role")
-        ]
+        causes = list(_aggregation_causes(document.get("aggregationRule")))
+        for place, rule in enumerate(document.get("rules") or ()):
+            causes += _rule_causes(f"rules[{place}]", rule, namespaced=kind == "Role")
+        return causes
     subjects = document.get("subjects") or ()
     causes = list(_reference_causes(document.get("roleRef") or {}, namespaced=kind == "RoleBinding"))
     for place, subject in enumerate(subjects):
@@ -34,6 +32,20 @@ def reference_changes(new: JsonObject, old: JsonObject) -> list[Cause]:
     if new.get("roleRef") == old.get("roleRef"):
         return []
     return [_wrong("roleRef", new.get("roleRef"), "cannot change roleRef")]
+
+
+def _aggregation_causes(aggregation: JsonObject | None) -> Iterator[Cause]:
+    if aggregation is None:
+        return
+    path = "aggregationRule.clusterRoleSelectors"
+    selectors = aggregation.get("clusterRoleSelectors") or ()
+    if not selectors:
+        yield _required(path, "at least one clusterRoleSelector required if aggregationRule is non-nil")
+    for place, selector in enumerate(selectors):
+        for number, term in enumerate(selector.get("matchExpressions") or ()):
+            if term.get("operator") not in ("In", "NotIn", "Exists", "DoesNotExist"):
+                where = f"{path}[{place}].matchExpressions[{number}].operator"
+                yield _wrong(where, term.get("operator"), "not a valid selector operator")
 
 
 def _rule_causes(path: str, rule: JsonObject, *, namespaced: bool) -> Iterator[Cause]:

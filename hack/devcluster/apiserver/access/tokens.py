@@ -54,8 +54,9 @@ class Tokens:
         if not key_file.exists():
             write_private_key(key_file, ec.generate_private_key(ec.SECP256R1()))
         self._key = read_private_key(key_file)
-        # The claims of tokens whose signature has been checked; a check costs more than the rest of a request.
-        self._known: dict[str, JsonObject] = {}
+        # Tokens whose signature has been checked: what they say and whose they are. To check costs more than the rest
+        # of a request.
+        self._known: dict[str, tuple[JsonObject, User]] = {}
 
     def issue(self, account: JsonObject, spec: TokenSpec) -> tuple[str, int]:
         """Return a token for a ServiceAccount and when it expires, in seconds since the epoch."""
@@ -83,19 +84,20 @@ class Tokens:
 
         Raises `InvalidTokenError`, also where it is meant for none of them.
         """
-        claims = self._known.get(token)
-        if claims is None:
+        known = self._known.get(token)
+        if known is None:
             claims = self._verified(token)
+            known = claims, _user(claims, claims["kubernetes.io"])
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
-            self._known[token] = claims
+            self._known[token] = known
+        claims, user = known
         meant = [audience for audience in claims["aud"] if audience in audiences]
         if not meant:
             raise InvalidTokenError(f"token audiences {claims['aud']} is invalid for the target audiences")
         self._check_time(claims)
-        private = claims["kubernetes.io"]
-        self._check_bound(private)
-        return _user(claims, private), meant
+        self._check_bound(claims["kubernetes.io"])
+        return user, meant
 
     def _verified(self, token: str) -> JsonObject:
         """Check that we have signed a token and return what it says; time is another matter."""
@@ -140,7 +142,8 @@ class Tokens:
         entry = self._store.get(key)
         if entry is None or metadata(entry.document)["uid"] != uid:
             return False
-        ends = parse_time(metadata(entry.document).get("deletionTimestamp") or "")
+        deleted = metadata(entry.document).get("deletionTimestamp")
+        ends = parse_time(deleted) if deleted else None
         return ends is None or self._clock() <= ends.timestamp() + _LEEWAY_SECONDS
 
 
