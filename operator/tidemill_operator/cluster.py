@@ -182,6 +182,11 @@ class Cluster:
         return read_answer(method, path, response.status, data)
 
 
+def version_of(body: Json) -> Json:
+    """What a merge has to carry in its metadata to be one on this very version of the object, else ConflictError."""
+    return {key: body["metadata"][key] for key in ("uid", "resourceVersion") if key in body["metadata"]}
+
+
 def _names_nothing(refusal: Json) -> bool:
     """Whether a 422 is that of a patch which did not fit, a failed `test` say, and not that of a broken rule.
 

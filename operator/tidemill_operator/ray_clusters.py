@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tidemill_operator.cache import RAY_CLUSTER_LABEL, Key, WatchCache, Watched
-from tidemill_operator.cluster import PODS, RAY_CLUSTERS, SECRETS, Cluster
+from tidemill_operator.cluster import PODS, RAY_CLUSTERS, SECRETS, Cluster, version_of
 from tidemill_operator.errors import ConflictError, KindMissingError, ObjectMissingError, OperatorError, RejectedError
 from tidemill_operator.manifests.names import secret_name
 from tidemill_operator.manifests.ray_cluster import RAY_API, WORKER_GROUP
@@ -105,7 +105,9 @@ class RayClusters:
         metadata = new.cluster["metadata"]
         created = self._cache.cluster(metadata["namespace"], metadata["name"])
         if created is not None:
-            await self._hand_over(metadata["namespace"], metadata["name"], created["metadata"]["uid"])
+            token = await self._token(metadata["namespace"], metadata["name"])
+            if token is not None:
+                await self._hand_over(token, Key(metadata["namespace"], metadata["name"]), created["metadata"]["uid"])
 
     async def _clear_token_before(self, new: NewRayCluster) -> None:
         """Raises ConflictError where the token of a cluster of the same name that is gone still stands: it is going."""
@@ -126,15 +128,26 @@ class RayClusters:
         self._cache.put(Watched.CLUSTERS, stands)
         raise ConflictError(f"RayCluster {cluster} stands, which was not known yet")
 
-    async def _hand_over(self, namespace: str, name: str, uid: str) -> bool:
-        """Makes the RayCluster the only owner of its token; False where the right to do so is missing."""
-        owner = {"apiVersion": RAY_API, "kind": "RayCluster", "name": name, "uid": uid}
+    async def _token(self, namespace: str, name: str) -> Json | None:
+        """The Secret of this RayCluster as it stands; None where there is none, or it may not be looked at."""
         try:
-            await self._cluster.merge(SECRETS, namespace, secret_name(name), {"metadata": {"ownerReferences": [owner]}})
+            return await self._cluster.get(SECRETS, namespace, secret_name(name))
         except ObjectMissingError:
-            log.info("RayCluster %s has no token to be handed over", name)
+            log.info("RayCluster %s has no token", name)
         except RejectedError as error:
-            log.warning("the token of RayCluster %s stays its owner's: %s", name, error)
+            log.warning("the token of RayCluster %s may not be looked at: %s", name, error)
+        return None
+
+    async def _hand_over(self, token: Json, cluster: Key, uid: str) -> bool:
+        """Makes the RayCluster the only owner of this very token; False where the right to do so is missing."""
+        owner = {"apiVersion": RAY_API, "kind": "RayCluster", "name": cluster.name, "uid": uid}
+        change = {"metadata": {**version_of(token), "ownerReferences": [owner]}}
+        try:
+            await self._cluster.merge(SECRETS, cluster.namespace, secret_name(cluster.name), change)
+        except ObjectMissingError:
+            log.info("RayCluster %s has no token to be handed over", cluster)
+        except RejectedError as error:
+            log.warning("the token of RayCluster %s stays its owner's: %s", cluster, error)
             return False
         return True
 
@@ -143,14 +156,15 @@ class RayClusters:
 
         Raises PassingError to be tried again.
         """
+        token = await self._token(namespace, name)  # before: that of a cluster which comes after is another one
         try:
             await self._cluster.delete(RAY_CLUSTERS, namespace, name, uid)
         except ConflictError:  # another object of that name: ours is gone, and the Secret is that one's
             log.info("RayCluster %s is gone already", name)
         else:
             # handed over only now where the operator was killed before it could
-            if not (owns_token and await self._hand_over(namespace, name, uid)):
-                await self._cluster.delete(SECRETS, namespace, secret_name(name))
+            if token is not None and not (owns_token and await self._hand_over(token, Key(namespace, name), uid)):
+                await self._cluster.delete(SECRETS, namespace, secret_name(name), token["metadata"].get("uid", ""))
         self._cache.drop(Watched.CLUSTERS, Key(namespace, name))
 
     async def _create_or_find(self, resource: Any, manifest: Json, owner: str) -> Json:
@@ -165,7 +179,16 @@ class RayClusters:
                 f"A {manifest['kind']} named {metadata['name']} stands in the namespace and is not this {owner}'s."
             )
             raise RayClusterRefusedError(f"{message} Delete or rename it.")
-        return standing
+        return await self._labelled(resource, standing, metadata["labels"])
+
+    async def _labelled(self, resource: Any, standing: Json, ours: dict[str, str]) -> Json:
+        """Our child with its labels, without which no watch shows it: somebody may have taken them off."""
+        metadata = standing["metadata"]
+        if ours.items() <= (metadata.get("labels") or {}).items():
+            return standing
+        log.warning("labels of ours were taken off %s %s: put back", standing.get("kind", ""), metadata["name"])
+        change = {"metadata": {**version_of(standing), "labels": ours}}
+        return await self._cluster.merge(resource, metadata["namespace"], metadata["name"], change)
 
     async def scale(self, namespace: str, scale: ScaleCluster) -> None:
         """Sets the size.
@@ -178,7 +201,9 @@ class RayClusters:
             raise ScaleRefusedError(self._refusals.message(key), again=True)
         try:
             await self._check_pods(namespace, scale)
-            patched = await self._cluster.patch(RAY_CLUSTERS, namespace, scale.name, scale_patch(scale))
+            standing = self._cache.cluster(namespace, scale.name) or {"metadata": {}}
+            operations = scale_patch(scale, standing["metadata"].get("generation"))
+            patched = await self._cluster.patch(RAY_CLUSTERS, namespace, scale.name, operations)
         except RejectedError as error:
             message = f"The API server refuses to scale RayCluster {scale.name}: {error}"
             self._refusals.refused(key, message)
@@ -221,15 +246,18 @@ def is_owned(standing: Json, uid: str) -> bool:
     return uid in {owner.get("uid") for owner in standing["metadata"].get("ownerReferences") or ()}
 
 
-def scale_patch(scale: ScaleCluster) -> list[Json]:
+def scale_patch(scale: ScaleCluster, generation: int | None = None) -> list[Json]:
     """One JSON patch for all of it: fewer replicas without names would let KubeRay pick pods by itself.
 
-    The worker groups are an atomic list, so a merge patch would replace them; the tests guard the position, and the
-    size that the decision was made at. Where one fails the API server answers as to a conflict.
+    The worker groups are an atomic list, so a merge patch would replace them; the tests guard the position, the
+    size that the decision was made at, and the `generation` that was seen: pods that a late patch names may be at work
+    again. Where one fails the API server answers as to a conflict.
     """
     group = "/spec/workerGroupSpecs/0"
+    seen = [{"op": "test", "path": "/metadata/generation", "value": generation}]
     standing = [{"op": "test", "path": f"{group}/replicas", "value": scale.decided_at}]
     return [
+        *(seen if generation is not None else ()),
         {"op": "test", "path": f"{group}/groupName", "value": WORKER_GROUP},
         *(standing if scale.decided_at is not None else ()),
         {"op": "add", "path": f"{group}/maxReplicas", "value": scale.max_replicas},

@@ -74,6 +74,10 @@ class OperatorProcess:
         self.send(by)
         return await asyncio.wait_for(self._process.wait(), timeout=10)
 
+    async def ended(self) -> int:
+        """Its exit code, once it has ended by itself."""
+        return await self._process.wait()
+
     @property
     def running(self) -> bool:
         return self._process is not None and self._process.returncode is None

@@ -64,6 +64,11 @@ def test_a_scale_lowers_replicas_and_names_pods_in_one_guarded_patch():
     ]
 
 
+def test_a_scale_that_comes_late_finds_another_generation_in_its_way():
+    patch = scale_patch(ScaleCluster("c", 1, 4), generation=7)
+    assert patch[0] == {"op": "test", "path": "/metadata/generation", "value": 7}
+
+
 def test_the_same_event_has_the_same_name_and_another_has_not():
     def name(message, event_type="Normal"):
         return event_manifest(make_job(), Event(event_type, "Scaled", message), T0)["metadata"]["name"]
