@@ -76,16 +76,18 @@ FROM wheel AS workloads-environment
 ARG ENGINE=gpu
 ARG TORCH_INDEX
 COPY --chown=1000:1000 hack/constraints.txt hack/locks/workloads-gpu.txt hack/locks/
-# For the CPU torch must be the +cpu build, and torchvision and its kin go, since their wheels are CUDA builds that
+# For the CPU torch must be the +cpu build, the one package that its index is asked for, and torchvision and its kin go, since their wheels are CUDA builds that
 # break the import of text models there. By version, not by digest: half of these packages exist for one engine only.
 # Byte code of files that are templates or for another Python cannot be made, and is not missed.
+# The linter takes our own wheel for a package without a version.
+# hadolint ignore=DL3013
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf,mode=0444 \
     python -m venv --without-pip /opt/tidemill \
  && pip() { /opt/build/bin/pip --python /opt/tidemill/bin/python "$@"; } \
  && package="$(echo /dist/tidemill-*.whl)[workloads,engine-${ENGINE}]" \
  && case "${ENGINE}" in \
-      cpu) pip install --no-compile ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
-             --constraint hack/locks/constraints.txt 'torch==2.13.0+cpu' "$package" \
+      cpu) pip install --no-compile --no-deps ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} 'torch==2.13.0+cpu' \
+        && pip install --no-compile --constraint hack/locks/constraints.txt "$package" \
         && pip uninstall --yes torchvision torchaudio torchcodec ;; \
       gpu) pip install --no-compile --constraint hack/locks/workloads-gpu.txt "$package" ;; \
       *) echo "ENGINE must be cpu or gpu, not '${ENGINE}'" >&2; exit 1 ;; \

@@ -53,9 +53,9 @@ class Docker:
         (found,) = json.loads(self("inspect", name))
         return dict(found)
 
-    def build(self, image: str, tag: str, *options: str, pip_settings: Path, seconds: float) -> str:
-        """Build one image as a user does, by hack/images.sh; returns its name."""
-        environment = self.environment | {"TAG": tag, "PIP_CONFIG_FILE": str(pip_settings), "REGISTRY": ""}
+    def build(self, image: str, *options: str, seconds: float, **variables: str) -> str:
+        """Build one image as a user does, by hack/images.sh with these variables; returns its name."""
+        environment = self.environment | variables | {"REGISTRY": ""}
         if self.own_base:
             environment["BASE_IMAGE"] = "tidemill-test-base"
         command = [str(ROOT / "hack" / "images.sh"), image, "--", "--network=host", *options]

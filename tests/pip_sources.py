@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import subprocess
 import sys
+import tempfile
 import threading
 from contextlib import contextmanager
 from functools import partial
@@ -79,3 +80,11 @@ def pip_settings(folder: Path) -> Iterator[Path]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def has_torch_for_cpus() -> bool:
+    """Whether these sources have torch's +cpu build, which the public index of packages lacks (see hack/setup.sh)."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = ("download", "--quiet", "--no-deps", "--dest", folder, "torch==2.13.0+cpu")
+        done = subprocess.run([sys.executable, "-m", "pip", *words], capture_output=True, check=False, timeout=300)
+    return done.returncode == 0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from docker_engine import NoEngineError, docker_engine
-from pip_sources import pip_settings
+from pip_sources import has_torch_for_cpus, pip_settings
 
 TAG = "under-test"
 
@@ -28,8 +28,11 @@ def build(docker, tmp_path_factory):
     with pip_settings(tmp_path_factory.mktemp("pip")) as settings:
 
         def run(image, tag, *options):
+            variables = {"TAG": tag, "PIP_CONFIG_FILE": str(settings)}
+            if image == "workloads-cpu" and has_torch_for_cpus():
+                variables["TORCH_INDEX"] = ""
             begun = time.monotonic()
-            name = docker.build(image, tag, *options, pip_settings=settings, seconds=900)
+            name = docker.build(image, *options, seconds=900, **variables)
             return name, time.monotonic() - begun
 
         yield run
@@ -52,8 +55,8 @@ def container(docker):
     """Starts containers and removes them when the test is over."""
     started = []
 
-    def start(*words):
-        started.append(docker("run", "--detach", "--network=host", *words).strip())
+    def start(*words, network="host"):
+        started.append(docker("run", "--detach", f"--network={network}", *words).strip())
         return started[-1]
 
     yield start
