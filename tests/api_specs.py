@@ -12,7 +12,7 @@ from typing import Any
 Spec = dict[str, Any]
 
 SPEC: Spec = {
-    "model": {"name": "smollm2", "source": "/models/smollm2"},
+    "model": {"name": "smollm2", "source": "/data/models/smollm2"},
     "input": {"uri": "/data/input/rows.jsonl"},
     "output": {"uri": "/data/output/tickets/"},
     "template": {

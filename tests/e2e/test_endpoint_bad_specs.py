@@ -59,16 +59,20 @@ def test_what_the_schema_rules_out_never_gets_in(endpoints: Endpoints) -> None:
     assert "spec.auth.secretRef.name" in keys
     named = refusal(endpoints, endpoints.manifest("1st-endpoint"))
     assert "metadata.name becomes the name of the Service" in named
+    elsewhere = endpoints.manifest(model=MODEL | {"source": "/elsewhere/smollm2"})
+    assert "model.source is a path under no mount of the template" in refusal(endpoints, elsewhere)
+    door = endpoints.manifest()
+    door["spec"]["template"]["env"].append({"name": "RAY_SERVE_HTTP_PORT", "value": "1"})
+    assert "template.env: the operator sets variables that begin with RAY_SERVE_" in refusal(endpoints, door)
 
 
 def test_what_the_operator_does_not_allow_is_said_at_once_and_nothing_is_made(endpoints: Endpoints) -> None:
-    manifest = endpoints.manifest(model=MODEL | {"source": "/elsewhere/smollm2"})
+    manifest = endpoints.manifest()
     manifest["spec"]["template"]["serviceAccountName"] = "admin"
-    manifest["spec"]["template"]["env"].append({"name": "RAY_SERVE_HTTP_PORT", "value": "1"})
+    manifest["spec"]["template"]["volumeMounts"].append({"name": "models", "mountPath": "/usr/lib"})
     endpoints.apply(manifest)
     account = "template.serviceAccountName: admin is not on the operator's list"
-    source = "model.source: /elsewhere/smollm2 lies under no mount"
-    said(endpoints, "InvalidSpec", account, source, "template.env: RAY_SERVE_HTTP_PORT is set by the operator")
+    said(endpoints, "InvalidSpec", account, "template.volumeMounts: /usr/lib")
     assert endpoints.pods("head") == []
     assert "InvalidSpec" in endpoints.kubectl("get", "rte", "-n", endpoints.namespace), "in the column Status"
 

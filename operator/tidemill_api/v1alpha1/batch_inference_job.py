@@ -32,6 +32,7 @@ from tidemill_api.v1alpha1.batch_inference_job_status import (
 from tidemill_api.v1alpha1.common import DNS_SUBDOMAIN, ApiModel, ModelSpec
 from tidemill_api.v1alpha1.pod_template import PodTemplate
 from tidemill_api.v1alpha1.queue_status import ForecastStatus, QueueStatus
+from tidemill_api.v1alpha1.reserved import under_a_mount
 from tidemill_api.v1alpha1.uris import INPUT_RULES, OUTPUT_RULES, check_input, check_output
 from tidemill_api.v1alpha1.windows import (
     TARGET_IN_WINDOW,
@@ -177,6 +178,7 @@ class BatchInferenceJobSpec(ApiModel):
             immutable_or_absent("maxFailedRows"),
             rule_about("targetCompletion", TARGET_IN_WINDOW, TARGET_IN_WINDOW_MESSAGE),
             rule_about("cheaperHours", _HOURS_RULE, _HOURS_MESSAGE),
+            *(rule_about(*under_a_mount(field)) for field in ("input.uri", "output.uri", "model.source")),
         )
     )
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pydantic.alias_generators import to_camel
 
 from tidemill_api.markers import list_map, rules
+from tidemill_api.v1alpha1.reserved import no_way_up
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 """A name of at most 63 characters that may stand alone in a host name (RFC 1123)."""
@@ -158,7 +159,7 @@ class AdapterSpec(ApiModel):
         max_length=1024,
         description="source of the adapter as PEFT writes it (adapter_config.json, adapter_model.safetensors): a path"
         " under a mount of the template, or a Hugging Face hub id.",
-        json_schema_extra=rules((f"self.matches('{_SOURCE}')", _ADAPTER_SOURCE_MESSAGE)),
+        json_schema_extra=rules((f"self.matches('{_SOURCE}')", _ADAPTER_SOURCE_MESSAGE), no_way_up("source")),
     )
 
     @field_validator("source")
@@ -186,7 +187,7 @@ class ModelSpec(ApiModel):
         min_length=1,
         max_length=1024,
         description="source of the weights: a path under a mount of the template, or a Hugging Face hub id.",
-        json_schema_extra=rules((f"self.matches('{_SOURCE}')", _SOURCE_MESSAGE)),
+        json_schema_extra=rules((f"self.matches('{_SOURCE}')", _SOURCE_MESSAGE), no_way_up("model.source")),
     )
     engine_args: EngineArgs = Field(default_factory=EngineArgs, description="engineArgs for vLLM, a closed list.")
     adapters: tuple[AdapterSpec, ...] = Field(

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from tidemill_api.markers import MemoryQuantity, list_map, rules
 from tidemill_api.v1alpha1.common import DNS_LABEL, DNS_SUBDOMAIN, ApiModel
+from tidemill_api.v1alpha1.reserved import OUR_LABELS, OUR_VOLUMES, VARIABLE_RULES, no_way_up, not_one_of
 
 LABEL_VALUE = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
 _LABEL_KEY = r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
@@ -103,7 +104,11 @@ class EnvVar(ApiModel):
     model_config = ConfigDict(json_schema_extra=rules(("has(self.value) != has(self.valueFrom)", _ENV_MESSAGE)))
 
     name: str = Field(
-        min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="name of the variable."
+        min_length=1,
+        max_length=128,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        description="name of the variable.",
+        json_schema_extra=rules(*VARIABLE_RULES),
     )
     value: str | None = Field(default=None, max_length=4096, description="value in plain text, never a secret.")
     value_from: EnvVarSource | None = Field(default=None, description="valueFrom a Secret or ConfigMap.")
@@ -164,7 +169,15 @@ class Volume(ApiModel):
 
     model_config = ConfigDict(json_schema_extra=rules((_VOLUME_RULE, _VOLUME_MESSAGE)))
 
-    name: str = Field(min_length=1, max_length=63, pattern=DNS_LABEL, description="name that volumeMounts refer to.")
+    name: str = Field(
+        min_length=1,
+        max_length=63,
+        pattern=DNS_LABEL,
+        description="name that volumeMounts refer to.",
+        json_schema_extra=rules(
+            not_one_of(OUR_VOLUMES, "volumes: KubeRay takes this name for its own: choose another")
+        ),
+    )
     persistent_volume_claim: ClaimSource | None = Field(default=None, description="persistentVolumeClaim to mount.")
     secret: SecretSource | None = Field(default=None, description="secret to mount as files.")
     config_map: ConfigMapSource | None = Field(default=None, description="configMap to mount as files.")
@@ -194,6 +207,7 @@ class VolumeMount(ApiModel):
         max_length=1024,
         pattern=r"^/[^:]+$",
         description="mountPath inside the pods, absolute, not / itself.",
+        json_schema_extra=rules(no_way_up("volumeMounts: mountPath")),
     )
     read_only: bool = Field(default=False, description="readOnly mounts for reading only.")
     sub_path: str = Field(
@@ -213,6 +227,7 @@ class VolumeMount(ApiModel):
 
 _OUR_LABELS_MESSAGE = "labels of tidemill.dev/ and ray.io/ are set by the operator: use another key"
 _OUR_LABELS_RULE = "!self.exists(key, key.startsWith('tidemill.dev/') || key.startsWith('ray.io/'))"
+_MANAGED_BY_RULE = (f"!('{OUR_LABELS[0]}' in self)", f"labels: {OUR_LABELS[0]} is set by the operator: use another key")
 _MOUNTS_MESSAGE = "volumeMounts: each name must be the name of a volume in template.volumes"
 _MOUNTS_RULE = (
     "!has(self.volumeMounts) || self.volumeMounts.all(mount,"
@@ -229,7 +244,7 @@ class PodTemplate(ApiModel):
         default_factory=dict,
         max_length=32,
         description="labels of head and workers; tidemill.dev/ and ray.io/ are ours.",
-        json_schema_extra=rules(_label_keys_rule("labels"), (_OUR_LABELS_RULE, _OUR_LABELS_MESSAGE)),
+        json_schema_extra=rules(_label_keys_rule("labels"), (_OUR_LABELS_RULE, _OUR_LABELS_MESSAGE), _MANAGED_BY_RULE),
     )
     node_selector: dict[str, LabelValue] = Field(
         default_factory=dict,

@@ -9,14 +9,15 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from tidemill_api.custom_resource import CustomResource, PrinterColumn, Rule, ScaleSubresource
-from tidemill_api.markers import rules
+from tidemill_api.markers import rule_about, rules
 from tidemill_api.v1alpha1.batch_inference_job import HeadResources, WorkerResources
 from tidemill_api.v1alpha1.common import DNS_SUBDOMAIN, ApiModel, ModelSpec
 from tidemill_api.v1alpha1.pod_template import KeyRef, PodTemplate
 from tidemill_api.v1alpha1.realtime_endpoint_status import RealtimeEndpointStatus
+from tidemill_api.v1alpha1.reserved import ENDPOINT_TEMPLATE_RULES, under_a_mount
 
 KIND = "RealtimeEndpoint"
 PLURAL = "realtimeendpoints"
@@ -202,6 +203,8 @@ _ENGINE_BATCHING_RULE = (
 class RealtimeEndpointSpec(ApiModel):
     """What the user asks for."""
 
+    model_config = ConfigDict(json_schema_extra=rule_about(*under_a_mount("model.source")))
+
     model: ModelSpec = Field(
         description="model that answers, by the name that requests ask for.",
         json_schema_extra=rules((_ENGINE_BATCHING_RULE, _ENGINE_BATCHING_MESSAGE)),
@@ -229,7 +232,11 @@ class RealtimeEndpointSpec(ApiModel):
         " all replicas.",
     )
     upgrade: UpgradeSpec = Field(default_factory=UpgradeSpec, description="upgrade to a changed spec.")
-    template: PodTemplate = Field(default_factory=PodTemplate, description="template: settings of the pods.")
+    template: PodTemplate = Field(
+        default_factory=PodTemplate,
+        description="template: settings of the pods.",
+        json_schema_extra=rules(*ENDPOINT_TEMPLATE_RULES),
+    )
 
     @model_validator(mode="after")
     def _batching_stands_once(self) -> RealtimeEndpointSpec:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from tidemill_api.markers import rules
+from tidemill_api.v1alpha1.reserved import no_way_up
 
 # Patterns without backslashes and shorthands: RE2, Rust and Python read them alike, in CEL's quotes too.
 _LOCAL = "(/|file:///).+"
@@ -33,8 +34,9 @@ _OUTPUT_MESSAGE = (
 INPUT_RULES = rules(
     (f"self.matches('{INPUT_PATTERN}') && !self.endsWith('/')", _INPUT_MESSAGE),
     (f"!self.matches('{COMPRESSED_PATTERN}')", _PLAIN_MESSAGE),
+    no_way_up("input.uri"),
 )
-OUTPUT_RULES = rules((f"self.matches('{OUTPUT_PATTERN}')", _OUTPUT_MESSAGE))
+OUTPUT_RULES = rules((f"self.matches('{OUTPUT_PATTERN}')", _OUTPUT_MESSAGE), no_way_up("output.uri"))
 
 
 def check_input(uri: str) -> str:

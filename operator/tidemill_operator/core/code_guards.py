@@ -9,39 +9,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-CODE_PREFIXES = ("PYTHON", "LD_", "RAY_RUNTIME_ENV_", "RAY_AUTH_", "KUBERNETES_")
-"""Beginnings of variables that name code, its folders, or whom a pod trusts."""
-
-HARMLESS = frozenset(
-    {"PYTHONDONTWRITEBYTECODE", "PYTHONFAULTHANDLER", "PYTHONHASHSEED", "PYTHONMALLOC", "PYTHONTRACEMALLOC"}
-)
-
-CODE_VARIABLES = frozenset(
-    {
-        "BASH_ENV",  # KubeRay starts Ray in a bash
-        "ENV",
-        "IFS",
-        "PATH",
-        "RAY_CLUSTER_ACTIVITY_HOOK",
-        "RAY_JEMALLOC_LIB_PATH",
-        "RAY_JOB_SUBMIT_HOOK",
-        "RAY_START_HOOK",
-        "RAY_USER_SETUP_FUNCTION",
-        "VLLM_ALLOW_INSECURE_SERIALIZATION",  # pickles that come over the wire
-        "VLLM_ALLOW_RUNTIME_LORA_UPDATING",
-        "VLLM_CUDART_SO_PATH",
-        "VLLM_LOGGING_CONFIG_PATH",  # names classes to be made
-        "VLLM_MODEL_REDIRECT_PATH",  # another model than the spec says
-        "VLLM_NCCL_SO_PATH",
-        "VLLM_PLUGINS",
-        "VLLM_RUST_FRONTEND_PATH",
-        "VLLM_SERVER_DEV_MODE",
-    }
-)
-"""From the environment variables that Ray 2.60 and vLLM 0.32 read (`ray/**/*.py`, `vllm/envs.py`)."""
-
-TEST_CODE = "PYTHONPATH"
-"""How a test's engine is found, where the operator allows such engines."""
+from tidemill_api.v1alpha1.reserved import CODE_PREFIXES, CODE_VARIABLES, HARMLESS
 
 SYSTEM_FOLDERS = tuple(
     PurePosixPath(folder)

@@ -1,4 +1,6 @@
-"""What neither the CRD nor the types say about a spec: how its URIs fit its mounts, and what this operator allows.
+"""What the types do not say about a spec: how its URIs fit its mounts, what is reserved, what this operator allows.
+
+The CRD refuses the plain cases of it (`tidemill_api/v1alpha1/reserved.py`); here are all, and objects stored before.
 
 Pure and complete: every problem is named at once, each with its field and what to write instead. Refuses to look at
 files: whether a path exists is found out by the driver, where the path is mounted.
@@ -12,10 +14,18 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from tidemill_api import labels
 from tidemill_api.job_contract import ENGINE_VARIABLE
+from tidemill_api.v1alpha1.reserved import (
+    OUR_LABELS,
+    OUR_PREFIX,
+    OUR_VARIABLES,
+    OUR_VOLUMES,
+    TEST_CODE,
+    TEST_PREFIX,
+)
 from tidemill_api.v1alpha1.uris import public
-from tidemill_operator.core.code_guards import TEST_CODE, hides_the_system, loads_code
+from tidemill_operator.core.code_guards import hides_the_system, loads_code
+from tidemill_operator.core.spec_limits import A_NUL, NUL, job_limit_problems, template_limit_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,31 +33,6 @@ if TYPE_CHECKING:
     from tidemill_api.v1alpha1.batch_inference_job import BatchInferenceJobSpec
     from tidemill_api.v1alpha1.common import ModelSpec
     from tidemill_api.v1alpha1.pod_template import PodTemplate, Volume, VolumeMount
-
-OUR_LABELS = (labels.MANAGED_BY,)
-OUR_VOLUMES = ("shared-mem", "ray-logs", "log-volume")
-"""Names that KubeRay gives to the volumes it adds."""
-
-OUR_VARIABLES = frozenset(
-    {
-        "PYTHONSAFEPATH",
-        "PYTHONUNBUFFERED",
-        "RAY_ADDRESS",
-        "RAY_AUTH_MODE",
-        "RAY_AUTH_TOKEN",
-        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S",
-        "RAY_JOB_STOP_WAIT_TIME_S",
-        "RAY_PORT",
-        "RAY_USAGE_STATS_ENABLED",
-        "RAY_worker_niceness",
-    }
-)
-"""Variables of Ray and Python that we or KubeRay set on the same container: a second value would win over ours."""
-
-OUR_PREFIX = "TIDEMILL_"
-"""Variables by which the operator talks to the driver. A user's would be a second, hidden API beside the spec."""
-
-TEST_PREFIX = "TIDEMILL_TEST_"
 
 
 @dataclass(frozen=True)
@@ -62,7 +47,7 @@ class SpecPolicy:
 
 def problems(spec: BatchInferenceJobSpec, policy: SpecPolicy) -> tuple[str, ...]:
     """Everything that is wrong with a spec whose fields are right one by one; empty where it may run."""
-    return (*template_problems(spec.template, policy), *_uri_problems(spec))
+    return (*template_problems(spec.template, policy), *_uri_problems(spec), *job_limit_problems(spec))
 
 
 def template_problems(template: PodTemplate, policy: SpecPolicy) -> tuple[str, ...]:
@@ -71,6 +56,7 @@ def template_problems(template: PodTemplate, policy: SpecPolicy) -> tuple[str, .
         *_volume_problems(template, policy),
         *_mount_problems(template),
         *_variable_problems(template, policy),
+        *template_limit_problems(template),
         *_label_problems(template),
         *_account_problems(template, policy),
     )
@@ -174,8 +160,8 @@ def place_problems(field: str, uri: str, template: PodTemplate) -> Iterator[str]
     """What is wrong with a path or URI of this field, given the mounts."""
     path = local_path(uri)
     named = uri if path is None else path
-    if "\0" in named:
-        yield f"{field}: {public(uri)!r} has a NUL character in it, which no name may have; remove it"
+    if NUL in named:
+        yield f"{field}: {public(uri)!r} has {A_NUL}"
     elif ".." in PurePosixPath(named).parts:
         yield f"{field}: {public(named)} must not have '..' in it"
     elif path is not None:

@@ -18,7 +18,7 @@ def helm(bare, tmp_path):
 
 
 def job(**spec):
-    model = {"name": "m", "source": "/models/m"}
+    model = {"name": "m", "source": "/in/models/m"}
     whole = {"model": model, "input": {"uri": "/in/a.jsonl"}, "output": {"uri": "/in/out/"}, "completionWindow": "4h"}
     template = {
         "volumes": [{"name": "in", "persistentVolumeClaim": {"claimName": "in"}}],

@@ -132,8 +132,8 @@ class World:
 
 
 @pytest_asyncio.fixture
-async def world(client, namespace, cluster, tmp_path):
-    made = World(client, namespace, OperatorProcess(cluster.kubeconfig, namespace, tmp_path / "operator.log"))
+async def world(client, namespace, account, tmp_path):
+    made = World(client, namespace, OperatorProcess(account.kubeconfig, namespace, tmp_path / "operator.log"))
     kuberay, kubelet = asyncio.create_task(Controller(client).run()), asyncio.create_task(made.be_kubelet())
     await made.operator.start()
     try:
@@ -305,10 +305,10 @@ async def test_a_silent_head_changes_nothing(world):
 
 
 async def test_what_an_api_server_takes_and_the_operator_does_not_is_said(world):
-    await applied(world, model={"name": "m", "source": "/models/m"})
+    await applied(world, template={"serviceAccountName": "admin"})
     await world.until("Progressing", ("False", "InvalidSpec"))
-    assert "model.source: /models/m lies under no mount" in await world.message("Progressing")
-    await world.edit(model={"name": "m", "source": "a/b"})
+    assert "template.serviceAccountName: admin is not on the operator's list" in await world.message("Progressing")
+    await world.edit(template={"serviceAccountName": ""})
     await world.until("Ready", ("True", "Serving"))
 
 

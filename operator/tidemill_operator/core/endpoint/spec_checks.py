@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tidemill_api.endpoint_contract import API_KEYS_FOLDER
 from tidemill_api.v1alpha1.realtime_endpoint import NAME_MESSAGE, valid_name
+from tidemill_api.v1alpha1.reserved import ENDPOINT_VARIABLES, ENDPOINT_VOLUMES
 from tidemill_operator.core.spec_checks import model_problems, template_problems
 
 if TYPE_CHECKING:
@@ -18,11 +19,6 @@ if TYPE_CHECKING:
     from tidemill_api.v1alpha1.pod_template import PodTemplate
     from tidemill_api.v1alpha1.realtime_endpoint import RealtimeEndpointSpec
     from tidemill_operator.core.spec_checks import SpecPolicy
-
-OUR_VOLUMES = ("tidemill-api-keys",)
-
-SERVE_VARIABLES = ("RAY_SERVE_", "RAY_metrics_report_interval_ms", "RAY_gcs_", "RAY_REDIS", "RAY_external_storage")
-"""Beginnings of variables by which Ray would be told something else than the operator tells it."""
 
 
 def endpoint_problems(name: str, spec: RealtimeEndpointSpec, policy: SpecPolicy) -> tuple[str, ...]:
@@ -51,11 +47,11 @@ def secrets_of(spec: RealtimeEndpointSpec) -> tuple[str, ...]:
 
 def _ours(template: PodTemplate) -> Iterator[str]:
     for volume in template.volumes:
-        if volume.name in OUR_VOLUMES:
+        if volume.name in ENDPOINT_VOLUMES:
             yield f"template.volumes: the name {volume.name} is the operator's own; choose another"
     for mount in template.volume_mounts:
         if PurePosixPath(mount.mount_path).is_relative_to(PurePosixPath(API_KEYS_FOLDER).parent):
             yield f"template.volumeMounts: {mount.mount_path} lies where the API keys are mounted; choose another path"
     for variable in template.env:
-        if variable.name.startswith(SERVE_VARIABLES):
+        if variable.name.startswith(ENDPOINT_VARIABLES):
             yield f"template.env: {variable.name} is set by the operator; remove it"
