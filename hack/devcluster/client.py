@@ -67,6 +67,7 @@ REPLICA_SETS = Resource("apps", "v1", "replicasets")
 JOBS = Resource("batch", "v1", "jobs")
 POD_DISRUPTION_BUDGETS = Resource("policy", "v1", "poddisruptionbudgets")
 PERSISTENT_VOLUME_CLAIMS = Resource("", "v1", "persistentvolumeclaims")
+PERSISTENT_VOLUMES = Resource("", "v1", "persistentvolumes", namespaced=False)
 CUSTOM_RESOURCE_DEFINITIONS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", namespaced=False)
 RAY_CLUSTERS = Resource("ray.io", "v1", "rayclusters")
 

@@ -1,7 +1,7 @@
 """PersistentVolumeClaims: each is bound at once to a folder of the state folder, whatever class it names.
 
-The folder is `<state>/volumes/<namespace>/<claim>` and goes with its claim, as the reclaim policy Delete says.
-Sizes are not enforced.
+The folder is `<state>/volumes/<namespace>/<claim>` and goes with its claim, as the reclaim policy Delete says. A claim
+that names a PersistentVolume with a hostPath is a link to that folder instead, which stays. Sizes are not enforced.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 
-from devcluster.client import PERSISTENT_VOLUME_CLAIMS, ApiError, Client, Conflict, NotFound
+from devcluster.client import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, ApiError, Client, Conflict, NotFound
 
 logger = logging.getLogger(__name__)
 
@@ -45,9 +45,10 @@ class Claims:
         metadata = claim["metadata"]
         folder = self._state / "volumes" / metadata["namespace"] / metadata["name"]
         if kind == "DELETED":
-            await asyncio.to_thread(shutil.rmtree, folder, True)
+            await asyncio.to_thread(remove_folder, folder)
             return
-        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+        given = await self._host_path(claim["spec"].get("volumeName") or "")
+        await asyncio.to_thread(make_folder, folder, given)
         if (claim.get("status") or {}).get("phase") == "Bound":
             return
         spec = claim["spec"]
@@ -66,3 +67,32 @@ class Claims:
             )
         except (NotFound, Conflict):
             return
+
+    async def _host_path(self, volume: str) -> str:
+        """The folder of the machine that a PersistentVolume is; empty where there is none, or it is no such folder."""
+        if not volume:
+            return ""
+        try:
+            found = await self._client.get(PERSISTENT_VOLUMES, None, volume)
+        except NotFound:  # one of the names that are given here
+            return ""
+        return str((found["spec"].get("hostPath") or {}).get("path") or "")
+
+
+def make_folder(folder: Path, given: str) -> None:
+    """Make a claim's folder, or a link to the given one; what stands already stays."""
+    if folder.is_symlink() or folder.exists():
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if given:
+        folder.symlink_to(given)
+    else:
+        folder.mkdir()
+
+
+def remove_folder(folder: Path) -> None:
+    """Take away what `make_folder` made; the given folder stays as it is."""
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)

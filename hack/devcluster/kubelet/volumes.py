@@ -190,7 +190,8 @@ def make_volume(volume: Object, folder: Path, claims: Path, pod: Object, facts: 
         if not (claims / claim).is_dir():
             raise ConfigError(f'persistentvolumeclaim "{claim}" not found', reason="ContainerCreating")
         _link(folder, claims / claim)
-        _give_to_group(claims / claim, _group_of(pod))
+        if not (claims / claim).is_symlink():  # as in Kubernetes: fsGroup does not reach a hostPath
+            _give_to_group(claims / claim, _group_of(pod))
     else:
         kinds = sorted(set(volume) - {"name"})
         raise ConfigError(f"volume {volume['name']!r}: {kinds} is not offered by the dev cluster")
