@@ -122,12 +122,12 @@ class LeaseElection:
             await self._broken_within(RENEW_SECONDS if renewed else LOOK_SECONDS)
 
     async def release(self) -> None:
-        """Gives the Lease up where it is ours. Where that fails, the others wait until it is over."""
-        led = self._leadership.candidate.renewed is not None
-        self._leadership.candidate = replace(self._leadership.candidate, renewed=None)
-        if not led or self._leadership.broken.is_set():
+        """Gives the Lease up where it is surely ours. Where that fails, the others wait until it is over."""
+        before, holds = self._leadership.candidate, self._next() is Step.RENEW
+        self._leadership.candidate = replace(before, renewed=None)
+        if not holds:
             return
-        record = released(self._leadership.candidate, _moment())
+        record = released(before, _moment())
         try:
             async with asyncio.timeout(TRY_SECONDS):
                 await self._replace(record)
@@ -137,11 +137,15 @@ class LeaseElection:
             log.info("the %s is given up", self._place)
 
     async def _renew(self) -> bool:
-        """Whether that succeeded. Raises LeadershipLostError where it is too late for another try."""
-        if self._next() is Step.RENEW:
-            if await self._write():
-                return True
-            await self._look()
+        """Whether that succeeded. Raises LeadershipLostError where it is too late for another try.
+
+        Twice, since somebody may have labelled the Lease: the second is on the version that was read after the first.
+        """
+        for _ in range(2):
+            if self._next() is Step.RENEW:
+                if await self._write():
+                    return True
+                await self._look()
         if self._next() is Step.GIVE_UP:
             raise LeadershipLostError(self._why_lost())
         return False
