@@ -125,16 +125,26 @@ class LeaseElection:
         """Gives the Lease up where it is surely ours. Where that fails, the others wait until it is over."""
         before, holds = self._leadership.candidate, self._next() is Step.RENEW
         self._leadership.candidate = replace(before, renewed=None)
-        if not holds:
-            return
-        record = released(before, _moment())
+        for _ in range(
+            2 if holds else 0
+        ):  # a renewal that was broken off may have come through: then there is a second
+            if await self._gave_up():
+                return
+            await self._look()
+            seen = self._leadership.candidate
+            if seen.record is None or seen.record.holder != seen.identity:
+                return
+
+    async def _gave_up(self) -> bool:
+        record = released(self._leadership.candidate, _moment())
         try:
             async with asyncio.timeout(TRY_SECONDS):
                 await self._replace(record)
         except (*FAULTS, ObjectMissingError, KindMissingError) as error:
-            log.warning("the %s was not given up, it runs out by itself: %s", self._place, _say(error))
-        else:
-            log.info("the %s is given up", self._place)
+            log.warning("the %s was not given up: %s", self._place, _say(error))
+            return False
+        log.info("the %s is given up", self._place)
+        return True
 
     async def _renew(self) -> bool:
         """Whether that succeeded. Raises LeadershipLostError where it is too late for another try.
