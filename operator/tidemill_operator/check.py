@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from tidemill_api.definitions import RESOURCES, crd
-from tidemill_operator.cluster import ACCESS_REVIEWS, DEFINITIONS, LEASES, Cluster
-from tidemill_operator.core.installation import Finding, judge_definition, judge_kuberay
+from tidemill_operator.cluster import ACCESS_REVIEWS, DEFINITIONS, LEASES, PODS, RAY_CLUSTERS, Cluster, Resource
+from tidemill_operator.core.installation import Finding, Seen, judge_definition, judge_kuberay
 from tidemill_operator.core.lease import LEASE_SECONDS
 from tidemill_operator.credentials import load_configuration
 from tidemill_operator.election import record_of
@@ -23,6 +24,7 @@ from tidemill_operator.errors import (
     ObjectMissingError,
     OperatorError,
 )
+from tidemill_operator.handlers import OURS
 from tidemill_operator.rights import Right, Where, rights
 
 if TYPE_CHECKING:
@@ -85,7 +87,7 @@ async def findings(of: Installation) -> AsyncIterator[Finding]:
         return
     for resource in RESOURCES:
         yield await _definition(of.cluster, crd(resource))
-    yield await _kuberay(of.cluster)
+    yield await _kuberay(of)
     yield await _rights(of)
     yield await _lease(of)
 
@@ -109,11 +111,22 @@ async def _definition(cluster: Cluster, wanted: Json) -> Finding:
         return Finding(f"CRD {wanted['metadata']['name']}", False, f"it cannot be looked at: {error}")
 
 
-async def _kuberay(cluster: Cluster) -> Finding:
+async def _kuberay(of: Installation) -> Finding:
+    """Its CRD, and by the objects of the watched namespaces its operator."""
     try:
-        return judge_kuberay(await _standing(cluster, RAY_CLUSTER_DEFINITION))
+        standing = await _standing(of.cluster, RAY_CLUSTER_DEFINITION)
+        clusters = await _ours(of, RAY_CLUSTERS) if standing is not None else ()
+        pods = await _ours(of, PODS) if clusters else ()
+        return judge_kuberay(standing, Seen(datetime.now(UTC), clusters, pods))
+    except KindMissingError:
+        return judge_kuberay(None, Seen(datetime.now(UTC)))
     except OperatorError as error:
-        return Finding("KubeRay", False, f"its CRD cannot be looked at: {error}")
+        return Finding("KubeRay", False, f"it cannot be looked at: {error}")
+
+
+async def _ours(of: Installation, resource: Resource) -> tuple[Json, ...]:
+    places = of.namespaces or (None,)
+    return tuple([body for place in places async for body in of.cluster.list_all(resource, place, OURS)])
 
 
 async def _standing(cluster: Cluster, name: str) -> Json | None:
@@ -171,9 +184,7 @@ async def _lease(of: Installation) -> Finding:
     """Whether somebody holds it, and is seen to renew it."""
     namespace, name = of.settings.operator_namespace, of.settings.lease_name
     if not name:
-        return Finding(
-            "leader", True, "no election: without TIDEMILL_LEASE_NAME this has to be the only operator"
-        )
+        return Finding("leader", True, "no election: without TIDEMILL_LEASE_NAME this has to be the only operator")
     about, seen = f"Lease {namespace}/{name}", set()
     try:
         for _ in range(LEASE_LOOKS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ KUBERAY_FIELDS = (
     "workerGroupSpecs.scaleStrategy.workersToDelete",
 )
 """What we write into a RayCluster and an old KubeRay does not know: its API server would drop it without a word."""
+
+PATIENCE_SECONDS = 120.0
+"""After which a RayCluster without a status is one that nobody looks at."""
 
 INSTALL_KUBERAY = "install KubeRay 1.6 or newer (chart kuberay-operator), its CRDs with it"
 UPGRADE_CRDS = "helm upgrade the chart with crds.install=true, or kubectl apply --server-side -f crds/"
@@ -57,20 +61,61 @@ def judge_definition(wanted: Json, standing: Json | None) -> Finding:
     return Finding(about, True, f"{ours['name']} is served, of this operator's version")
 
 
-def judge_kuberay(standing: Json | None) -> Finding:
-    """KubeRay's own CRD. Of its operator, which runs elsewhere under rights of its own, nothing can be seen."""
+@dataclass(frozen=True)
+class Seen:
+    """What KubeRay's operator did, which runs elsewhere under rights of its own: our RayClusters and their pods."""
+
+    now: datetime
+    clusters: tuple[Json, ...] = ()
+    pods: tuple[Json, ...] = ()
+
+
+def judge_kuberay(standing: Json | None, seen: Seen) -> Finding:
+    """KubeRay's CRD, and its operator as far as it shows in what it did."""
     about = "KubeRay"
     if standing is None:
         text = f"it is not installed: the API server does not know RayCluster (ray.io/v1); {INSTALL_KUBERAY}"
         return Finding(about, False, text)
-    version = next((of for of in standing["spec"]["versions"] if of["name"] == "v1" and of.get("served")), None)
-    if version is None or not established(standing):
+    served = next((of for of in standing["spec"]["versions"] if of["name"] == "v1" and of.get("served")), None)
+    if served is None or not established(standing):
         return Finding(about, False, f"RayCluster is not served as ray.io/v1; {INSTALL_KUBERAY}")
-    spec = version["schema"]["openAPIV3Schema"].get("properties", {}).get("spec", {})
+    spec = served["schema"]["openAPIV3Schema"].get("properties", {}).get("spec", {})
     missing = [path for path in KUBERAY_FIELDS if not knows(spec, path)]
     if missing:
         return Finding(about, False, f"its RayCluster has no {', '.join(missing)}: it is too old; {INSTALL_KUBERAY}")
-    return Finding(about, True, "RayCluster (ray.io/v1) is served and has every field that is used")
+    left = unattended(seen)
+    if left:
+        text = (
+            f"nobody acts on RayCluster {left[0]} ({len(left)} in all): its operator does not run, or not there"
+        )
+        return Finding(about, False, f"{text}; look at its Deployment and the namespaces that it watches")
+    version = kuberay_version(seen.pods)
+    by = f"; its operator is {version}" if version else ""
+    return Finding(about, True, f"RayCluster (ray.io/v1) is served and has every field that is used{by}")
+
+
+def unattended(seen: Seen) -> tuple[str, ...]:
+    """The RayClusters that KubeRay's operator has not looked at, though it had time to."""
+    return tuple(
+        f"{of['metadata'].get('namespace', '')}/{of['metadata']['name']}"
+        for of in seen.clusters
+        if not of.get("status")
+        and (seen.now - datetime.fromisoformat(of["metadata"]["creationTimestamp"])).total_seconds() > PATIENCE_SECONDS
+    )
+
+
+def kuberay_version(pods: tuple[Json, ...]) -> str:
+    """As KubeRay writes it into its pods (`kuberay_version=v1.7.0;...`), of the youngest; empty where there is none."""
+    youngest = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")), reverse=True)
+    told = (
+        variable.get("value") or ""
+        for pod in youngest
+        for container in pod["spec"]["containers"]
+        for variable in container.get("env") or ()
+        if variable["name"] == "RAY_USAGE_STATS_EXTRA_TAGS"
+    )
+    tags = (tag.partition("=") for text in told for tag in text.split(";"))
+    return next((value for name, _, value in tags if name == "kuberay_version"), "")
 
 
 def established(definition: Json) -> bool:

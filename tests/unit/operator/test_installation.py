@@ -1,14 +1,16 @@
 """What the check says of an installation."""
 
 import copy
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tidemill_api.definitions import RESOURCES, crd
 from tidemill_operator.config import Settings
-from tidemill_operator.core.installation import differences, judge_definition, judge_kuberay, knows
+from tidemill_operator.core.installation import Seen, differences, judge_definition, judge_kuberay, knows
 from tidemill_operator.rights import Where, rights
 
+T0 = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ESTABLISHED = {"conditions": [{"type": "Established", "status": "True"}]}
 
 
@@ -71,18 +73,45 @@ FIELDS = {
 }
 
 
-def test_a_kuberay_that_is_new_enough_is_well():
+def new_enough():
     standing = kuberay(FIELDS)
     groups = {"items": {"properties": {"scaleStrategy": {"properties": {"workersToDelete": {}}}}}}
     schema = standing["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     schema["properties"]["spec"]["properties"]["workerGroupSpecs"] = groups
-    assert judge_kuberay(standing).well
+    return standing
+
+
+def ray_cluster(age, **fields):
+    created = (T0 - timedelta(seconds=age)).isoformat()
+    return {"metadata": {"namespace": "team", "name": f"c-{age}", "creationTimestamp": created}, **fields}
+
+
+def pod(age, version):
+    tags = {"name": "RAY_USAGE_STATS_EXTRA_TAGS", "value": f"kuberay_version={version};kuberay_crd=RayCluster"}
+    return {**ray_cluster(age), "spec": {"containers": [{"env": [tags]}, {}]}}
+
+
+def test_a_kuberay_that_is_new_enough_is_well():
+    assert judge_kuberay(new_enough(), Seen(T0)).well
+
+
+def test_the_version_of_kuberays_operator_is_what_it_wrote_last():
+    pods = (pod(500, "v1.6.0"), pod(20, "v1.7.0"))
+    assert judge_kuberay(new_enough(), Seen(T0, pods=pods)).text.endswith("its operator is v1.7.0")
+
+
+def test_a_ray_cluster_that_nobody_acts_on_tells_of_an_operator_that_does_not_run():
+    clusters = (ray_cluster(300, status={"state": "ready"}), ray_cluster(10))
+    assert judge_kuberay(new_enough(), Seen(T0, clusters)).well
+    finding = judge_kuberay(new_enough(), Seen(T0, (*clusters, ray_cluster(300), ray_cluster(400))))
+    assert not finding.well
+    assert "nobody acts on RayCluster team/c-300 (2 in all)" in finding.text
 
 
 def test_a_kuberay_that_is_missing_or_old_is_said_with_what_to_do():
-    assert "the API server does not know RayCluster" in judge_kuberay(None).text
-    assert "not served as ray.io/v1" in judge_kuberay(kuberay(FIELDS, "v1alpha1")).text
-    old = judge_kuberay(kuberay({**FIELDS, "authOptions": {"mode": {}}}))
+    assert "the API server does not know RayCluster" in judge_kuberay(None, Seen(T0)).text
+    assert "not served as ray.io/v1" in judge_kuberay(kuberay(FIELDS, "v1alpha1"), Seen(T0)).text
+    old = judge_kuberay(kuberay({**FIELDS, "authOptions": {"mode": {}}}), Seen(T0))
     assert "has no authOptions.secretName, workerGroupSpecs.scaleStrategy.workersToDelete: it is too old" in old.text
     assert "install KubeRay 1.6" in old.text
 
