@@ -1,6 +1,7 @@
 """A Docker engine for a test session and the images of this checkout, built there as a user builds them."""
 
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,12 @@ TAG = "under-test"
 @pytest.fixture(scope="session")
 def docker():
     """The engine, or a skip that says why there is none."""
-    try:
-        engine = docker_engine()
-        opened = engine.__enter__()
-    except NoEngineError as error:
-        pytest.skip(f"no Docker engine can run here: {error}")
-    yield opened
-    engine.__exit__(None, None, None)
+    with ExitStack() as stack:
+        try:
+            engine = stack.enter_context(docker_engine())
+        except NoEngineError as error:
+            pytest.skip(f"no Docker engine can run here: {error}")
+        yield engine
 
 
 @pytest.fixture(scope="session")
