@@ -63,6 +63,12 @@ def test_the_age_is_exact_at_the_scrape_whatever_the_status_says():
     assert value(found, "tidemill_queue_depth") == 7
 
 
+def test_an_operator_that_stands_by_has_no_figure_of_what_it_sees():
+    registry = CollectorRegistry()
+    registry.register(QueueCollector({JOB: cache_of(JOB, job())}, leads=lambda: False))
+    assert [sample for family in registry.collect() for sample in family.samples] == []
+
+
 def test_the_target_is_the_specs_own_where_it_sets_one():
     found = scrape({JOB: cache_of(JOB, job(targetCompletion="1m"))}, after=90)
     assert value(found, "tidemill_queue_age_ratio") == 1.5

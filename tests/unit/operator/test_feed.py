@@ -18,6 +18,9 @@ class Queue:
         self.forgotten: list[Key] = []
         self.forget = self.forgotten.append
 
+    def clear(self):
+        self.added, self.added_quiet = [], []
+
     def add(self, key, *, quiet=False):
         (self.added_quiet if quiet else self.added).append(key)
 
@@ -51,6 +54,17 @@ def test_a_job_that_has_ended_is_quiet_once_its_cluster_is_gone():
     feed.gone(Watched.CLUSTERS, standing)
     feed.seen(Watched.JOBS, tickets("3") | ended)
     assert (queue.added, queue.added_quiet) == ([KEY, KEY], [KEY, KEY])
+
+
+def test_who_begins_to_decide_looks_at_everything_and_last_at_what_has_ended():
+    feed, _, queue = make_feed()
+    feed.seen(Watched.JOBS, tickets())  # while another decided
+    feed.seen(Watched.JOBS, tickets("2") | {"status": {"completionTime": "2026-01-01T13:00:00Z"}})
+    other = tickets()
+    other["metadata"]["name"] = "other"
+    feed.seen(Watched.JOBS, other)
+    feed.wake_all()
+    assert (queue.added, queue.added_quiet) == ([Key("team", "other")], [KEY])
 
 
 def test_a_pod_wakes_the_job_of_its_cluster():

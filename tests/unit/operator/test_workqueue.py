@@ -5,7 +5,7 @@ import logging
 from itertools import pairwise
 
 from tidemill_operator.cache import Key
-from tidemill_operator.errors import ConflictError, RayUnavailableError, RejectedError
+from tidemill_operator.errors import ConflictError, LeadershipLostError, RayUnavailableError, RejectedError
 from tidemill_operator.workqueue import BUG_RETRY_SECONDS, Look, WorkQueue
 
 A, B = Key("team", "a"), Key("team", "b")
@@ -58,6 +58,36 @@ def test_many_requests_for_a_key_are_one_look(virtual_time):
 
     virtual_time(play(work, script))
     assert work.calls == [(0.0, A)]
+
+
+def test_what_was_asked_for_while_nobody_worked_is_dropped_and_can_be_asked_for_anew(virtual_time):
+    work = Recorder()
+
+    async def story():
+        queue = WorkQueue(work, 4)
+        queue.add(A)
+        queue.add(B, quiet=True)
+        await asyncio.sleep(3600)
+        queue.clear()
+        assert queue.length == 0
+        queue.add(B)
+        running = asyncio.create_task(queue.run())
+        await asyncio.sleep(10)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    virtual_time(story())
+    assert work.calls == [(3600.0, B)]
+
+
+def test_a_write_that_the_fence_kept_back_is_not_tried_again(virtual_time):
+    work = Recorder(answers=[LeadershipLostError("another decides")])
+
+    async def script(queue):
+        queue.add(A)
+
+    virtual_time(play(work, script))
+    assert work.times == [0.0]
 
 
 def test_a_key_asked_for_while_it_is_worked_on_is_looked_at_once_more(virtual_time):
