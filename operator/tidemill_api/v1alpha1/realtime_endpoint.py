@@ -223,7 +223,8 @@ class RealtimeEndpointSpec(ApiModel):
         default="",
         max_length=1024,
         pattern=r"^\S*$",
-        description="image of the pods. Default: the operator's setting for CPU or GPU when the revision was made.",
+        description="image of the pods. Default: the operator's setting for CPU or GPU when the revision was made; a"
+        " changed annotation tidemill.dev/restarted-at has a new one made.",
     )
     auth: AuthSpec | None = Field(default=None, description="auth of clients. Default: whoever reaches it may ask.")
     gcs_fault_tolerance: GcsFaultToleranceSpec | None = Field(
