@@ -22,3 +22,9 @@ WITH_ALERTS = {"batchinferencejobs": {"patch"}, "realtimeendpoints": {"patch"}}
 
 LEADER = {"leases": {"get", "update"}}
 """In the release's own namespace, and only the one Lease that the chart makes: nothing is listed, nothing created."""
+
+DISCOVERY = {"customresourcedefinitions": {"get", "list", "watch"}}
+"""In the whole cluster: to see a CRD that is installed later."""
+
+EVERYBODY = {"selfsubjectaccessreviews": {"create"}}
+"""What Kubernetes itself gives to whoever is authenticated (ClusterRole system:basic-user)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from chart_rights import GRANTED, LEADER, WITH_ALERTS
+from chart_rights import DISCOVERY, EVERYBODY, GRANTED, LEADER, WITH_ALERTS
 
 from tidemill_operator import cluster
 
@@ -26,6 +26,8 @@ VERBS = {
     "replace": "update",
 } | {"_create_or_find": "create"}
 WATCHED = {"batchinferencejobs", "realtimeendpoints", "rayclusters", "pods", "services", "networkpolicies"}
+WATCHED |= {"customresourcedefinitions"}  # by Kopf itself
+TABLES = (GRANTED, WITH_ALERTS, LEADER, DISCOVERY, EVERYBODY)
 
 
 def calls() -> list[ast.Call]:
@@ -51,13 +53,13 @@ def asked_for() -> dict[str, set[str]]:
 
 def test_every_request_of_the_operator_is_allowed() -> None:
     for resource, verbs in asked_for().items():
-        allowed = [table.get(resource, set()) for table in (GRANTED, WITH_ALERTS, LEADER)]
+        allowed = [table.get(resource, set()) for table in TABLES]
         assert verbs <= set().union(*allowed), resource
 
 
 def test_nothing_is_allowed_that_the_operator_does_not_ask_for() -> None:
     """Reading one object of a kind that is watched anyway tells nothing new."""
     asked = asked_for()
-    for resource, verbs in (*GRANTED.items(), *WITH_ALERTS.items(), *LEADER.items()):
+    for resource, verbs in (pair for table in TABLES for pair in table.items()):
         spare = verbs - asked.get(resource, set()) - ({"get"} if resource in WATCHED else set())
         assert spare == set(), resource
