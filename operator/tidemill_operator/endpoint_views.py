@@ -12,7 +12,7 @@ from tidemill_api.v1alpha1.realtime_endpoint_status import RealtimeEndpointStatu
 from tidemill_operator.core.endpoint.snapshot import EndpointView, ServiceView
 from tidemill_operator.core.endpoint.spec_checks import endpoint_problems
 from tidemill_operator.manifests.pods import container_name
-from tidemill_operator.views import boost_of, of_type, queueing_of, read_cluster, read_identity, read_spec
+from tidemill_operator.views import boost_of, is_held, of_type, queueing_of, read_cluster, read_identity, read_spec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +38,7 @@ def read_endpoint(body: Json, policy: SpecPolicy) -> EndpointView:
         spec_problem=problem,
         status=RealtimeEndpointStatus.model_validate(body.get("status") or {}),
         boost=boost_of(body),
+        held=is_held(body),
         queueing=queueing_of(body, policy),
         restarted=str((body["metadata"].get("annotations") or {}).get(labels.RESTARTED_AT, "")),
     )

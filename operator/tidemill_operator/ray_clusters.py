@@ -182,13 +182,20 @@ class RayClusters:
         return await self._labelled(resource, standing, metadata["labels"])
 
     async def _labelled(self, resource: Any, standing: Json, ours: dict[str, str]) -> Json:
-        """Our child with its labels, without which no watch shows it: somebody may have taken them off."""
+        """Our child with its labels, without which no watch shows it: somebody may have taken them off.
+
+        Raises ConflictError where a RayCluster got them back: it may be at work, which the next look finds.
+        """
         metadata = standing["metadata"]
         if ours.items() <= (metadata.get("labels") or {}).items():
             return standing
         log.warning("labels of ours were taken off %s %s: put back", standing.get("kind", ""), metadata["name"])
         change = {"metadata": {**version_of(standing), "labels": ours}}
-        return await self._cluster.merge(resource, metadata["namespace"], metadata["name"], change)
+        labelled = await self._cluster.merge(resource, metadata["namespace"], metadata["name"], change)
+        if resource == RAY_CLUSTERS:
+            self._cache.put(Watched.CLUSTERS, labelled)
+            raise ConflictError(f"RayCluster {metadata['name']} had lost its labels")
+        return labelled
 
     async def scale(self, namespace: str, scale: ScaleCluster) -> None:
         """Sets the size.

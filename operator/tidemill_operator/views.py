@@ -68,6 +68,17 @@ def read_identity(body: Json) -> Identity:
     }
 
 
+COLLECTORS = frozenset({"orphan", "foregroundDeletion"})
+"""Finalizers of the garbage collector, which does with the children what the user asked for."""
+
+
+def is_held(body: Json) -> bool:
+    """Whether the object was deleted and a finalizer of somebody else keeps it, and so its children."""
+    metadata = body["metadata"]
+    finalizers = frozenset(metadata.get("finalizers") or ())
+    return "deletionTimestamp" in metadata and bool(finalizers - COLLECTORS) and "orphan" not in finalizers
+
+
 def read_spec(of: type[_Spec], body: Json, check: Callable[[_Spec], tuple[str, ...]]) -> tuple[_Spec | None, str]:
     """The spec, None where it cannot be read, and its problems in words: empty where it may run."""
     try:
@@ -91,6 +102,7 @@ def read_job(body: Json, policy: SpecPolicy) -> JobView:
         spec_problem=problem,
         status=BatchInferenceJobStatus.model_validate(body.get("status") or {}),
         boost=boost_of(body),
+        held=is_held(body),
         queueing=queueing_of(body, policy),
     )
 

@@ -21,6 +21,7 @@ from tidemill_operator.core.attempts import book
 from tidemill_operator.core.decision import Case, Decision
 from tidemill_operator.core.outlook import next_look
 from tidemill_operator.core.plan import Plan
+from tidemill_operator.core.stopping import remove_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,8 +62,8 @@ def plan(seen: Snapshot) -> Plan:
     """What to do about this job at this moment."""
     case = Case(seen, book(seen))
     decision = next((d for rule in RULES if (d := rule(case)) is not None), Decision())
-    if seen.job.deleting:
-        return Plan(status=seen.job.status)
+    if seen.job.deleting:  # a finalizer may keep it for days, in which its pods would do nobody any good
+        return Plan(status=seen.job.status, actions=remove_cluster(case) if seen.job.held else ())
     new = status.compose(case, decision)
     return Plan(
         status=new,

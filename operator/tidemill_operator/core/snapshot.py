@@ -41,6 +41,7 @@ class JobView:
     status: BatchInferenceJobStatus
     boost: Boost | None = None
     queueing: Queueing = field(default_factory=Queueing)
+    held: bool = False  # deleted, and kept by a finalizer that is neither ours nor the garbage collector's
 
 
 @dataclass(frozen=True)

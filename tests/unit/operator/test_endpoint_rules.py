@@ -30,7 +30,7 @@ from tidemill_operator.core.endpoint.snapshot import (
     ServeView,
     ServiceView,
 )
-from tidemill_operator.core.plan import ScaleCluster
+from tidemill_operator.core.plan import DeleteCluster, ScaleCluster
 
 STARTING, DRAINING = "STARTING", "PENDING_MIGRATION"
 SECOND = timedelta(seconds=1)
@@ -325,3 +325,11 @@ def test_a_calm_that_begins_is_written_within_seconds_and_its_end_at_once():
 def test_an_endpoint_that_is_being_deleted_is_left_to_its_owner_references():
     endpoint = make_endpoint(deleting=True, status=served_status())
     assert look(make_revision(), serving="r1", endpoint=endpoint).actions == ()
+
+
+def test_a_deleted_endpoint_that_a_finalizer_keeps_lets_its_clusters_go():
+    endpoint = replace(make_endpoint(deleting=True, status=served_status()), held=True)
+    one, leaving = make_revision(), make_revision("r2")
+    leaving = replace(leaving, cluster=replace(leaving.cluster, deleting=True))
+    held = look(one, leaving, serving="r1", endpoint=endpoint)
+    assert (held.actions, held.status) == ((DeleteCluster(one.cluster.name, one.cluster.uid),), endpoint.status)

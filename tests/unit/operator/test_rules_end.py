@@ -144,6 +144,13 @@ def test_a_job_on_its_way_out_is_left_alone():
     assert (leaving.actions, leaving.status) == ((), running_status())
 
 
+def test_a_deleted_job_that_a_finalizer_keeps_lets_its_cluster_go():
+    job, cluster = replace(make_job(deleting=True, status=running_status()), held=True), make_cluster()
+    held = look(job=job, cluster=cluster)
+    assert (held.actions, held.status) == ((DeleteCluster(cluster.name, cluster.uid),), running_status())
+    assert look(job=job, cluster=replace(cluster, deleting=True)).actions == ()
+
+
 # The spec
 
 

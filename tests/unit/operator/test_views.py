@@ -6,7 +6,15 @@ from unit.operator.builders import MINIMAL, T0
 from tidemill_operator.cache import Key, WatchCache, Watched, key_of
 from tidemill_operator.core.snapshot import SourceView, WorkerPod
 from tidemill_operator.core.spec_checks import SpecPolicy
-from tidemill_operator.views import count_pods, read_circle, read_cluster, read_job, read_source, read_workers
+from tidemill_operator.views import (
+    count_pods,
+    is_held,
+    read_circle,
+    read_cluster,
+    read_job,
+    read_source,
+    read_workers,
+)
 
 
 def cluster(conditions=(), **group):
@@ -39,6 +47,22 @@ def test_a_head_counts_only_once_kuberay_says_it_is_ready():
     assert read_cluster(cluster(), ()).head_ip == ""
     ready = read_cluster(cluster([HEAD_READY]), ())
     assert (ready.head_ready, ready.head_ip, ready.head_ready_since) == (True, "10.0.0.1", T0)
+
+
+@pytest.mark.parametrize(
+    ("finalizers", "held"),
+    [
+        ((), False),
+        (("foregroundDeletion",), False),
+        (("orphan",), False),
+        (("example.com/x", "orphan"), False),
+        (("example.com/x",), True),
+        (("example.com/x", "foregroundDeletion"), True),
+    ],
+)
+def test_an_object_is_held_by_finalizers_that_are_not_the_garbage_collectors(finalizers, held):
+    assert is_held({"metadata": {"deletionTimestamp": "2026-01-01T12:00:00Z", "finalizers": list(finalizers)}}) is held
+    assert not is_held({"metadata": {"finalizers": list(finalizers)}})
 
 
 def test_the_worker_group_is_read_by_its_name():

@@ -15,6 +15,7 @@ from tidemill_operator.core.endpoint.case import SAFETY_NET, Decided, RevisionCa
 from tidemill_operator.core.endpoint.conditions import events_of
 from tidemill_operator.core.endpoint.plan import EndpointAction, EndpointPlan, PointService
 from tidemill_operator.core.endpoint.status import compose
+from tidemill_operator.core.plan import DeleteCluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +49,7 @@ def plan(seen: EndpointSnapshot) -> EndpointPlan:
     """What to do about this endpoint at this moment."""
     endpoint = seen.endpoint
     if endpoint.deleting:
-        return EndpointPlan(status=endpoint.status)  # owner references take its children along
+        return EndpointPlan(status=endpoint.status, actions=_let_go(seen))
     startup, since = _startup(seen)
     serving = _step(seen, seen.serving, startup, since)
     wanted = serving if seen.wanted == seen.serving else _step(seen, seen.wanted, startup, since)
@@ -71,6 +72,12 @@ def plan(seen: EndpointSnapshot) -> EndpointPlan:
     new = compose(Decided(seen, serving, wanted, after, since, moving=moving, draining=bool(old)))
     told += events_of(endpoint.status.conditions, new.conditions)
     return EndpointPlan(new, tuple(actions), tuple(told), _next_look(seen, (serving, wanted), draining=bool(old)))
+
+
+def _let_go(seen: EndpointSnapshot) -> tuple[EndpointAction, ...]:
+    """Owner references take the children of an endpoint along, but not while somebody's finalizer keeps it."""
+    standing = (view.cluster for view in seen.revisions if seen.endpoint.held)
+    return tuple(DeleteCluster(cluster.name, cluster.uid) for cluster in standing if cluster and not cluster.deleting)
 
 
 def _startup(seen: EndpointSnapshot) -> tuple[StartupStatus, datetime]:

@@ -47,6 +47,7 @@ class EndpointView:
     status: RealtimeEndpointStatus
     boost: Boost | None = None
     queueing: Queueing = field(default_factory=Queueing)
+    held: bool = False  # deleted, and kept by a finalizer that is neither ours nor the garbage collector's
     restarted: str = ""  # what the annotation says by which users have a new revision made
 
 
