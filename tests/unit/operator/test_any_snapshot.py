@@ -100,7 +100,14 @@ METRICS = st.builds(
     in_flight=st.dictionaries(st.sampled_from(["10.0.1.1", "10.0.1.9"]), SMALL),
 )
 CLUSTERS = st.builds(
-    make_cluster, deleting=rarely(False, True), head_ready=rarely(True, False), replicas=SMALL, head_ready_since=MOMENTS
+    make_cluster,
+    deleting=rarely(False, True),
+    head_ready=rarely(True, False),
+    replicas=SMALL,
+    head_ready_since=MOMENTS,
+    fixed=rarely(False, True),
+    queue=st.sampled_from(["", "nights"]),
+    suspended_since=rarely(None, T0),
 )
 SNAPSHOTS = st.builds(
     snapshot,
@@ -149,6 +156,7 @@ def test_every_snapshot_has_a_plan_that_can_be_carried_out(seen):
                 assert status.driver.ending == action.ending
             case ScaleCluster(replicas=replicas):
                 assert replicas <= seen.cluster.replicas or not asked
+                assert not (seen.cluster.fixed and seen.cluster.replicas), "Kueue would take it back"
             case CreateCluster():
                 assert seen.cluster is None
                 assert seen.rejection is None

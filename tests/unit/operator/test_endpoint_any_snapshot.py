@@ -89,6 +89,9 @@ ENGINES = st.lists(
 ).map(tuple)
 
 
+RARELY = st.sampled_from([False] * 7 + [True])
+
+
 @st.composite
 def clusters(draw, name):
     ready = draw(st.booleans())
@@ -103,6 +106,9 @@ def clusters(draw, name):
         worker_problem=draw(st.sampled_from(["", "Insufficient cpu"])),
         head_ready_since=draw(MOMENTS),
         creation_refused=draw(st.booleans()),
+        fixed=draw(RARELY),
+        queue=draw(st.sampled_from(["", "days"])),
+        suspended_since=T0 if draw(RARELY) else None,
     )
 
 
@@ -204,6 +210,7 @@ def test_a_group_never_falls_below_the_pods_that_nobody_named(seen):
     for action in plan(seen).actions:
         if isinstance(action, ScaleCluster) and action.replicas > 0:
             view = views[action.name]
+            assert not view.cluster.fixed, "Kueue would take it back"
             staying = {pod.name for pod in view.workers if not pod.deleting} - set(action.workers_to_delete)
             assert action.replicas >= len(staying)
 
