@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TRY_SECONDS = 2.5
-"""For one request about the Lease: several have room before a leader gives up."""
+TRY_SECONDS = 4.0
+"""For one request about the Lease: a slow API server keeps its leader, and after one that hangs there is another."""
 
 FAULTS = (ApiUnavailableError, ConflictError, RejectedError, TimeoutError)
 """After which the Lease is read again."""

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
 import pytest
@@ -38,30 +38,50 @@ def elected(namespace):
     return {"TIDEMILL_LEASE_NAME": "tidemill", "TIDEMILL_OPERATOR_NAMESPACE": namespace}
 
 
-async def test_a_good_installation_is_said_line_by_line(check, client, namespace):
-    await client.create(LEASES, namespace, LEASE)
+@asynccontextmanager
+async def led(client, namespace, name):
+    """Stands for an operator that renews its Lease."""
 
-    async def lead():
-        """Stands for an operator that renews its Lease."""
+    async def renew():
         while True:
             renewed = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
             change = {"spec": {"holderIdentity": "tidemill-0_1", "renewTime": renewed, "leaseDurationSeconds": 10}}
-            await client.patch(LEASES, namespace, "tidemill", change)
+            await client.patch(LEASES, namespace, name, change)
             await asyncio.sleep(0.5)
 
-    leading = asyncio.create_task(lead())
+    leading = asyncio.create_task(renew())
     try:
-        code, lines, err = await check(**elected(namespace))
+        yield
     finally:
         leading.cancel()
         with suppress(asyncio.CancelledError):
             await leading
+
+
+async def test_a_good_installation_is_said_line_by_line(check, client, namespace):
+    await client.create(LEASES, namespace, LEASE)
+    async with led(client, namespace, "tidemill"):
+        code, lines, err = await check(**elected(namespace))
     assert (code, err) == (0, "")
     assert [line[:4] for line in lines] == ["ok  "] * 6
     about = [line.split(": ")[0].split(maxsplit=1)[1] for line in lines]
     kinds = ["CRD batchinferencejobs.tidemill.dev", "CRD realtimeendpoints.tidemill.dev"]
     assert about == ["API server", *kinds, "KubeRay", "rights", f"Lease {namespace}/tidemill"]
     assert "held by tidemill-0_1, and renewed" in lines[-1]
+
+
+async def test_the_rights_that_the_chart_gives_are_all_that_it_takes(check, client, account):
+    chart = {"TIDEMILL_LEASE_NAME": "tide-tidemill", "TIDEMILL_OPERATOR_NAMESPACE": "tidemill"}
+    policies = {"TIDEMILL_NETWORK_POLICIES": "true", "TIDEMILL_OPERATOR_SELECTOR": "app.kubernetes.io/name=tidemill"}
+    async with led(client, "tidemill", "tide-tidemill"):
+        code, lines, _ = await check(account.kubeconfig, **chart, **policies, TIDEMILL_ALERTS_PORT="9095")
+        assert (code, [line for line in lines if not line.startswith("ok ")]) == (0, [])
+        other = {**chart, "TIDEMILL_LEASE_NAME": "another"}
+        code, lines, _ = await check(account.kubeconfig, **other)
+    wrong = [line for line in lines if line.startswith("WRONG")]
+    assert code == 1
+    assert "missing: get leases.coordination.k8s.io in tidemill (to elect one of several operators); update" in wrong[0]
+    assert "it cannot be read" in wrong[1]
 
 
 async def test_what_is_missing_is_said_with_what_to_do(check, client, namespace):

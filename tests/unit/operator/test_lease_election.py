@@ -32,6 +32,7 @@ class Api(Cluster):
             "spec": {"strategy": "OldestEmulationVersion"},
         }
         self.fault = None
+        self.takes = 0.01
         self.writes = []
 
     async def get(self, resource, namespace, name):
@@ -56,7 +57,7 @@ class Api(Cluster):
         return copy.deepcopy(self.lease)
 
     async def _way(self):
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(self.takes)
         if self.fault == "hangs":
             await asyncio.sleep(1000)
         if isinstance(self.fault, Exception):
@@ -174,6 +175,19 @@ def test_a_leader_that_cannot_renew_ends_before_its_lease_does(fault, virtual_ti
     with caplog.at_level(logging.WARNING):
         virtual_time(story())
     assert len({record.message for record in caplog.records}) <= 4, "each fault is said once"
+
+
+def test_an_api_server_that_takes_seconds_keeps_its_leader(virtual_time):
+    async def story():
+        api = Api()
+        _, leadership, keeping = await elected(api)
+        api.takes = 3.5
+        for _ in range(100):
+            await asyncio.sleep(1)
+            assert leadership.open
+        await stopped(keeping)
+
+    virtual_time(story())
 
 
 def test_faults_that_pass_cost_nothing(virtual_time):
