@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from cluster_fixtures import Kubectl
 from integration.operator.ray_stand_in import RayStandIn
+from operator_account import operator_account
 
 from devcluster.client import EVENTS, PODS, RAY_CLUSTERS, SECRETS, Client, Conflict, NotFound, Resource
 from devcluster.kuberay.controller import Controller
@@ -173,12 +175,18 @@ async def eventually(check, *, seconds=60.0):
     return answer
 
 
+@pytest.fixture(scope="session")
+def account(api_server, tmp_path_factory):
+    """Whom the operators of these tests act as: an account with the chart's rights, and no others."""
+    return operator_account(api_server, Kubectl(api_server.kubeconfig), tmp_path_factory.mktemp("account"))
+
+
 @pytest_asyncio.fixture
-async def world(client, namespace, cluster, tmp_path):
+async def world(client, namespace, account, tmp_path):
     """The operator at work in a namespace of its own."""
     head = RayStandIn(f"127.{random.randrange(1, 255)}.{random.randrange(1, 255)}.{random.randrange(2, 255)}")
     await head.start()
-    operator = OperatorProcess(cluster.kubeconfig, namespace, tmp_path / "operator.log")
+    operator = OperatorProcess(account.kubeconfig, namespace, tmp_path / "operator.log")
     made = World(client, namespace, head, operator)
     tasks = [asyncio.create_task(Controller(client).run()), asyncio.create_task(made.be_kubelet())]
     await operator.start()

@@ -26,9 +26,9 @@ async def stands(world, count):
 
 
 @pytest_asyncio.fixture
-async def second(world, cluster, tmp_path):
+async def second(world, account, tmp_path):
     """Another operator beside the world's own, as while a Deployment is rolled or where a lease is held by two."""
-    operator = OperatorProcess(cluster.kubeconfig, world.namespace, tmp_path / "second.log")
+    operator = OperatorProcess(account.kubeconfig, world.namespace, tmp_path / "second.log")
     await operator.start()
     yield operator
     await operator.stop()

@@ -50,9 +50,9 @@ NOT_ALLOWED = {
 
 
 @pytest.fixture
-async def operator(cluster, namespace, tmp_path):
+async def operator(account, namespace, tmp_path):
     """The operator alone: nothing acts on the RayClusters that it makes."""
-    process = OperatorProcess(cluster.kubeconfig, namespace, tmp_path / "operator.log")
+    process = OperatorProcess(account.kubeconfig, namespace, tmp_path / "operator.log")
     await process.start()
     yield process
     if process.running:

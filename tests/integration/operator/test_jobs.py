@@ -6,10 +6,12 @@ from contextlib import suppress
 
 from integration.operator.conftest import JOBS, eventually, job
 
-from devcluster.client import CUSTOM_RESOURCE_DEFINITIONS, RAY_CLUSTERS, NotFound
+from devcluster.client import CUSTOM_RESOURCE_DEFINITIONS, RAY_CLUSTERS, NotFound, Resource
 from tidemill_api.conditions import Reason
 from tidemill_api.job_contract import Outcome, OutputURIs, RowCounts, TokenCounts
 from tidemill_operator.manifests.names import cluster_name
+
+SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts")
 
 
 def answered(total, reason=Reason.ALL_ROWS_ANSWERED):
@@ -223,6 +225,8 @@ async def test_a_spec_that_cannot_run_is_one_condition_and_one_event(world):
     assert list(events) == ["InvalidSpec"]
     assert events["InvalidSpec"]["count"] == 1
 
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "admin"}}
+    await world.client.create(SERVICE_ACCOUNTS, world.namespace, account)
     await world.operator.stop()
     await world.operator.start(TIDEMILL_ALLOW_HOST_PATH="true", TIDEMILL_ALLOWED_SERVICE_ACCOUNTS="admin,other")
     await driver_up(world)
