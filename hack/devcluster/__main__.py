@@ -17,7 +17,8 @@ A Kubernetes cluster on this machine, for developing and testing Tidemill: no Do
 
 It consists of an API server that kubectl, helm and Kopf talk to, a stand-in for KubeRay, and a kubelet that
 runs each pod as processes with a network address of its own. Services have addresses that pods and this
-machine reach, and names that pods know. It is a development tool: whoever reaches it on this machine's loopback
+machine reach, and names that pods know. Deployments and Jobs work, and images of this project run from the
+checkout. It is a development tool: whoever reaches it on this machine's loopback
 address is its administrator (pods, and others over TLS, need a token and rights), and it pulls no image (pods
 run from this checkout).
 """

@@ -16,6 +16,7 @@ from devcluster.apiserver.pod_defaults import default_pod_spec, quality_of_servi
 from devcluster.apiserver.requests import Target
 from devcluster.apiserver.service_addresses import address_causes, address_changes, assign_address
 from devcluster.apiserver.store import Key
+from devcluster.apiserver.workload_rules import workload_causes
 
 Rule = Callable[[JsonObject, JsonObject | None], None]
 
@@ -34,6 +35,9 @@ def complete(cluster: Cluster, target: Target, new: JsonObject) -> None:
     """
     if target.resource.storage == "/services":
         _give_address(cluster, target, new)
+    faults = [] if target.resource.custom else workload_causes(new)
+    if faults:
+        raise invalid(target.resource.subject(new["metadata"]["name"]), faults)
     if target.resource.group == "rbac.authorization.k8s.io":
         faults = policy_causes(new)
         if faults:
