@@ -181,7 +181,7 @@ def test_an_api_server_that_takes_seconds_keeps_its_leader(virtual_time):
     async def story():
         api = Api()
         _, leadership, keeping = await elected(api)
-        api.takes = 3.5
+        api.takes = 3.0
         for _ in range(100):
             await asyncio.sleep(1)
             assert leadership.open
