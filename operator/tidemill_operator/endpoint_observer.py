@@ -29,7 +29,7 @@ from tidemill_operator.errors import (
 )
 from tidemill_operator.manifests.revisions import revision_cluster_name, revision_in_force
 from tidemill_operator.manifests.serve_config import ingress_settings
-from tidemill_operator.ray_clusters import look_again
+from tidemill_operator.ray_clusters import is_owned, look_again
 from tidemill_operator.serve_api import Asked
 from tidemill_operator.serve_reading import read_serve
 from tidemill_operator.views import read_workers
@@ -68,7 +68,8 @@ class EndpointObserver:
         Raises ConflictError where a RayCluster turns out to be gone: what the cache held of it is forgotten then.
         """
         spec = endpoint.spec
-        clusters = self._cache.clusters_of(key)
+        known = self._cache.clusters_of(key)  # by name: one of an endpoint that had this name before is not ours
+        clusters = tuple(body for body in known if is_owned(body, endpoint.uid))
         standing = {revision_label(body) for body in clusters}
         may_run = spec is not None and not endpoint.spec_problem
         wanted = revision_in_force(spec, endpoint.restarted, standing) if spec is not None and may_run else ""
