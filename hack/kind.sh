@@ -7,10 +7,12 @@ state=$root/.tidemill/kind
 cluster=tidemill
 # Kubernetes 1.35 as kind 0.33 made it.
 node_image=kindest/node:v1.35.8@sha256:07b2536e30b803ed61d1677a79df6115f798ce64c80f9e22f6ed45afd09323c0
+pod_addresses=10.244.0.0/16
+service_addresses=10.96.0.0/16
 kuberay_version=1.7.0
 kuberay_charts=https://ray-project.github.io/kuberay-helm/
 shared=${TIDEMILL_E2E_FOLDER:-$state/shared}
-export KUBECONFIG=$state/kubeconfig
+export KUBECONFIG=${KUBECONFIG_UNDER_TEST:-$state/kubeconfig}
 
 usage() {
   cat <<'TEXT'
@@ -20,18 +22,20 @@ Runs Tidemill in kind, a Kubernetes cluster inside Docker. Without a word it doe
 cluster to be looked at.
   up     builds the images (operator, and workloads for the CPU), makes a cluster of one node named `tidemill`, loads
          the images into it, and installs KubeRay 1.7.0 from its own charts
-  demo   installs the chart, runs hack/examples/tickets-job.yaml, shows answers, and uninstalls the chart again
-  test   runs tests/e2e there, which install the chart by themselves
+  demo   installs the chart, tests it, runs hack/examples/tickets-job.yaml, shows answers, and uninstalls the chart again
+  test   runs tests/e2e there, which install the chart by themselves; sets routes to the addresses of pods (with sudo)
   down   deletes the cluster
 Needs: docker, kind 0.33 or newer, 4 cores, 16 GB of memory, 30 GB of disk, and the network (images of kind and KubeRay).
+With KUBECONFIG_UNDER_TEST set, demo and test run on that cluster instead, with the images that TIDEMILL_OPERATOR_IMAGE
+and TIDEMILL_WORKLOADS_IMAGE name; its nodes must see the two folders below, and it needs KubeRay.
 kubectl and helm come from ./hack/setup.sh, as do the model and the tests. Your own kubeconfig is not touched; to look around:
   export KUBECONFIG=.tidemill/kind/kubeconfig
 The node sees two folders of this machine under their own paths, since jobs of the demo and of the tests read and write
 files there: .tidemill/models, and $TIDEMILL_E2E_FOLDER (default: .tidemill/kind/shared).
 hack/images.sh says which variables lead the build to an index or to a base image of your own.
 
-This script was written where no kind node image can be had, and has NOT been run there. What it calls was: the builds,
-the images, the chart and tests/e2e run against the dev cluster. The workflow in .github/workflows runs it for real.
+This script was written where no image of a kind node can be had: `up` and `down` have NOT been run there. What `up`
+builds was built, and demo and test were run on the dev cluster. The workflow in .github/workflows runs all of it.
 TEXT
 }
 
@@ -39,8 +43,8 @@ say() { printf '\033[1m==>\033[0m %s\n' "$*"; }
 fail() { printf 'kind: %s\n' "$*" >&2; exit 1; }
 
 version() { sed -n 's/^version = "\(.*\)"$/\1/p' "$root/pyproject.toml"; }
-operator_image() { printf 'tidemill-operator:%s' "$(version)"; }
-workloads_image() { printf 'tidemill-workloads:%s-cpu' "$(version)"; }
+operator_image() { printf '%s' "${TIDEMILL_OPERATOR_IMAGE:-tidemill-operator:$(version)}"; }
+workloads_image() { printf '%s' "${TIDEMILL_WORKLOADS_IMAGE:-tidemill-workloads:$(version)-cpu}"; }
 
 # Says what the cluster looks like where a step fails: a CI's log is all that is left of it.
 tell_state() {
@@ -48,7 +52,9 @@ tell_state() {
   [ "$status" -ne 0 ] && [ -f "$KUBECONFIG" ] || return "$status"
   kubectl get batchinferencejobs,realtimeendpoints,rayclusters,pods --all-namespaces --output wide || true
   kubectl get events --all-namespaces --sort-by=.lastTimestamp | tail -n 40 || true
-  kubectl logs --all-namespaces --selector app.kubernetes.io/component=operator --tail=60 --prefix || true
+  local space pod
+  kubectl get pods --all-namespaces --selector app.kubernetes.io/component=operator --no-headers |
+    while read -r space pod _; do kubectl logs --namespace "$space" "$pod" --tail=60 --prefix; done || true
   return "$status"
 } >&2
 
@@ -56,6 +62,7 @@ cluster_config() {
   cat <<YAML
 kind: Cluster
 apiVersion: kind.x-k8s.io/v1alpha4
+networking: {podSubnet: $pod_addresses, serviceSubnet: $service_addresses}
 nodes:
   - role: control-plane
     image: $node_image
@@ -111,9 +118,13 @@ YAML
 demo() {
   local files=$shared/demo
   say "the chart, and the demo's files"
-  # CRDs that stayed would belong to this release, and the tests' own one could not have them.
+  # CRDs that the cluster has from another hand stay as they are. Those of this release go with it.
+  local crds=crds.keep=false image
+  ! kubectl get crd batchinferencejobs.tidemill.dev >/dev/null 2>&1 || crds=crds.install=false
+  image=$(operator_image)
   helm upgrade --install tidemill "$root/charts/tidemill" --namespace tidemill-system --create-namespace \
-    --set "image.tag=$(version)" --set "settings.imageCpu=$(workloads_image)" --set crds.keep=false --wait --timeout 5m
+    --set "image.repository=${image%:*}" --set "image.tag=${image##*:}" --set "settings.imageCpu=$(workloads_image)" \
+    --set "$crds" --wait --timeout 5m
   helm test tidemill --namespace tidemill-system --timeout 5m
   mkdir -p "$files/input" "$files/output"
   chmod 777 "$files/output"   # a pod's user is another than this one, and fsGroup does not reach a folder of the node
@@ -135,10 +146,23 @@ demo() {
   helm uninstall tidemill --namespace tidemill-system --wait --timeout 5m
 }
 
+# The tests ask pods and Services by their addresses, which the node knows.
+routes_to_pods() {
+  local node as_root=(sudo)
+  [ "$(id -u)" != 0 ] || as_root=()
+  node=$(docker inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' "$cluster-control-plane")
+  "${as_root[@]}" ip route replace "$pod_addresses" via "$node"
+  "${as_root[@]}" ip route replace "$service_addresses" via "$node"
+}
+
 run_tests() {
   say "tests/e2e"
-  TIDEMILL_E2E_FOLDER=$shared KUBECONFIG_UNDER_TEST=$KUBECONFIG TIDEMILL_OPERATOR_IMAGE=$(operator_image) \
-    TIDEMILL_WORKLOADS_IMAGE=$(workloads_image) "$root/hack/test.sh" tests/e2e
+  [ -n "${KUBECONFIG_UNDER_TEST:-}" ] || routes_to_pods
+  kubectl apply --server-side --filename "$root/crds"
+  mkdir -p "$shared"
+  # Pods have another user than this one, and write into folders that the tests make.
+  (umask 000 && TIDEMILL_E2E_FOLDER=$shared KUBECONFIG_UNDER_TEST=$KUBECONFIG TIDEMILL_OPERATOR_IMAGE=$(operator_image) \
+    TIDEMILL_WORKLOADS_IMAGE=$(workloads_image) "$root/hack/test.sh" tests/e2e)
 }
 
 steps=()
@@ -151,8 +175,12 @@ for word in "$@"; do
 done
 [ ${#steps[@]} -gt 0 ] || steps=(up demo test)
 
-command -v docker >/dev/null || fail "docker is needed"
-command -v kind >/dev/null || fail "kind is needed: https://kind.sigs.k8s.io/docs/user/quick-start/#installation"
+if [ -z "${KUBECONFIG_UNDER_TEST:-}" ]; then
+  command -v docker >/dev/null || fail "docker is needed"
+  command -v kind >/dev/null || fail "kind is needed: https://kind.sigs.k8s.io/docs/user/quick-start/#installation"
+elif [[ " ${steps[*]} " =~ " up "|" down " ]]; then
+  fail "up and down are about kind: without KUBECONFIG_UNDER_TEST, or demo and test alone"
+fi
 mkdir -p "$state"
 [ "${steps[*]}" = down ] || "$root/hack/setup.sh"
 export PATH=$root/.tidemill/bin:$PATH
