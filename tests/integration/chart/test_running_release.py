@@ -115,3 +115,88 @@ def test_an_upgrade_and_a_rollback_roll_both_operators_without_a_gap(release, cl
     record_property("figure", f"longest time without a renewed Lease in two rollouts {watch.longest:.2f} s")
     assert watch.longest < LONGEST_GAP
     assert "Succeeded" in release.helm("test", "tide", "--timeout=60s")
+
+
+def owners(namespace, folder):
+    """A job and an endpoint that get no further than their heads: what they wait for is not there."""
+    model = {"name": "m", "source": "/data/m"}
+    template = {
+        "volumes": [{"name": "data", "hostPath": {"path": str(folder)}}],
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+    }
+    head = {"cpu": "500m", "memory": "2Gi"}
+    shared = {"model": model, "template": template, "head": head, "resources": {"cpu": "500m", "memory": "1Gi"}}
+    files = {"input": {"uri": "/data/none.jsonl"}, "output": {"uri": "/data/out/"}, "completionWindow": "1h"}
+    kinds = {"BatchInferenceJob": files, "RealtimeEndpoint": {"replicas": {"min": 0, "max": 1}}}
+    return [
+        {
+            "apiVersion": "tidemill.dev/v1alpha1",
+            "kind": kind,
+            "metadata": {"name": f"a-{kind.lower()}", "namespace": namespace},
+            "spec": shared | spec,
+        }
+        for kind, spec in kinds.items()
+    ]
+
+
+CHILDREN = "rayclusters,pods,services,secrets,networkpolicies"
+
+
+@pytest.mark.all
+@pytest.mark.timeout(400)
+def test_what_runs_outlives_the_release_and_goes_with_its_owner_at_once(release, kubectl, namespace, tmp_path):
+    standing = set(kubectl("get", CHILDREN, "-n", namespace, "-o", "name").split())
+    release.install()
+    for owner in owners(namespace, tmp_path):
+        kubectl("create", "-f", "-", given=owner)
+    made = wait_for_children(kubectl, namespace)
+    release.helm("uninstall", "tide", "--wait", "--timeout=60s")
+    left = set(kubectl("get", CHILDREN, "-n", namespace, "-o", "name").split())
+    assert made <= left, "no operator runs, and the work goes on"
+    for owner in kubectl.json("get", "tidemill", "-n", namespace)["items"]:
+        assert "finalizers" not in owner["metadata"]
+    began = time.monotonic()
+    kubectl("delete", "bij,rte", "--all", "-n", namespace, "--timeout=20s", timeout=30)
+    assert time.monotonic() - began < 20
+    wait_until_ended(kubectl, namespace, standing)
+
+
+def wait_until_ended(kubectl, namespace, standing):
+    """Nothing is left but what stood before, and pods that have been told to end: they have their grace to do so."""
+    deadline = time.monotonic() + 60
+    while left := [
+        child for child in kubectl.json("get", CHILDREN, "-n", namespace)["items"] if goes_on(child, standing)
+    ]:
+        assert time.monotonic() < deadline, [f"{child['kind']}/{child['metadata']['name']}" for child in left]
+        time.sleep(0.5)
+    # Their grace may be many minutes, which a test need not wait for.
+    kubectl("delete", "pods", "--all", "-n", namespace, "--grace-period=0", "--force")
+
+
+def goes_on(child, standing):
+    ending = child["kind"] == "Pod" and "deletionTimestamp" in child["metadata"]
+    return not ending and f"{resource_of(child)}/{child['metadata']['name']}" not in standing
+
+
+def wait_for_children(kubectl, namespace):
+    """The names of all that the operator made for both owners, once their heads' pods are there."""
+    deadline = time.monotonic() + 90
+    while True:
+        found = kubectl.json("get", CHILDREN, "-n", namespace)["items"]
+        ours = [child for child in found if labels_of(child).get("app.kubernetes.io/managed-by") == "tidemill"]
+        kinds = [child["kind"] for child in ours]
+        pods = [child for child in found if "ray.io/cluster" in labels_of(child) and child["kind"] == "Pod"]
+        if kinds.count("RayCluster") == 2 and len(pods) >= 2 and {"Secret", "NetworkPolicy"} <= set(kinds):
+            return {f"{resource_of(child)}/{child['metadata']['name']}" for child in ours}
+        assert time.monotonic() < deadline, kinds
+        time.sleep(0.5)
+
+
+def labels_of(child):
+    return child["metadata"].get("labels", {})
+
+
+def resource_of(child):
+    """As `kubectl get -o name` says it."""
+    group = child["apiVersion"].rpartition("/")[0]
+    return child["kind"].lower() + (f".{group}" if group else "")
