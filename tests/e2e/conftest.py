@@ -1,4 +1,9 @@
-"""Whole jobs on a cluster, as a user meets them: kubectl, files, and the operator as a process of its own.
+"""Whole jobs on a cluster, as a user meets them: kubectl, files, and the operator that helm installed.
+
+They run on the dev cluster, or on any that `$KUBECONFIG_UNDER_TEST` leads to (`$KUBECONFIG` may lead to one that is in
+use). It needs KubeRay and our CRDs, addresses of pods and Services that are reachable from here, and a folder
+`$TIDEMILL_E2E_FOLDER` that its nodes see at the same path, since the tests' jobs read and write files there. The images
+are those of the chart, or `$TIDEMILL_OPERATOR_IMAGE` and `$TIDEMILL_WORKLOADS_IMAGE`. hack/kind.sh makes all of it.
 
 Everything is real but the engine, where a test is not about answers: `engines.py` and `chaos_engines.py` stand for
 vLLM then, mounted into the pods from a ConfigMap, so that the images need not know them.
@@ -7,29 +12,20 @@ vLLM then, mounted into the pods from a ConfigMap, so that the images need not k
 import json
 import os
 import secrets
-import signal
-import subprocess
-import sys
+import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from chaos_faults import Faults
+from cluster_fixtures import Kubectl
 from endpoint_faults import EndpointFaults
 from endpoint_world import Endpoints
+from installed_operator import InstalledOperator
 
 TESTS = Path(__file__).parents[1]
 MODELS = TESTS.parent / ".tidemill" / "models"
-
-FAST = {
-    "TIDEMILL_ALLOW_HOST_PATH": "true",
-    "TIDEMILL_ALLOW_TEST_ENGINE": "true",
-    "TIDEMILL_BACKOFF_MIN_SECONDS": "2",
-    "TIDEMILL_BACKOFF_MAX_SECONDS": "4",
-}
-"""The operator's settings under test: folders of this machine, test engines, and quick looks at what was mended."""
-
 
 MODEL = {
     "name": "smollm2",
@@ -38,69 +34,22 @@ MODEL = {
 }
 
 
-@dataclass
-class Operator:
-    """The operator of this checkout, started and killed as a node would."""
-
-    kubeconfig: Path
-    log: Path
-    processes: list[subprocess.Popen] = field(default_factory=list)
-    environment: dict[str, str] = field(default_factory=dict)  # beside FAST, for the next start
-
-    def start(self) -> subprocess.Popen:
-        command = [
-            sys.executable,
-            "-m",
-            "tidemill_operator",
-            "--kubeconfig",
-            str(self.kubeconfig),
-            "--health-port",
-            "0",
-        ]
-        with self.log.open("ab") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **FAST, **self.environment})
-        self.processes.append(process)
-        return process
-
-    def kill(self) -> None:
-        for process in self.processes:
-            process.kill()
-            process.wait()
-        self.processes.clear()
-
-    def stop(self) -> int:
-        """SIGTERM, as a rollout of the operator's Deployment sends it; its exit code."""
-        (process,) = self.processes
-        process.send_signal(signal.SIGTERM)
-        self.processes.clear()
-        return process.wait(timeout=30)
-
-    def ensure(self) -> None:
-        """Exactly one operator runs."""
-        alive = [process for process in self.processes if process.poll() is None]
-        for process in alive[1:]:
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=20)
-        self.processes = alive[:1] or [self.start()]
-
-
 @pytest.fixture(scope="session")
 def operator_session(devcluster, tmp_path_factory):
-    """The session's operator and its log."""
-    operator = Operator(devcluster.kubeconfig, tmp_path_factory.mktemp("operator") / "operator.log")
+    """The session's operator: the chart, installed by helm, with its own rights and no others."""
+    kubectl = Kubectl(devcluster.kubeconfig)
+    operator = InstalledOperator(kubectl, f"tidemill-{secrets.token_hex(3)}", tmp_path_factory.mktemp("operator"))
     yield operator
-    operator.kill()
+    operator.remove()
 
 
 @pytest.fixture
 def operator(operator_session):
     """The operator, running; its log must hold no traceback when the test is over."""
     operator_session.ensure()
-    before = operator_session.log.stat().st_size
+    operator_session.collect()
     yield operator_session
-    with operator_session.log.open() as log:
-        log.seek(before)
-        assert "Traceback" not in log.read(), f"the operator stumbled: {operator_session.log}"
+    assert "Traceback" not in operator_session.collect(), f"the operator stumbled: {operator_session.log}"
 
 
 @dataclass
@@ -120,6 +69,13 @@ class Jobs:
         """Where the tests' engines write down what they do."""
         return self.folder / "notes"
 
+    def make_folder(self, name):
+        """A folder of the job's that pods may write to, whoever they run as."""
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o777)
+        return folder
+
     def write_rows(self, count, *, prefix="row-", name="rows.jsonl"):
         """An input file of `count` chat requests; returns their custom_ids."""
         return self.write_ids([f"{prefix}{number}" for number in range(1, count + 1)], name)
@@ -127,15 +83,14 @@ class Jobs:
     def write_ids(self, ids, name="rows.jsonl"):
         """An input file of chat requests with these custom_ids, in this order; returns them."""
         lines = (json.dumps(chat_row(custom_id)) for custom_id in ids)
-        (self.folder / "input").mkdir(exist_ok=True)
-        (self.folder / "input" / name).write_text("".join(line + "\n" for line in lines))
+        (self.make_folder("input") / name).write_text("".join(line + "\n" for line in lines))
         return ids
 
     def manifest(self, name="rows", *, engine="engines:no_op", environment=None, **spec):
         """A job on this test's folders; `engine` None is the real one."""
         folders = ("input", "output", "notes")
         for folder in folders:
-            (self.folder / folder).mkdir(exist_ok=True)
+            self.make_folder(folder)
         volumes = {folder: self.folder / folder for folder in folders} | {"models": MODELS}
         mounts = {folder: f"/data/{folder}" for folder in folders} | {"models": "/models"}
         env = {"TIDEMILL_TEST_FOLDER": "/data/notes", **(environment or {})}
@@ -239,13 +194,20 @@ def chat_row(custom_id, content="hello", **body):
 
 
 @pytest.fixture
-def jobs(operator, devcluster, kubectl, tmp_path):
+def shared_folder(tmp_path):
+    """A folder that the cluster's nodes see at the same path."""
+    given = os.environ.get("TIDEMILL_E2E_FOLDER")
+    return Path(tempfile.mkdtemp(dir=given)) if given else tmp_path
+
+
+@pytest.fixture
+def jobs(operator, kubectl, devcluster, shared_folder):
     """A namespace with the tests' engines in it, emptied when the test is over."""
     name = f"e2e-{secrets.token_hex(3)}"
     kubectl("create", "namespace", name)
     files = [f"--from-file={TESTS / module}" for module in ("engines.py", "chaos_engines.py")]
     kubectl("create", "configmap", "engines", "-n", name, *files)
-    yield Jobs(kubectl, name, tmp_path)
+    yield Jobs(kubectl, name, shared_folder)
     kubectl("delete", "namespace", name, "--timeout=120s", timeout=130)
 
 

@@ -15,7 +15,7 @@ from datetime import datetime
 import pytest
 from chaos_jobs import all_answered, start
 from dashboard_queries import DASHBOARDS, queries
-from monitoring import Alertmanager, Prometheus, alertmanager, free_port, hurried_rules, prometheus
+from monitoring import Alertmanager, Prometheus, alertmanager, hurried_rules, prometheus
 
 from tidemill_api.labels import SCALING_BOOST
 
@@ -36,26 +36,30 @@ class Monitored:
     alertmanager: Alertmanager
 
 
+METRICS_PORT, ALERTS_PORT = 9090, 9095
+
+
 @pytest.fixture
 def monitored(operator_session, tmp_path):
-    """The session's operator with figures and webhook, Prometheus and Alertmanager beside it."""
-    metrics, alerts = free_port(), free_port()
+    """The operator with figures and webhook, as a platform team sets it; Prometheus and Alertmanager are beside it."""
     credentials = tmp_path / "credentials"
     credentials.write_text(secrets.token_hex(16))
-    operator_session.kill()
-    operator_session.environment = {
-        "TIDEMILL_METRICS_PORT": str(metrics),
-        "TIDEMILL_ALERTS_PORT": str(alerts),
-        "TIDEMILL_ALERTS_CREDENTIALS_FILE": str(credentials),
-    }
     operator_session.ensure()
-    with (
-        alertmanager(tmp_path / "alertmanager", f"http://127.0.0.1:{alerts}/alerts", credentials) as manager,
-        prometheus(tmp_path / "prometheus", [f"127.0.0.1:{metrics}"], manager, hurried_rules(tmp_path)) as server,
-    ):
-        yield Monitored(server, manager)
-    operator_session.kill()
-    operator_session.environment = {}
+    words = ("create", "secret", "generic", "alerts", "-n", operator_session.namespace)
+    operator_session.kubectl(*words, f"--from-file=credentials={credentials}")
+    values = {
+        "settings": {"metricsPort": METRICS_PORT, "alertsPort": ALERTS_PORT},
+        "alertWebhook": {"credentialsSecret": "alerts"},
+    }
+    with operator_session.with_values(**values):
+        webhook = f"http://{operator_session.service_address()}:{ALERTS_PORT}/alerts"
+        targets = [f"{address}:{METRICS_PORT}" for address in operator_session.addresses()]
+        with (
+            alertmanager(tmp_path / "alertmanager", webhook, credentials) as manager,
+            prometheus(tmp_path / "prometheus", targets, manager, hurried_rules(tmp_path)) as server,
+        ):
+            yield Monitored(server, manager)
+    operator_session.kubectl("delete", "secret", "alerts", "-n", operator_session.namespace)
 
 
 @contextmanager

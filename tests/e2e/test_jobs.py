@@ -328,10 +328,16 @@ def test_the_operator_killed_and_started_again_goes_on(jobs, operator):
     once_each(jobs, ids)
 
 
-@pytest.mark.all
-def test_two_operators_do_no_harm(jobs, operator):
-    operator.start()
-    ids = slow_job(jobs, rows=200)
+def test_the_leading_operator_is_killed_at_work_and_the_other_goes_on(jobs, operator, figure):
+    ids = slow_job(jobs, rows=400)
+    jobs.wait_rows(10)
+    leader = operator.leader()
+    (pod,) = [name for name in operator.pods() if leader.startswith(name)]
+    operator.collect()
+    began = time.monotonic()
+    jobs.kubectl("delete", "pod", pod, "-n", operator.namespace, "--grace-period=0", "--force")
+    jobs.wait_until(lambda: operator.leader() not in {"", leader}, seconds=30, what="another leader")
+    figure("another operator leads after", time.monotonic() - began)
     assert jobs.wait_finished()["reason"] == "AllRowsAnswered"
     once_each(jobs, ids)
 
