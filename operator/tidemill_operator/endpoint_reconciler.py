@@ -33,7 +33,7 @@ from tidemill_operator.event_writer import write_event
 from tidemill_operator.farewell import Farewell
 from tidemill_operator.heads import Heads
 from tidemill_operator.metrics import count_decision
-from tidemill_operator.network_policies import NetworkPolicies
+from tidemill_operator.network_policies import Kept, NetworkPolicies
 from tidemill_operator.ray_clusters import ScaleRefusedError
 from tidemill_operator.revision_writes import RevisionRefusedError, RevisionWriter, ServiceRefusedError
 from tidemill_operator.sharing import room_of_endpoint
@@ -108,7 +108,7 @@ class EndpointReconciler:
         seen = replace(seen, room=room_of_endpoint(self._cache, key, self._gpu_limit))
         decided, problems = await self._carry_out(seen)
         wrote = await self._report(key, body, seen, decided)
-        kept = await self._policies.keep(key)
+        kept = await self._policies.keep(key, endpoint.uid) if not endpoint.deleting else Kept()
         for problem in (*problems, *kept.events):
             await write_event(self._cluster, endpoint, problem, seen.now, once=True, kind=KIND)
         again = kept.sooner(decided.recheck_after.total_seconds() if decided.recheck_after is not None else None)

@@ -16,6 +16,7 @@ from tidemill_operator.cluster import NETWORK_POLICIES, Cluster
 from tidemill_operator.core.plan import Event
 from tidemill_operator.errors import ConflictError, KindMissingError, ObjectMissingError, RejectedError
 from tidemill_operator.manifests.network_policy import PolicyTerms, network_policy
+from tidemill_operator.ray_clusters import is_owned
 from tidemill_operator.refusals import Refusals
 
 if TYPE_CHECKING:
@@ -87,16 +88,19 @@ class NetworkPolicies:
         except KindMissingError as error:
             raise RejectedError(f"the API server has no NetworkPolicy ({error})") from error
 
-    async def keep(self, owner: Key) -> Kept:
-        """Compares what stands with what should, for each RayCluster of this owner.
+    async def keep(self, owner: Key, uid: str) -> Kept:
+        """Compares what stands with what should, for each RayCluster of the owner with this uid.
+
+        Children of another one, which had this name before, are the garbage collector's.
 
         A policy stays until the pods of its cluster have gone. Raises PassingError to be tried again; what is refused
         holds nothing else up and is asked again with back-off.
         """
         if self._terms is None:
             return Kept()
-        standing = {key_of(policy): policy for policy in self._cache.policies_of(owner)}
-        clusters = {key_of(body): body for body in self._cache.clusters_of(owner) if not _leaves(body)}
+        standing = {key_of(policy): policy for policy in self._cache.policies_of(owner) if is_owned(policy, uid)}
+        found = (body for body in self._cache.clusters_of(owner) if is_owned(body, uid))
+        clusters = {key_of(body): body for body in found if not _leaves(body)}
         if not standing and not clusters:
             return Kept()
         if self._refusals.waiting(owner):
@@ -131,8 +135,7 @@ class NetworkPolicies:
     async def _set_right(self, standing: Json, wanted: Json) -> None:
         """Writes over what differs. Raises RejectedError for a policy of somebody else."""
         metadata, namespace, name = standing["metadata"], *_parts(key_of(wanted))
-        owner = wanted["metadata"]["ownerReferences"][0]["uid"]
-        if owner not in {one.get("uid") for one in metadata.get("ownerReferences") or ()}:
+        if not is_owned(standing, wanted["metadata"]["ownerReferences"][0]["uid"]):
             message = f"a NetworkPolicy named {name} stands in the namespace and is not this cluster's; delete it"
             raise RejectedError(message)
         labels_right = wanted["metadata"]["labels"].items() <= (metadata.get("labels") or {}).items()

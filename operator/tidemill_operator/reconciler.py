@@ -26,7 +26,7 @@ from tidemill_operator.errors import ConflictError, KindMissingError, ObjectMiss
 from tidemill_operator.event_writer import write_event
 from tidemill_operator.heads import Heads
 from tidemill_operator.metrics import count_decision
-from tidemill_operator.network_policies import NetworkPolicies
+from tidemill_operator.network_policies import Kept, NetworkPolicies
 from tidemill_operator.observer import Observer
 from tidemill_operator.ray_clusters import ScaleRefusedError
 from tidemill_operator.sharing import Sharing
@@ -108,7 +108,7 @@ class Reconciler:
         if refused:
             log.warning("%s", refused, extra={"key": str(key)})
             await write_event(self._cluster, job, Event("Warning", "ScaleRefused", refused), seen.now, once=True)
-        kept = await self._policies.keep(key)
+        kept = await self._policies.keep(key, job.uid) if not job.deleting else Kept()
         for problem in kept.events:
             await write_event(self._cluster, job, problem, seen.now, once=True)
         again = kept.sooner(decided.recheck_after.total_seconds() if decided.recheck_after is not None else None)

@@ -5,7 +5,7 @@ from copy import deepcopy
 from itertools import count
 
 import pytest
-from golden.render import children
+from golden.render import UID, children
 
 from tidemill_operator.cache import Key, WatchCache, Watched
 from tidemill_operator.cluster import NETWORK_POLICIES, RAY_CLUSTERS, Cluster
@@ -82,7 +82,7 @@ def world(*, stands=True, refuses=(), **settings):
 
 
 def keep(policies):
-    return asyncio.run(policies.keep(OWNER))
+    return asyncio.run(policies.keep(OWNER, UID))
 
 
 def pod(**metadata):
@@ -154,6 +154,15 @@ def test_a_policy_stays_as_long_as_a_pod_of_its_cluster_and_then_goes():
     assert keep(policies) == Kept()
     assert api.policies == {}
     assert cache.policies_of(OWNER) == ()
+
+
+def test_what_an_owner_left_that_had_this_name_before_is_left_to_the_garbage_collector():
+    api, cache, policies = world()
+    assert asyncio.run(policies.keep(OWNER, "another")) == Kept()
+    keep(policies)
+    cache.drop(Watched.CLUSTERS, Key("team", NAME))
+    asyncio.run(policies.keep(OWNER, "another"))
+    assert api.calls == [("create", "networkpolicies")]
 
 
 def test_a_policy_of_a_cluster_that_is_on_its_way_out_is_neither_made_nor_removed():
