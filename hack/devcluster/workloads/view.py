@@ -4,11 +4,15 @@ A watch lags behind one's own writes, and deciding again on what one has just ch
 Resource versions are compared as numbers, which Kubernetes allows since 1.35.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator
 
 from devcluster.cache import Cache
 from devcluster.client import Client, Key, Resource, key_of
 from devcluster.workloads.objects import Object, is_terminating
+
+REMEMBERED = 10_000
+"""Objects that are gone whose uids are kept: an answer to a write that comes after that must not bring them back."""
 
 
 class View:
@@ -20,6 +24,7 @@ class View:
         self._on_change = on_change
         self._written: dict[tuple[Resource, Key], Object] = {}
         self._deleted: set[str] = set()
+        self._gone: deque[str] = deque(maxlen=REMEMBERED)
         self.caches = {resource: Cache(client, resource, on_change=self._listener(resource)) for resource in resources}
 
     def _listener(self, resource: Resource) -> Callable[[str, Object], None]:
@@ -29,12 +34,15 @@ class View:
                 del self._written[resource, key_of(obj)]
             if kind == "DELETED":
                 self._deleted.discard(_uid(obj))
+                self._gone.append(_uid(obj))
             self._on_change(resource, obj)
 
         return heard
 
     def wrote(self, resource: Resource, obj: Object) -> None:
         """Take note of what the API server has just answered to a write."""
+        if _uid(obj) in self._gone:
+            return
         known = self.caches[resource].objects.get(key_of(obj))
         if known is None or _uid(known) != _uid(obj) or _version(known) < _version(obj):
             self._written[resource, key_of(obj)] = obj

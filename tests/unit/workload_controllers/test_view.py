@@ -49,6 +49,14 @@ def test_an_answer_that_comes_after_the_watch_changes_nothing():
     assert versions(view) == ["6"]
 
 
+def test_an_answer_that_comes_after_the_end_brings_nothing_back():
+    view, _ = made()
+    tell(view, "ADDED", obj(5))
+    tell(view, "DELETED", obj(7))
+    view.wrote(PODS, obj(6))
+    assert versions(view) == []
+
+
 def test_what_was_deleted_is_seen_as_terminating_until_it_is_gone():
     view, _ = made()
     tell(view, "ADDED", obj(5))
