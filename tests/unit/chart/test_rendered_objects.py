@@ -23,6 +23,7 @@ LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 SWITCHES: dict[str, list[dict[str, Any]]] = {
     "replicas": [{}, {"replicas": 1}],
     "image": [{}, {"image": {"repository": "r.example.com:5000/ml/op", "digest": "sha256:" + "a" * 64}}],
+    "names": [{}, {"nameOverride": "n" * 63}, {"fullnameOverride": "f" * 53}],
     "registry": [{}, {"imagePullSecrets": [{"name": "my.registry"}]}],
     "scope": [{}, {"watchNamespaces": ["team-a", "123", "true"]}],
     "crds": [{}, {"crds": {"keep": False}}, {"crds": {"install": False}}],
