@@ -49,7 +49,8 @@ class View:
 
     def deleted(self, obj: Object) -> None:
         """Take note that an object was just deleted: from now on it is told as terminating."""
-        self._deleted.add(_uid(obj))
+        if _uid(obj) not in self._gone:
+            self._deleted.add(_uid(obj))
 
     def get(self, resource: Resource, key: Key) -> Object | None:
         """One object, or None."""
