@@ -18,6 +18,7 @@ import aiohttp
 from pydantic import ValidationError
 
 from tidemill_api.job_contract import CONFIG_VARIABLE, ENTRYPOINT, METRICS_PORT, OUTCOME_PREFIX, Outcome
+from tidemill_api.v1alpha1.uris import without_signatures
 from tidemill_operator.core.snapshot import AttemptState, AttemptView, DriverMetrics
 from tidemill_operator.driver_metrics import read_metrics
 from tidemill_operator.errors import RayRefusedError, RayUnavailableError
@@ -208,7 +209,7 @@ def decode_log(body: bytes, *, whole: bool) -> str:
 def log_tail(text: str) -> str:
     """The last lines of a log for people, without the outcome's line."""
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith(OUTCOME_PREFIX)]
-    return "\n".join(lines[-TAIL_LINES:])[-TAIL_CHARACTERS:]
+    return without_signatures("\n".join(lines[-TAIL_LINES:]))[-TAIL_CHARACTERS:]
 
 
 def _moment(milliseconds: object) -> datetime | None:

@@ -17,6 +17,7 @@ from tidemill_api.endpoint_contract import (
     EngineSettings,
     IngressSettings,
 )
+from tidemill_api.v1alpha1.uris import without_signatures
 from tidemill_operator.core.endpoint.snapshot import DEPLOY_FAILED, DeploymentView, ReplicaView, ServeView
 
 if TYPE_CHECKING:
@@ -47,11 +48,11 @@ def read_serve(details: Json) -> ServeView:
     told = _told(application)
     settings = _parsed(IngressSettings, told.get(INGRESS_DEPLOYMENT))
     attempt = _parsed(EngineSettings, told.get(ENGINE_DEPLOYMENT))
-    failed = str(application.get("message") or "it does not say why") if _not_built(status, deployments) else ""
+    message = without_signatures(str(application.get("message") or "it does not say why"))
     return ServeView(
         deployed=True,
         built=INGRESS_DEPLOYMENT in deployments and ENGINE_DEPLOYMENT in deployments,
-        failed=failed,
+        failed=message if _not_built(status, deployments) else "",
         ingress=_deployment(_object(deployments.get(INGRESS_DEPLOYMENT)), status),
         engine=_deployment(_object(deployments.get(ENGINE_DEPLOYMENT)), status),
         settings=settings.model_copy(update={"attempt": 1}) if isinstance(settings, IngressSettings) else None,
@@ -121,5 +122,5 @@ def _deployment(details: Json, status: str) -> DeploymentView:
         target=_count(details.get("target_num_replicas")),
         replicas=replicas,
         status="" if stale else str(details.get("status", "")),
-        message="" if stale else str(details.get("message") or ""),
+        message="" if stale else without_signatures(str(details.get("message") or "")),
     )

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from tidemill_api import labels
 from tidemill_api.v1alpha1.batch_inference_job import BatchInferenceJobSpec
 from tidemill_api.v1alpha1.batch_inference_job_status import BatchInferenceJobStatus
+from tidemill_api.v1alpha1.uris import without_signatures
 from tidemill_operator.core.boost import read_boost
 from tidemill_operator.core.queueing import Queueing
 from tidemill_operator.core.snapshot import ClusterView, JobView, SourceView, WorkerPod
@@ -281,6 +282,6 @@ def _last_end(container: Json) -> str:
     ended = (container.get("lastState") or {}).get("terminated")
     if ended is None:
         return ""
-    told = str(ended.get("message") or "").strip()[-MAX_CRASH:]
+    told = without_signatures(str(ended.get("message") or "").strip())[-MAX_CRASH:]
     cause = f" ({ended['reason']})" if ended.get("reason", "Error") != "Error" else ""
     return f"; it ended with exit code {ended.get('exitCode')}{cause}" + (f": {told}" if told else "")

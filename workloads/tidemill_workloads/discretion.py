@@ -11,22 +11,14 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from tidemill_api.v1alpha1.uris import BLOT, without_signatures
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SECRET_NAME = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIAL", re.IGNORECASE)
 SHORTEST_SECRET = 6
 """A shorter value would blot out ordinary words."""
-
-BLOT = "***"
-
-_USER = re.compile(r"(?<=://)[^\s/@'\"]+@")
-_QUERY = re.compile(r"(https?://[^\s?'\"<>]+\?)(?!\.\.\.)[^\s'\"<>]+", re.IGNORECASE)
-_PARAMETER = re.compile(
-    r"([?&](?:X-(?:Amz|Goog)-[A-Za-z-]+|[A-Za-z_-]*(?:signature|sig|token|key|secret|password|credential))=)[^&\s'\"<>]+",
-    re.IGNORECASE,
-)
-"""A presigned URL's own, where only the path and the query are told, as in "GET /rows.jsonl?X-Amz-Signature=..."."""
 
 
 def without_secrets(text: str, environment: Mapping[str, str] = os.environ) -> str:
@@ -35,8 +27,7 @@ def without_secrets(text: str, environment: Mapping[str, str] = os.environ) -> s
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= SHORTEST_SECRET:
             text = text.replace(secret, BLOT)
-    text = _QUERY.sub(rf"\1{BLOT}", _USER.sub(f"{BLOT}@", text))
-    return _PARAMETER.sub(rf"\1{BLOT}", text)
+    return without_signatures(text)
 
 
 class DiscreetFormatter(logging.Formatter):

@@ -80,3 +80,20 @@ def shown(text: str) -> str:
     before, fragment, _ = before.partition("#")
     hidden = re.sub(r"^.*@", "...@", before, flags=re.DOTALL)
     return repr(hidden[:200] + ("..." if mark or fragment or len(hidden) > 200 else ""))
+
+
+BLOT = "***"
+
+_USER = re.compile(r"(?<=://)[^\s/@'\"]+@")
+_QUERY = re.compile(r"(https?://[^\s?'\"<>]+\?)(?!\.\.\.)[^\s'\"<>]+", re.IGNORECASE)
+_PARAMETER = re.compile(
+    r"([?&](?:X-(?:Amz|Goog)-[A-Za-z-]+|[A-Za-z_-]*(?:signature|sig|token|key|secret|password|credential))=)[^&\s'\"<>]+",
+    re.IGNORECASE,
+)
+"""A presigned URL's own, where only the path and the query are told, as in "GET /rows.jsonl?X-Amz-Signature=..."."""
+
+
+def without_signatures(text: str) -> str:
+    """Text of whoever wrote it, such as the end of a log, without what in its URLs can be a password or a signature."""
+    text = _QUERY.sub(rf"\1{BLOT}", _USER.sub(f"{BLOT}@", text))
+    return _PARAMETER.sub(rf"\1{BLOT}", text)

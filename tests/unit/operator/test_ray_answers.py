@@ -46,6 +46,11 @@ def test_the_tail_for_people_is_short_and_leaves_the_outcome_out():
     assert len(log_tail("y" * 10_000)) == TAIL_CHARACTERS
 
 
+def test_the_tail_for_people_holds_no_password_and_no_signature():
+    text = "GET https://h/rows.jsonl?X-Amz-Signature=canary\nredis://:canary@redis:6379\n/rows?X-Amz-Signature=canary\n"
+    assert log_tail(text) == "GET https://h/rows.jsonl?***\nredis://***@redis:6379\n/rows?X-Amz-Signature=***"
+
+
 def test_a_head_never_shows_its_token():
     assert "secret-token" not in repr(HeadAddress("10.0.0.1", "secret-token"))
 
