@@ -9,7 +9,7 @@ GRANTED = {
     "realtimeendpoints": {"get", "list", "watch"},
     "realtimeendpoints/status": {"patch"},
     "rayclusters": {"get", "list", "watch", "create", "patch", "delete"},
-    "pods": {"get", "list", "watch"},
+    "pods": {"list", "watch"},
     "secrets": {"get", "create", "patch", "delete"},
     "services": {"get", "list", "watch", "create", "patch"},
     "networkpolicies": {"get", "list", "watch", "create", "patch", "delete"},

@@ -42,7 +42,7 @@ ALWAYS = (
     Right(OURS, "realtimeendpoints/status", ("patch",), "to say how an endpoint is"),
     Right("ray.io", "rayclusters", ("get", "list", "watch"), "to see the Ray clusters of jobs and endpoints"),
     Right("ray.io", "rayclusters", ("create", "patch", "delete"), "to make, scale and remove them"),
-    Right("", "pods", ("get", "list", "watch"), "to read addresses and readiness"),
+    Right("", "pods", ("list", "watch"), "to read addresses and readiness"),
     Right("", "secrets", ("get", "create", "patch", "delete"), "for the token of each Ray cluster"),
     Right("", "services", ("get", "list", "watch", "create", "patch"), "for the Service of each endpoint"),
     Right("", "events", ("get", "create", "patch"), "to tell people what happens"),

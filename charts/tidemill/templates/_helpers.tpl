@@ -147,7 +147,7 @@ affinity: {{- toYaml . | nindent 2 }}
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]  # to read addresses and readiness; KubeRay makes and deletes them
+  verbs: [list, watch]  # to read addresses and readiness; KubeRay makes and deletes them
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, create, patch, delete]  # each cluster's own token; no list: no other Secret can be looked for

@@ -57,7 +57,7 @@ class OperatorProcess:
     """The operator, started and stopped as a Deployment would."""
 
     def __init__(self, kubeconfig: Path, namespace: str, log: Path) -> None:
-        self.log = log
+        self.log, self.kubeconfig = log, kubeconfig
         self._command = [sys.executable, "-m", "tidemill_operator", "--kubeconfig", str(kubeconfig)]
         self._command += ["--namespace", namespace, "--health-port", "0"]
         self._process: asyncio.subprocess.Process | None = None
