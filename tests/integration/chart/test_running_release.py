@@ -169,7 +169,7 @@ def wait_until_ended(kubectl, namespace, standing):
     ]:
         assert time.monotonic() < deadline, [f"{child['kind']}/{child['metadata']['name']}" for child in left]
         time.sleep(0.5)
-    # Their grace may be many minutes, which a test need not wait for.
+    # Their grace may be many minutes: KubeRay's init container waits for a head that is gone, and hears no SIGTERM.
     kubectl("delete", "pods", "--all", "-n", namespace, "--grace-period=0", "--force")
 
 
