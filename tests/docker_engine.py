@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -53,15 +54,29 @@ class Docker:
         (found,) = json.loads(self("inspect", name))
         return dict(found)
 
-    def build(self, image: str, *options: str, seconds: float, **variables: str) -> str:
-        """Build one image as a user does, by hack/images.sh with these variables; returns its name."""
+    def build(self, checkout: Path, image: str, *options: str, seconds: float, **variables: str) -> str:
+        """Build an image of a checkout as a user does, by hack/images.sh with these variables; returns its name."""
         environment = self.environment | variables | {"REGISTRY": ""}
         if self.own_base:
             environment["BASE_IMAGE"] = "tidemill-test-base"
-        command = [str(ROOT / "hack" / "images.sh"), image, "--", "--network=host", *options]
+        command = [str(checkout / "hack" / "images.sh"), image, "--", "--network=host", *options]
         built = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds, check=False)
         assert built.returncode == 0, f"{' '.join(command)}\n{built.stderr[-6000:]}"
         return built.stdout.strip()
+
+
+def still_checkout(folder: Path) -> Path:
+    """A copy of this checkout, with what is not committed yet, that nobody edits while images are built of it."""
+    copy = folder / "checkout"
+    subprocess.run(["git", "clone", "--quiet", "--shared", str(ROOT), str(copy)], check=True, timeout=120)
+    for name in ("Dockerfile", ".dockerignore", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy2(ROOT / name, copy / name)
+    for name in ("operator", "workloads", "hack/locks"):
+        shutil.rmtree(copy / name)
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".mypy_cache"))
+    for file in ("hack/images.sh", "hack/setup.sh", "hack/constraints.txt"):
+        shutil.copy2(ROOT / file, copy / file)
+    return copy
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from docker_engine import NoEngineError, docker_engine
+from docker_engine import NoEngineError, docker_engine, still_checkout
 from pip_sources import has_torch_for_cpus, pip_settings
 
 TAG = "under-test"
@@ -25,6 +25,7 @@ def docker():
 @pytest.fixture(scope="session")
 def build(docker, tmp_path_factory):
     """Builds an image by hack/images.sh: `build("operator", tag, *docker_options)` gives its name and the seconds."""
+    checkout = still_checkout(tmp_path_factory.mktemp("images"))
     with pip_settings(tmp_path_factory.mktemp("pip")) as settings:
 
         def run(image, tag, *options):
@@ -32,7 +33,7 @@ def build(docker, tmp_path_factory):
             if image == "workloads-cpu" and has_torch_for_cpus():
                 variables["TORCH_INDEX"] = ""
             begun = time.monotonic()
-            name = docker.build(image, *options, seconds=900, **variables)
+            name = docker.build(checkout, image, *options, seconds=900, **variables)
             return name, time.monotonic() - begun
 
         yield run
