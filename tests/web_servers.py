@@ -66,16 +66,17 @@ class RangeHandler(PlainHandler):
 
 
 class WebServer(ThreadingHTTPServer):
-    """Serves `folder` on loopback. `answers`: a status or a redirect for a path; `failures`: true ones give 503."""
+    """Serves `folder` at `host`. `answers`: a status or a redirect for a path; `failures`: true ones give 503."""
 
     daemon_threads = True
 
-    def __init__(self, folder: Path, handler: type[PlainHandler]) -> None:
+    def __init__(self, folder: Path, handler: type[PlainHandler], host: str = "127.0.0.1") -> None:
         self.folder = folder
+        self.host = host
         self.answers: dict[str, int | str] = {}
         self.failures: list[bool] = []
         self.seen: list[str] = []
-        super().__init__(("127.0.0.1", 0), lambda *args: handler(*args, directory=str(folder)))
+        super().__init__((host, 0), lambda *args: handler(*args, directory=str(folder)))
 
     def handle_error(self, *_: object) -> None:
         """A client that went away is no news."""
@@ -83,13 +84,13 @@ class WebServer(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         """Of the folder, with a slash."""
-        return f"http://127.0.0.1:{self.server_address[1]}/"
+        return f"http://{self.host}:{self.server_address[1]}/"
 
 
 @contextlib.contextmanager
-def web_server(folder: Path, handler: type[PlainHandler]) -> Iterator[WebServer]:
+def web_server(folder: Path, handler: type[PlainHandler], host: str = "127.0.0.1") -> Iterator[WebServer]:
     """A server that runs until the block ends."""
-    with WebServer(folder, handler) as server:
+    with WebServer(folder, handler, host) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield server
         server.shutdown()

@@ -11,6 +11,9 @@ CLAIM = {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}
 MOUNT = {"name": "data", "mountPath": "/data"}
 
 
+LONG = [{"name": f"a{n}", "source": "/" + "\U0001f30a" * 1000} for n in range(64)]
+
+
 def template(**fields):
     return {"template": {"volumes": [CLAIM], "volumeMounts": [MOUNT], **fields}}
 
@@ -27,6 +30,11 @@ def template(**fields):
         (template(env=[{"name": "TIDEMILL_JOB", "value": "{}"}]), "TIDEMILL_JOB begins with TIDEMILL_"),
         (template(env=[{"name": "TIDEMILL_ENGINE", "value": "a:b"}]), "TIDEMILL_ENGINE begins with TIDEMILL_"),
         (template(env=[{"name": "TIDEMILL_TEST_FOLDER", "value": "/x"}]), "TIDEMILL_TEST_FOLDER begins with TIDEMILL_"),
+        (template(env=[{"name": "X", "value": "a\0b"}]), "template.env: the value of X has a NUL character"),
+        (template(env=[{"name": f"X{n}", "value": "ü" * 4096} for n in range(33)]), "bytes in all, more than 262144"),
+        (template(volumeMounts=[{**MOUNT, "mountPath": "/da\0ta"}]), "template.volumeMounts: '/da\\x00ta' has a NUL"),
+        (template(volumeMounts=[{**MOUNT, "subPath": "a\0b"}]), "template.volumeMounts: '/data' has a NUL character"),
+        ({"model": {"name": "m", "source": "org/m", "adapters": LONG}}, "model.adapters: names and sources have"),
         (template(labels={"app.kubernetes.io/managed-by": "me"}), "managed-by is set by the operator"),
         (template(serviceAccountName="admin"), "admin is not on the operator's list (allowed: reader)"),
         ({"input": {"uri": "/elsewhere/in.jsonl"}}, "input.uri: /elsewhere/in.jsonl lies under no mount"),
