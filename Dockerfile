@@ -19,6 +19,7 @@ RUN useradd --uid 1000 --create-home build \
 USER 1000:1000
 WORKDIR /src
 COPY --chown=1000:1000 hack/locks/build.txt hack/locks/build.txt
+COPY --chown=1000:1000 hack/bytecode.py hack/bytecode.py
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf,mode=0444 \
     python -m venv /opt/build \
  && /opt/build/bin/pip install --require-hashes --requirement hack/locks/build.txt
@@ -36,7 +37,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf,mode=0444 \
  && pip() { /opt/build/bin/pip --python /opt/tidemill/bin/python "$@"; } \
  && pip install --no-compile --require-hashes --requirement hack/locks/operator.txt \
  && pip install --no-compile --no-deps --no-index /dist/tidemill-*.whl \
- && PYTHONHASHSEED=0 /opt/tidemill/bin/python -m compileall -qq --invalidation-mode unchecked-hash /opt/tidemill/lib \
+ && PYTHONHASHSEED=0 /opt/tidemill/bin/python hack/bytecode.py /opt/tidemill/lib \
  && find /opt/tidemill -exec touch --no-dereference --date=2020-02-02T00:00:00Z {} +
 
 # What both images stand on: Python alone. No pip, which could only bring in what nobody looked at, and no program that
@@ -78,7 +79,6 @@ ARG TORCH_INDEX
 COPY --chown=1000:1000 hack/constraints.txt hack/locks/workloads-gpu.txt hack/locks/
 # For the CPU torch must be the +cpu build, the one package that its index is asked for, and torchvision and its kin go, since their wheels are CUDA builds that
 # break the import of text models there. By version, not by digest: half of these packages exist for one engine only.
-# Byte code of files that are templates or for another Python cannot be made, and is not missed.
 # The linter takes our own wheel for a package without a version.
 # hadolint ignore=DL3013
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf,mode=0444 \
@@ -92,7 +92,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf,mode=0444 \
       gpu) pip install --no-compile --constraint hack/locks/workloads-gpu.txt "$package" ;; \
       *) echo "ENGINE must be cpu or gpu, not '${ENGINE}'" >&2; exit 1 ;; \
     esac \
- && { PYTHONHASHSEED=0 /opt/tidemill/bin/python -m compileall -qq -j 0 --invalidation-mode unchecked-hash /opt/tidemill/lib || true; } \
+ && PYTHONHASHSEED=0 /opt/tidemill/bin/python hack/bytecode.py /opt/tidemill/lib \
  && find /opt/tidemill -exec touch --no-dereference --date=2020-02-02T00:00:00Z {} +
 
 FROM runtime AS workloads

@@ -74,7 +74,7 @@ def still_checkout(folder: Path) -> Path:
     for name in ("operator", "workloads", "hack/locks"):
         shutil.rmtree(copy / name)
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".mypy_cache"))
-    for file in ("hack/images.sh", "hack/setup.sh", "hack/constraints.txt"):
+    for file in ("hack/images.sh", "hack/setup.sh", "hack/constraints.txt", "hack/bytecode.py"):
         shutil.copy2(ROOT / file, copy / file)
     return copy
 
