@@ -85,9 +85,7 @@ def judge_kuberay(standing: Json | None, seen: Seen) -> Finding:
         return Finding(about, False, f"its RayCluster has no {', '.join(missing)}: it is too old; {INSTALL_KUBERAY}")
     left = unattended(seen)
     if left:
-        text = (
-            f"nobody acts on RayCluster {left[0]} ({len(left)} in all): its operator does not run, or not there"
-        )
+        text = f"nobody acts on RayCluster {left[0]} ({len(left)} in all): its operator does not run, or not there"
         return Finding(about, False, f"{text}; look at its Deployment and the namespaces that it watches")
     version = kuberay_version(seen.pods)
     by = f"; its operator is {version}" if version else ""
