@@ -35,7 +35,7 @@ files there: .tidemill/models, and $TIDEMILL_E2E_FOLDER (default: .tidemill/kind
 hack/images.sh says which variables lead the build to an index or to a base image of your own.
 
 This script was written where no image of a kind node can be had: `up` and `down` have NOT been run there. What `up`
-builds was built, and demo and test were run on the dev cluster. The workflow in .github/workflows runs all of it.
+builds was built, and its demo was run on the dev cluster. The workflow in .github/workflows runs all of it.
 TEXT
 }
 
@@ -115,12 +115,22 @@ spec:
 YAML
 }
 
+# What the chart is told about CRDs. Those that the cluster has from another hand stay as they are; those of the demo's own
+# release, also of one that failed half-way, are still that release's: without them helm would take them away, and all jobs.
+crds_of_demo() {
+  local owner mark='{.metadata.annotations.meta\.helm\.sh/release-namespace}/{.metadata.annotations.meta\.helm\.sh/release-name}'
+  owner=$(kubectl get crd batchinferencejobs.tidemill.dev --ignore-not-found --output "jsonpath=$mark")
+  case "$owner" in
+    "" | tidemill-system/tidemill) printf crds.keep=false ;;
+    *) printf crds.install=false ;;
+  esac
+}
+
 demo() {
   local files=$shared/demo
   say "the chart, and the demo's files"
-  # CRDs that the cluster has from another hand stay as they are. Those of this release go with it.
-  local crds=crds.keep=false image
-  ! kubectl get crd batchinferencejobs.tidemill.dev >/dev/null 2>&1 || crds=crds.install=false
+  local crds image
+  crds=$(crds_of_demo)
   image=$(operator_image)
   helm upgrade --install tidemill "$root/charts/tidemill" --namespace tidemill-system --create-namespace \
     --set "image.repository=${image%:*}" --set "image.tag=${image##*:}" --set "settings.imageCpu=$(workloads_image)" \
@@ -144,6 +154,8 @@ demo() {
   kubectl delete namespace demo --wait --timeout=3m
   kubectl delete persistentvolume demo-input demo-output demo-models
   helm uninstall tidemill --namespace tidemill-system --wait --timeout 5m
+  kubectl delete priorityclass tidemill-realtime tidemill-batch   # kept by helm, as is the pod of its test
+  kubectl delete pod tidemill-check --namespace tidemill-system
 }
 
 # The tests ask pods and Services by their addresses, which the node knows.
