@@ -34,7 +34,7 @@ The node sees two folders of this machine under their own paths, since jobs of t
 files there: .tidemill/models, and $TIDEMILL_E2E_FOLDER (default: .tidemill/kind/shared).
 hack/images.sh says which variables lead the build to an index or to a base image of your own.
 
-This script was written where no image of a kind node can be had: `up` and `down` have NOT been run there. What `up`
+This script was written where no image of a kind node can be had: `up`, `down` and `test` have NOT been run there. What `up`
 builds was built, and its demo was run on the dev cluster. The workflow in .github/workflows runs all of it.
 TEXT
 }
