@@ -31,6 +31,12 @@ LATEST_SECONDS = 1 << 33
 MOST_REPLICAS = 1_000_000
 """A greater number is no count of replicas."""
 
+MOST_CHARACTERS = 64 * 1024
+"""Of a message of Serve's: it names the cause at its end."""
+
+FIRST_CHARACTERS = 64
+"""What is kept of the beginning of a longer one, where Serve says what became of the replica."""
+
 GONE = frozenset({"NOT_STARTED", "DELETING"})
 """States of an application that is not, or no more."""
 
@@ -48,7 +54,7 @@ def read_serve(details: Json) -> ServeView:
     told = _told(application)
     settings = _parsed(IngressSettings, told.get(INGRESS_DEPLOYMENT))
     attempt = _parsed(EngineSettings, told.get(ENGINE_DEPLOYMENT))
-    message = without_signatures(str(application.get("message") or "it does not say why"))
+    message = _message(application) or "it does not say why"
     return ServeView(
         deployed=True,
         built=INGRESS_DEPLOYMENT in deployments and ENGINE_DEPLOYMENT in deployments,
@@ -122,5 +128,17 @@ def _deployment(details: Json, status: str) -> DeploymentView:
         target=_count(details.get("target_num_replicas")),
         replicas=replicas,
         status="" if stale else str(details.get("status", "")),
-        message="" if stale else without_signatures(str(details.get("message") or "")),
+        message="" if stale else _message(details),
     )
+
+
+def _message(details: Json) -> str:
+    """What Serve says of it, without secrets. Of one that is too long, its first words and the whole lines at its end.
+
+    No URL is cut: half of one would not be known as such.
+    """
+    text = str(details.get("message") or "")
+    if len(text) > MOST_CHARACTERS:
+        first, last = text[:FIRST_CHARACTERS].rpartition(" ")[0], text[-MOST_CHARACTERS:].partition("\n")[2]
+        text = f"{first}\n{last}"
+    return without_signatures(text)

@@ -95,7 +95,7 @@ def fault_of(error: Exception) -> StoreFault:
     """The fault behind an exception of the library."""
     text = str(error)
     status = _first(r"status code: (\d{3})", text)
-    code = _first(r"<Code>\s*([^<]+?)\s*</Code>", text) or _first(r"\(code: (\w+)\)", text)  # of one key among many
+    code = _first(r"<Code>([^<]+)</Code>", text).strip() or _first(r"\(code: (\w+)\)", text)  # of one key among many
     detail = _detail(text, status, code)
     if any(server in text for server in _METADATA_SERVERS):
         return StoreFault(FaultKind.NO_CREDENTIALS, detail)
@@ -135,7 +135,7 @@ _TRANSPORT = (
 def _detail(text: str, status: str, code: str) -> str:
     """One short sentence in the words of whoever refused."""
     if code:
-        said = _first(r"<Message>\s*([^<]+?)\s*</Message>", text)
+        said = _first(r"<Message>([^<]+)</Message>", text)
         return _clean(f"{code}: {said}" if said else code)
     if status:
         return f"HTTP status {status}"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.operator.builders import MINIMAL, make_job
 
-from tidemill_api.v1alpha1.uris import check_input, check_output, public, shown
+from tidemill_api.v1alpha1.uris import check_input, check_output, public, shown, without_signatures
 from tidemill_operator.core.spec_checks import SpecPolicy
 from tidemill_operator.views import read_job
 
@@ -59,3 +59,20 @@ def test_a_wrong_uri_is_still_known_again():
 def test_a_servers_uri_is_said_without_its_query_and_others_as_they_are():
     assert public(f"https://host/rows.jsonl{SIGNED}") == "https://host/rows.jsonl?..."
     assert public("s3://bucket/what?@is.jsonl") == "s3://bucket/what?@is.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("GET https://h/a?sig=canary now", "GET https://h/a?*** now"),
+        ("https://proxy/http://h/a?canary", "https://proxy/http://h/a?***"),
+        ("https://h/a?... http://b?canary", "https://h/a?... http://b?***"),
+        ("https://h/a?...http://b?canary", "https://h/a?...http://b?***"),
+        ("http://http://b?canary", "http://http://b?***"),
+        ("see https://h/a, or b?", "see https://h/a, or b?"),
+        ("'https://u:canary@h/a?b'", "'https://***@h/a?***'"),
+        (f"https://h/{'a' * 5000}?canary", f"https://h/{'a' * 5000}?***"),
+    ],
+)
+def test_the_query_of_each_url_in_a_text_is_left_out(text, said):
+    assert without_signatures(text) == said

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import obstore.exceptions as library
 import pytest
 
@@ -96,3 +98,11 @@ def test_a_key_file_that_is_not_there_is_no_passing_fault(monkeypatch: pytest.Mo
     with pytest.raises(StoreFault) as caught:
         Bucket("gs", "shop").call("looking", lambda store: store)
     assert caught.value.kind == FaultKind.REFUSED
+
+
+def test_an_answer_of_nothing_but_spaces_is_read_in_no_time():
+    """The cube of its length, before."""
+    began = time.perf_counter()
+    fault = fault_of(library.GenericError(answer("400 Bad Request", "Odd", " " * 20_000 + "<")))
+    assert time.perf_counter() - began < 5
+    assert fault.detail == "Odd"
