@@ -24,6 +24,10 @@ FIGURES_BYTES = 2**19
 """Of a page of figures: a driver's of a thousand workers is about 100 KB. Reading one holds all others up: for half a
 second at this size, were each of its lines a figure."""
 
+REPLICA_BYTES = 2**16
+"""Of a page of figures of an endpoint's replica, which each look asks many for: one with the longest names, and with
+requests that ended in forty ways, has 46 KB."""
+
 PIECE_BYTES = 64 * 1024
 
 
@@ -42,9 +46,16 @@ def origin(ip: str, port: int) -> str:
         address = ipaddress.ip_address(ip)
     except ValueError:
         address = None
-    if address is None or address.is_link_local or address.is_multicast or address.is_unspecified or "%" in ip:
+    if address is None or "%" in ip or not _may_be_a_pods(address):
         raise RayUnavailableError(f"{ip[:100]!r} is not the address of a pod")
     return f"http://[{ip}]:{port}" if address.version == 6 else f"http://{ip}:{port}"
+
+
+def _may_be_a_pods(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """None that is special, nor one of version 4 that is written as one of version 6, of which Python says nothing."""
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return False
+    return not (address.is_link_local or address.is_multicast or address.is_unspecified)
 
 
 async def pieces(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

@@ -18,7 +18,7 @@ from tidemill_api.endpoint_contract import APPLICATION, ENGINE_METRICS_PORT, ING
 from tidemill_operator.endpoint_figures import read_engine, read_ingress
 from tidemill_operator.errors import RayRefusedError, RayUnavailableError
 from tidemill_operator.leadership import NO_FENCE, Fence
-from tidemill_operator.pod_answers import ANSWER_BYTES, FIGURES_BYTES, json_of, origin, session, text_of
+from tidemill_operator.pod_answers import ANSWER_BYTES, REPLICA_BYTES, json_of, origin, session, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -128,7 +128,7 @@ class ServeApi:
         try:
             url = f"{origin(ip, port)}/metrics"
             async with self._open().get(url, timeout=timeout, allow_redirects=False) as response:
-                return await text_of(response, FIGURES_BYTES) if response.status == HTTPStatus.OK else None
+                return await text_of(response, REPLICA_BYTES) if response.status == HTTPStatus.OK else None
         except (TimeoutError, aiohttp.ClientError, OSError, RayUnavailableError):
             return None
 

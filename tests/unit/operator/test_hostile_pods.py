@@ -10,15 +10,19 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import generate_latest
 
-from tidemill_api.endpoint_contract import APPLICATION
+from tidemill_api.endpoint_contract import APPLICATION, ENGINE_DEPLOYMENT
 from tidemill_operator.core.snapshot import AttemptState
 from tidemill_operator.driver_metrics import read_metrics
+from tidemill_operator.endpoint_figures import MOST_PARSED, read_ingress
 from tidemill_operator.errors import RayUnavailableError
-from tidemill_operator.pod_answers import ANSWER_BYTES, FIGURES_BYTES, origin
-from tidemill_operator.ray_api import HeadAddress, RayApi, decode_log
-from tidemill_operator.serve_api import Asked, ServeApi
-from tidemill_operator.serve_reading import arguments_of, read_serve
+from tidemill_operator.pod_answers import ANSWER_BYTES, FIGURES_BYTES, REPLICA_BYTES, origin
+from tidemill_operator.ray_api import LOG_BYTES, HeadAddress, RayApi, decode_log, log_tail
+from tidemill_operator.serve_api import Asked, Figures, ServeApi
+from tidemill_operator.serve_reading import MOST_CHARACTERS, arguments_of, read_serve
+from tidemill_workloads.serving.desk import Desk
+from tidemill_workloads.serving.figures import IngressFigures, Labels
 
 TOKEN = "token-of-the-head"
 
@@ -130,6 +134,8 @@ def test_a_log_that_is_not_rays_is_a_passing_fault(body):
     "ip",
     [
         "169.254.169.254",
+        "::ffff:169.254.169.254",
+        "::ffff:10.0.0.1",
         "fe80::1%eth0",
         "fe80::1",
         "fd12::1%1",
@@ -200,3 +206,59 @@ def test_reading_a_page_of_figures_at_its_bound_does_not_hold_the_others_up_for_
     read_metrics(page, "t/j", 1)
     seconds = time.perf_counter() - began
     assert seconds < 5, "half of the time after which an operator that is not heard of loses its lease"
+
+
+@pytest.mark.parametrize("line", ["a\n", "tidemill_engine_ready 1\n", "tidemill_engine_ready{a='' 1\n"])
+def test_the_pages_of_a_dozen_hostile_replicas_do_not_hold_the_others_up_for_long(line):
+    page = line * (REPLICA_BYTES // len(line))
+    began = time.perf_counter()
+    assert [read_ingress(page, "t/e", "r", clock()) for _ in range(12)] == [None] * 12
+    assert time.perf_counter() - began < 5
+
+
+async def test_a_replicas_page_beyond_its_bound_counts_as_silent():
+    async def figures(_):
+        return web.Response(text="x" * (REPLICA_BYTES + 1))
+
+    async with pod(figures) as head, ServeApi(5, clock) as serve:
+        asked = Asked("t/e", "r", (head.ip,), (head.ip,), head.metrics_port, head.metrics_port)
+        assert await serve.figures(asked) == Figures()
+
+
+def test_the_longest_page_of_a_real_replica_is_read():
+    labels = Labels("n" * 63 + "/" + "e" * 63, "r" * 63, "a" * 36)
+    figures = IngressFigures(labels, Desk(), lambda: 1000)
+    for code in (200, *range(400, 430), *range(500, 512)):
+        figures.ended(code, 1.5)
+    figures.refused(429)
+    figures.first_token(0.3)
+    page = generate_latest(figures.registry).decode()
+    assert MOST_PARSED < len(page) < REPLICA_BYTES
+    assert read_ingress(page, labels.endpoint, labels.revision, clock()) is not None
+
+
+@pytest.mark.parametrize(
+    "unit", ["http://", "http://a", "://", "?a", "&token", "http://a?...", "&X-Amz-", "http://u:p@"]
+)
+def test_the_end_of_a_log_that_looks_like_nothing_but_urls_holds_nobody_up(unit):
+    """40 s, before this was measured: the lease is lost after ten, and the next leader reads the same log."""
+    began = time.perf_counter()
+    log_tail(unit * (LOG_BYTES // len(unit)))
+    assert time.perf_counter() - began < 5
+
+
+@pytest.mark.parametrize("line", ["http://" * 600_000, "http://a\n" * 500_000, "?a" * 2_000_000])
+def test_a_message_of_serves_without_end_is_cut_and_its_last_line_kept(line):
+    message = f"A replica failed to start with exception. Retrying.\n{line}\nlast https://h/x?sig=canary"
+    began = time.perf_counter()
+    view = read_serve(serving(message))
+    assert time.perf_counter() - began < 5
+    assert view.engine.message.startswith("A replica failed to start")
+    assert view.engine.message.endswith("\nlast https://h/x?***")
+    assert len(view.engine.message) <= MOST_CHARACTERS + 100
+
+
+def serving(message):
+    """What Serve says where the engine has this message."""
+    engine = {"status": "UPDATING", "message": message}
+    return {"applications": {APPLICATION: {"status": "RUNNING", "deployments": {ENGINE_DEPLOYMENT: engine}}}}
