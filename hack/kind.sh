@@ -119,7 +119,7 @@ YAML
 # release, also of one that failed half-way, are still that release's: without them helm would take them away, and all jobs.
 crds_of_demo() {
   local owner mark='{.metadata.annotations.meta\.helm\.sh/release-namespace}/{.metadata.annotations.meta\.helm\.sh/release-name}'
-  owner=$(kubectl get crd batchinferencejobs.tidemill.dev --ignore-not-found --output "jsonpath=$mark")
+  owner=$(kubectl get crd batchinferencejobs.tidemill.dev --ignore-not-found --output "jsonpath=$mark") || return
   case "$owner" in
     "" | tidemill-system/tidemill) printf crds.keep=false ;;
     *) printf crds.install=false ;;

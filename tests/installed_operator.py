@@ -130,6 +130,7 @@ class InstalledOperator:
     def remove(self) -> None:
         """The release and its namespace go."""
         self.helm("uninstall", RELEASE, "--wait")
+        self.kubectl("delete", "priorityclass", f"{RELEASE}-realtime", f"{RELEASE}-batch", check=False)
         self.kubectl("delete", "namespace", self.namespace, "--timeout=60s", check=False, timeout=70)
 
     def _scale(self, replicas: int) -> None:

@@ -39,6 +39,14 @@
 {{- fail (printf "extraEnv names %s, which the chart sets itself: use settings (or watchNamespaces)" .name) }}
 {{- end }}
 {{- end }}
+{{- $own := append (include "tidemill.labels" . | fromYaml | keys) "grafana_dashboard" }}
+{{- range $path, $given := dict "podLabels" .Values.podLabels "monitoring.labels" .Values.monitoring.labels }}
+{{- range $key, $_ := $given }}
+{{- if has $key $own }}
+{{- fail (printf "%s names %s, which the chart sets itself: take another label" $path $key) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- if .Values.priorityClasses.create }}
 {{- if le (int .Values.priorityClasses.realtime) (int .Values.priorityClasses.batch) }}
 {{- fail (printf "priorityClasses.realtime (%d) must be above priorityClasses.batch (%d): endpoints come first" (int .Values.priorityClasses.realtime) (int .Values.priorityClasses.batch)) }}

@@ -1,6 +1,7 @@
 """The life of a release on an API server that starts empty: CRDs above all. No pod runs, nothing waits for one."""
 
 import json
+import subprocess
 import time
 
 import pytest
@@ -10,6 +11,7 @@ from rendered_chart import CHART, ROOT
 pytestmark = pytest.mark.usefixtures("bare")
 
 CRDS = ["batchinferencejobs.tidemill.dev", "realtimeendpoints.tidemill.dev"]
+CLASSES = ["tide-tidemill-batch", "tide-tidemill-realtime"]
 
 
 @pytest.fixture
@@ -74,7 +76,7 @@ def test_uninstalling_keeps_jobs_and_the_same_release_takes_them_up_again(helm, 
     assert kubectl("get", "bij/tickets", "-o", "name")
 
 
-def test_after_an_uninstall_only_the_crds_are_left_and_deleting_a_job_does_not_hang(helm, kubectl, all_objects):
+def test_after_an_uninstall_crds_and_classes_are_left_and_deleting_a_job_does_not_hang(helm, kubectl, all_objects):
     before = all_objects()
     values = {
         "watchNamespaces": ["default", "tidemill"],
@@ -98,10 +100,21 @@ def test_after_an_uninstall_only_the_crds_are_left_and_deleting_a_job_does_not_h
     kubectl("create", "-f", "-", given=job())
     helm("uninstall", "tide")
     left = {f"CustomResourceDefinition//{name}" for name in CRDS} | {"BatchInferenceJob/default/tickets"}
-    assert_soon(lambda: all_objects() - before, left)
+    assert_soon(lambda: all_objects() - before, left | {f"PriorityClass//{name}" for name in CLASSES})
+    kubectl("delete", "priorityclass", *CLASSES)
     kubectl("delete", "bij/tickets", "--timeout=5s", timeout=10)
     kubectl("delete", "crd", *CRDS, "--timeout=20s", timeout=30)
     assert_soon(lambda: all_objects() - before, set())
+
+
+def test_pods_of_standing_clusters_find_their_class_when_the_chart_makes_none_any_more(helm, kubectl):
+    helm("install", "tide", str(CHART))
+    helm("upgrade", "tide", str(CHART), values={"priorityClasses": {"create": False}})
+    assert len(kubectl("get", "priorityclass", *CLASSES, "-o", "name").split()) == 2
+    helm("uninstall", "tide")
+    assert len(kubectl("get", "priorityclass", *CLASSES, "-o", "name").split()) == 2
+    helm("install", "tide", str(CHART))
+    assert len(kubectl("get", "priorityclass", *CLASSES, "-o", "name").split()) == 2
 
 
 def assert_soon(look, wanted, seconds=10):
@@ -183,6 +196,36 @@ def test_an_upgrade_and_a_rollback_leave_the_lease_to_who_holds_it(helm, kubectl
     assert after["spec"] == held
     helm("rollback", "tide", "1", f"--server-side={way}")
     assert kubectl.json("get", "lease/tide-tidemill", "-n", "tidemill")["spec"] == held
+
+
+def told_by_the_demo(bare, home):
+    """What hack/kind.sh's demo tells the chart about CRDs on this cluster."""
+    script = (ROOT / "hack" / "kind.sh").read_text()
+    function = script[script.index("crds_of_demo() {") :].partition("\n}\n")[0] + "\n}\n"
+    environment = {"KUBECONFIG": str(bare.kubeconfig), "PATH": f"{ROOT}/.tidemill/bin:/usr/bin:/bin", "HOME": home}
+    words = ["bash", "-euc", f"{function}crds_of_demo"]
+    return subprocess.run(words, env=environment, capture_output=True, text=True, check=True, timeout=30).stdout
+
+
+def test_the_demo_of_kind_takes_its_own_crds_up_again_and_leaves_others_alone(kubectl, bare, tmp_path):
+    assert told_by_the_demo(bare, tmp_path) == "crds.keep=false", "there are none"
+    kubectl("create", "namespace", "tidemill-system")
+    demo = Helm(bare.kubeconfig, tmp_path, "tidemill-system")
+    demo("install", "tidemill", str(CHART), values={"crds": {"keep": False}})
+    assert told_by_the_demo(bare, tmp_path) == "crds.keep=false", (
+        "a demo that failed left them; crds.install=false deletes them"
+    )
+    demo("uninstall", "tidemill")
+    kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
+    assert told_by_the_demo(bare, tmp_path) == "crds.install=false"
+
+
+def test_an_upgrade_brings_back_a_deployment_that_was_deleted_before_it(helm, kubectl):
+    """As the README wants it of who comes from an operator without a Lease; scaled to 0, helm 4 would refuse."""
+    helm("install", "tide", str(CHART))
+    kubectl("delete", "deployment", "tide-tidemill", "-n", "tidemill", "--cascade=foreground", "--timeout=20s")
+    helm("upgrade", "tide", str(CHART))
+    assert kubectl.json("get", "deployment", "tide-tidemill", "-n", "tidemill")["spec"]["replicas"] == 2
 
 
 def test_a_missing_kuberay_is_said_in_one_sentence(helm, kubectl):

@@ -19,6 +19,7 @@ def release(cluster, namespace, tmp_path, kubectl):
     release = Release(Helm(cluster.kubeconfig, tmp_path, namespace), kubectl, namespace)
     yield release
     release.helm.run("uninstall", "tide", "--wait")
+    kubectl("delete", "priorityclass", f"{namespace}-realtime", f"{namespace}-batch")
 
 
 class Release:
@@ -63,6 +64,7 @@ def test_helm_waits_for_two_operators_tests_them_and_takes_all_of_it_away(releas
     assert "Phase:          Succeeded" in said
     assert "WRONG" not in said
     release.helm("uninstall", "tide", "--wait", "--timeout=60s")
+    kubectl("delete", "pod", f"{namespace}-check", "-n", namespace)  # with what it said, which `--logs` read
     kubectl("wait", "--for=delete", "pods", "--all", "-n", namespace, "--timeout=60s", timeout=70)
     left = kubectl("get", "all,leases,networkpolicies,poddisruptionbudgets,roles", "-n", namespace, "-o", "name")
     assert left == ""

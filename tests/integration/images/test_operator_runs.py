@@ -32,6 +32,7 @@ def released(cluster, kubectl, namespace, tmp_path, unused_tcp_port):
     (deployment,) = kubectl.json("get", "deployments", "-n", namespace)["items"]
     yield deployment["spec"]["template"]["spec"]
     helm("uninstall", namespace)
+    kubectl("delete", "priorityclass", "--selector", f"app.kubernetes.io/instance={namespace}")
 
 
 @pytest.fixture

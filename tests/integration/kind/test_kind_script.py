@@ -27,4 +27,5 @@ def test_the_demo_of_the_script_runs_a_job_and_leaves_nothing(devcluster, kubect
     assert len(results.read_text().splitlines()) == 216
     assert kubectl.run("get", "namespace", "demo").returncode != 0
     assert kubectl("get", "persistentvolumes", "-o", "name") == ""
-    assert "tidemill" not in kubectl("get", "deployments", "-A", "-o", "name")
+    assert "tidemill" not in kubectl("get", "deployments,priorityclasses", "-A", "-o", "name")
+    assert kubectl("get", "pods", "-n", "tidemill-system", "-o", "name") == ""

@@ -138,6 +138,16 @@ def test_endpoints_come_before_jobs_and_jobs_push_nobody_away() -> None:
     assert batch["preemptionPolicy"] == "Never"
 
 
+def test_classes_that_running_clusters_name_stay_when_the_release_goes() -> None:
+    kept = [m["metadata"]["annotations"] for m in render() if m["kind"] == "PriorityClass"]
+    assert kept == [{"helm.sh/resource-policy": "keep"}] * 2
+
+
+def test_what_the_check_said_is_there_for_logs() -> None:
+    """Helm 3 carries hook-succeeded out before it reads the logs: helm/helm#9098."""
+    assert one(render(), "Pod")["metadata"]["annotations"]["helm.sh/hook-delete-policy"] == "before-hook-creation"
+
+
 def test_helm_test_runs_the_operators_own_check_as_the_operator() -> None:
     manifests = render()
     check, operator = one(manifests, "Pod"), pod(manifests)

@@ -81,7 +81,7 @@ def test_every_setting_reaches_the_operator() -> None:
 
 def test_more_variables_may_be_given() -> None:
     extra = [
-        {"name": "HTTPS_PROXY", "value": "http://proxy:3128"},
+        {"name": "KUBERNETES_SERVICE_HOST", "value": "api.example.com"},
         {"name": "TIDEMILL_ALLOW_TEST_ENGINE", "value": "true"},
     ]
     assert environment(render(extraEnv=extra)).items() >= {entry["name"]: entry["value"] for entry in extra}.items()
@@ -196,6 +196,13 @@ TOGETHER = [
     ({"priorityClasses": {"batch": 0}}, "priorityClasses.realtime (0) must be above priorityClasses.batch (0)"),
     ({"extraEnv": [{"name": "TIDEMILL_LOG_LEVEL", "value": "INFO"}]}, "extraEnv names TIDEMILL_LOG_LEVEL"),
     ({"extraEnv": [{"name": "TIDEMILL_LEASE_NAME", "value": "x"}]}, "extraEnv names TIDEMILL_LEASE_NAME"),
+    ({"podLabels": {"app.kubernetes.io/name": "x"}}, "podLabels names app.kubernetes.io/name, which the chart sets"),
+    ({"podLabels": {"helm.sh/chart": "x"}}, "podLabels names helm.sh/chart, which the chart sets"),
+    (
+        {"monitoring": {"labels": {"app.kubernetes.io/component": "x"}}},
+        "monitoring.labels names app.kubernetes.io/comp",
+    ),
+    ({"monitoring": {"labels": {"grafana_dashboard": "1"}}}, "monitoring.labels names grafana_dashboard"),
 ]
 
 
