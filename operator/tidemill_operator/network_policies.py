@@ -82,11 +82,16 @@ class NetworkPolicies:
         try:
             self._cache.put(Watched.POLICIES, await self._cluster.create(NETWORK_POLICIES, wanted))
         except ConflictError:
-            metadata = wanted["metadata"]
-            standing = await self._cluster.get(NETWORK_POLICIES, metadata["namespace"], metadata["name"])
-            await self._set_right(standing, wanted)
+            await self._set_right(await self._in_the_way(*_parts(key_of(wanted))), wanted)
         except KindMissingError as error:
             raise RejectedError(f"the API server has no NetworkPolicy ({error})") from error
+
+    async def _in_the_way(self, namespace: str, name: str) -> Json:
+        """What has this name already. Raises ConflictError where it went since."""
+        try:
+            return await self._cluster.get(NETWORK_POLICIES, namespace, name)
+        except ObjectMissingError as error:
+            raise ConflictError(f"NetworkPolicy {namespace}/{name} stood in the way and is gone") from error
 
     async def keep(self, owner: Key, uid: str) -> Kept:
         """Compares what stands with what should, for each RayCluster of the owner with this uid.

@@ -181,6 +181,22 @@ def test_a_policy_of_somebody_else_is_left_alone_and_that_is_said():
     assert api.policies[NAME]["spec"] == {}
 
 
+def test_a_policy_that_stood_in_the_way_and_is_gone_is_a_conflict_which_is_tried_again():
+    api, _, policies = world()
+    api.policies[NAME] = deepcopy(CLUSTER)
+    create = api.create
+
+    async def create_too_late(resource, manifest):
+        try:
+            return await create(resource, manifest)
+        finally:
+            api.policies.clear()
+
+    api.create = create_too_late
+    with pytest.raises(ConflictError, match="stood in the way and is gone"):
+        keep(policies)
+
+
 def test_a_missing_right_is_said_and_asked_for_again_later():
     api, _, policies = world(refuses=("create",))
     assert "networkpolicies is forbidden" in keep(policies).problem
