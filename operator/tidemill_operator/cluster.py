@@ -1,15 +1,19 @@
 """The only module that talks to the API server: typed verbs over plain JSON, and one place where errors are named.
 
 Sits between `reconciler.py` and the Kubernetes client. Refuses to decide: it says what happened, as a value or as an
-error of `errors.py`. Every write asks the fence first whether this operator still leads (`leadership.py`), and carries
-what makes a late one harmless, here and in `ray_api.py` and `serve_api.py`:
+error of `errors.py`. Every write asks the fence first whether this operator still leads (`leadership.py`), is waited
+for no longer than it surely does, and carries what makes a late one harmless, here, in `ray_api.py` and `serve_api.py`:
 
     what                                        guarded by
     status, boost, Lease                        the resourceVersion that was read
-    RayCluster, its Secret, Service: made       a name that follows from owner, uid and revision, and owner references
+    RayCluster, Secret, Service, NetworkPolicy: made
+                                                a name that follows from owner, uid and revision, and owner references
     RayCluster: scaled                          tests of its generation, of the group's name and of the size before
+    NetworkPolicy: set right                    the resourceVersion that was compared
+    RayCluster, Secret: labels put back         uid and resourceVersion of what was found
     Secret: handed over; Service: led elsewhere the resourceVersion that was read just before
-    RayCluster, Secret, job: deleted            the uid
+    RayCluster, Secret, NetworkPolicy: deleted  the uid
+    job: deleted at the end of its time         uid and resourceVersion, as the decision saw them
     Event                                       a name that follows from its words
     Ray: job submitted or stopped               a submission id that follows from uid and attempt, never used twice
     Serve: configured, scaled, ended            the token of this very head; a size that is late stands until the next
@@ -19,6 +23,7 @@ what makes a late one harmless, here and in `ray_api.py` and `serve_api.py`:
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -122,14 +127,15 @@ class Cluster:
         """Creates it. Raises ConflictError where it exists, RejectedError where the API server refuses it."""
         return await self._call("POST", resource.path(manifest["metadata"].get("namespace")), body=manifest)
 
-    async def delete(self, resource: Resource, namespace: str, name: str, uid: str = "") -> None:
-        """Deletes it in the background, and only this very object where a uid is given.
+    async def delete(self, resource: Resource, namespace: str, name: str, uid: str = "", version: str = "") -> None:
+        """Deletes it in the background: only this very object where a uid is given, and as a resourceVersion saw it.
 
-        Gone already is fine, and so is a kind that is no longer installed: its objects went with it.
+        Raises ConflictError where it is another one, or was written since. Gone already is fine, and so is a kind that
+        is no longer installed: its objects went with it.
         """
         body: Json = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
-        if uid:
-            body["preconditions"] = {"uid": uid}
+        if given := {key: value for key, value in (("uid", uid), ("resourceVersion", version)) if value}:
+            body["preconditions"] = given
         try:
             await self._call("DELETE", resource.path(namespace, name), body=body)
         except (ObjectMissingError, KindMissingError):
@@ -172,10 +178,9 @@ class Cluster:
             body=body,
             auth_settings=["BearerToken"],
         )
-        if method != "GET":
-            self._fence.check()
+        left = self._fence.check() if method != "GET" else math.inf
         try:
-            response = await self._client.call_api(*request, _request_timeout=REQUEST_SECONDS)
+            response = await self._client.call_api(*request, _request_timeout=min(REQUEST_SECONDS, left))
             data = await response.read()  # type: ignore[no-untyped-call]  # the client is untyped
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise ApiUnavailableError(f"{method} {path}: {type(error).__name__}: {error}") from error

@@ -1,17 +1,19 @@
 """The fence: every write of the operator asks it first whether the operator still leads.
 
 A Lease by itself fences nothing: its holder may be stopped for a minute and then go on with a write that it decided on
-long ago. So each write asks by this machine's own clock. What slips through between the question and the network is
-harmless, since it carries a version, a test or a deterministic name (`cluster.py`). Refuses to talk to anybody.
+long ago. So each write asks by this machine's own clock, and one to the API server is waited for no longer than that
+allows. What slips through between the question and the network is harmless, since it carries a version, a test or a
+deterministic name (`cluster.py`). Refuses to talk to anybody.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from tidemill_operator.core.lease import Candidate, may_write
+from tidemill_operator.core.lease import Candidate, may_write, seconds_left
 from tidemill_operator.errors import LeadershipLostError
 
 if TYPE_CHECKING:
@@ -30,8 +32,8 @@ class Fence(Protocol):
     def open(self) -> bool:
         """Whether writes are let through now."""
 
-    def check(self) -> None:
-        """Raises LeadershipLostError where another operator may decide by now."""
+    def check(self) -> float:
+        """Seconds for which nobody else can decide yet. Raises LeadershipLostError where another may by now."""
 
 
 class NoFence:
@@ -39,8 +41,9 @@ class NoFence:
 
     open = True
 
-    def check(self) -> None:
-        """Lets everything through."""
+    def check(self) -> float:
+        """Lets everything through, for ever."""
+        return math.inf
 
 
 NO_FENCE = NoFence()
@@ -60,8 +63,10 @@ class Leadership:
         """Whether this process leads now."""
         return may_write(self.candidate, self.clock())
 
-    def check(self) -> None:
-        """Raises LeadershipLostError where another operator may lead by now."""
-        if not self.open:
+    def check(self) -> float:
+        """Seconds for which nobody else can lead yet. Raises LeadershipLostError where another may by now."""
+        left = seconds_left(self.candidate, self.clock())
+        if left <= 0:
             self.broken.set()
             raise LeadershipLostError("this operator leads no more: another one decides by now, nothing was written")
+        return left

@@ -74,7 +74,12 @@ def wrote(candidate: Candidate, record: Record, begun: float) -> Candidate:
 
 def may_write(candidate: Candidate, now: float) -> bool:
     """Whether nobody else can be leader yet."""
-    return candidate.renewed is not None and now < candidate.renewed + LEASE_SECONDS - MARGIN_SECONDS
+    return seconds_left(candidate, now) > 0
+
+
+def seconds_left(candidate: Candidate, now: float) -> float:
+    """For how long nobody else can be leader yet; nothing or less where somebody may be."""
+    return candidate.renewed + LEASE_SECONDS - MARGIN_SECONDS - now if candidate.renewed is not None else 0.0
 
 
 def next_step(candidate: Candidate, now: float) -> Step:

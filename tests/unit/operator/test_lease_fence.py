@@ -3,11 +3,13 @@
 import asyncio
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import Configuration
 
-from tidemill_operator.cluster import EVENTS, JOBS, LEASES, Cluster
+from tidemill_operator.cluster import EVENTS, JOBS, LEASES, REQUEST_SECONDS, Cluster
 from tidemill_operator.core.lease import Candidate, Record
-from tidemill_operator.errors import LeadershipLostError
+from tidemill_operator.errors import ApiUnavailableError, LeadershipLostError
 from tidemill_operator.governing import Government
 from tidemill_operator.leadership import Leadership
 from tidemill_operator.ray_api import HeadAddress, RayApi
@@ -28,7 +30,9 @@ def fence(leads=True):
 def test_it_is_open_while_the_lease_surely_is_ours_and_never_again():
     leadership = fence()
     assert leadership.open
-    leadership.check()
+    assert leadership.check() == 8.0
+    leadership.now = 7.5
+    assert leadership.check() == 0.5
     leadership.now = 8.0
     assert not leadership.open
     with pytest.raises(LeadershipLostError):
@@ -59,6 +63,25 @@ async def test_nothing_is_written_to_the_api_server_through_a_closed_fence(write
             await write(cluster)
     finally:
         await cluster.close()
+
+
+async def silent(_):
+    await asyncio.sleep(60)
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+async def test_a_write_is_not_waited_for_beyond_the_fence(write):
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", silent)
+    leadership = fence()
+    leadership.now = 7.9
+    async with TestServer(app, host="127.0.0.1") as server:
+        cluster = Cluster(Configuration(host=str(server.make_url(""))), leadership)
+        try:
+            with pytest.raises(ApiUnavailableError, match="Timeout"):
+                await asyncio.wait_for(write(cluster), REQUEST_SECONDS / 2)
+        finally:
+            await cluster.close()
 
 
 async def test_nothing_is_told_to_ray_through_a_closed_fence():
