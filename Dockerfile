@@ -108,7 +108,9 @@ RUN apt-get update \
  && useradd --uid 1000 --create-home --no-log-init tidemill \
  && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/*
 COPY --from=workloads-environment --chown=0:0 /opt/tidemill /opt/tidemill
-ENV RAY_USAGE_STATS_ENABLED=0
+# Where device plugins that bring no container runtime of NVIDIA's, as Google's, mount the node's driver; elsewhere, and on
+# CPUs, there is no such folder. A job's template may not set this variable: it says which code is loaded.
+ENV RAY_USAGE_STATS_ENABLED=0 LD_LIBRARY_PATH=/usr/local/nvidia/lib64
 USER 1000:1000
 WORKDIR /home/tidemill
 # For container engines that run `ray start`; KubeRay gives each pod probes of its own, and its command too.

@@ -130,6 +130,12 @@ def test_the_operator_adds_nothing_to_the_base_but_its_environment() -> None:
     assert [shlex.split(copy)[-1] for copy in STAGES["operator"].all("COPY")] == ["/opt/tidemill"]
 
 
+def test_the_engine_finds_a_driver_that_a_device_plugin_mounts() -> None:
+    """Google's plugin mounts it there and has images name the folder, which no job's template may."""
+    assert "LD_LIBRARY_PATH=/usr/local/nvidia/lib64" in " ".join(STAGES["workloads"].all("ENV")).split()
+    assert "LD_LIBRARY_PATH" not in " ".join(word for s in ("runtime", "operator") for word in STAGES[s].all("ENV"))
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_no_image_has_pip_or_files_that_change_their_user(target: str) -> None:
     assert STAGES[target].base == "runtime"
