@@ -57,6 +57,8 @@ POLL_SECONDS = 1.0
 FAREWELL_SECONDS = 2.0
 """Between two times that Serve on a leaving head is told to end: what it says is lost with the head."""
 
+OUTDATED = "A new revision of this spec would be refused; this one was made before and is kept. {problem}"
+
 REFUSED = "The API server refuses what the operator asks for; it is tried again with back-off: {error}."
 
 
@@ -108,6 +110,8 @@ class EndpointReconciler:
         seen = replace(seen, room=room_of_endpoint(self._cache, key, self._gpu_limit))
         decided, problems = await self._carry_out(seen)
         wrote = await self._report(key, body, seen, decided)
+        if wrote and endpoint.outdated:  # not at every look: it has been told for as long as the Event stands
+            problems = (*problems, Event("Warning", "OutdatedSpec", OUTDATED.format(problem=endpoint.outdated)))
         kept = await self._policies.keep(key, endpoint.uid) if not endpoint.deleting else Kept()
         for problem in (*problems, *kept.events):
             await write_event(self._cluster, endpoint, problem, seen.now, once=True, kind=KIND)

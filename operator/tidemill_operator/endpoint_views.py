@@ -10,9 +10,20 @@ from tidemill_api import labels
 from tidemill_api.v1alpha1.realtime_endpoint import RealtimeEndpointSpec
 from tidemill_api.v1alpha1.realtime_endpoint_status import RealtimeEndpointStatus
 from tidemill_operator.core.endpoint.snapshot import EndpointView, ServiceView
-from tidemill_operator.core.endpoint.spec_checks import endpoint_problems
+from tidemill_operator.core.endpoint.spec_checks import lasting_endpoint_problems
+from tidemill_operator.core.spec_checks import entry_problems
 from tidemill_operator.manifests.pods import container_name
-from tidemill_operator.views import boost_of, is_held, of_type, queueing_of, read_cluster, read_identity, read_spec
+from tidemill_operator.manifests.revisions import revisions_of
+from tidemill_operator.views import (
+    boost_of,
+    is_held,
+    of_type,
+    queueing_of,
+    read_cluster,
+    read_identity,
+    read_spec,
+    told,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,17 +41,24 @@ def read_endpoint(body: Json, policy: SpecPolicy) -> EndpointView:
     """
     identity = read_identity(body)
     spec, problem = read_spec(
-        RealtimeEndpointSpec, body, lambda read: endpoint_problems(identity["name"], read, policy)
+        RealtimeEndpointSpec, body, lambda read: lasting_endpoint_problems(identity["name"], read, policy)
     )
+    status = RealtimeEndpointStatus.model_validate(body.get("status") or {})
+    restarted = str((body["metadata"].get("annotations") or {}).get(labels.RESTARTED_AT, ""))
+    outdated = told(entry_problems(spec.template, policy)) if spec is not None else ""
+    let_in = {status.revision.serving, status.revision.wanted}
+    if outdated and spec is not None and let_in.isdisjoint(revisions_of(spec, restarted)):
+        problem, outdated = f"{problem} {outdated}".lstrip(), ""
     return EndpointView(
         **identity,
         spec=spec,
         spec_problem=problem,
-        status=RealtimeEndpointStatus.model_validate(body.get("status") or {}),
+        outdated=outdated,
+        status=status,
         boost=boost_of(body),
         held=is_held(body),
         queueing=queueing_of(body, policy),
-        restarted=str((body["metadata"].get("annotations") or {}).get(labels.RESTARTED_AT, "")),
+        restarted=restarted,
     )
 
 

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+OUTDATED = "A new job of this spec would be refused; this one has begun and goes on. {problem}"
+
 API_REFUSED = (
     "The API server refuses what the operator asks for; it is tried again with back-off: {error}. Where a right is"
     " missing: the chart's roles give all that the operator needs."
@@ -108,6 +110,9 @@ class Reconciler:
         if refused:
             log.warning("%s", refused, extra={"key": str(key)})
             await write_event(self._cluster, job, Event("Warning", "ScaleRefused", refused), seen.now, once=True)
+        if wrote and job.outdated:  # not at every look: it has been told for as long as the Event stands
+            note = Event("Warning", "OutdatedSpec", OUTDATED.format(problem=job.outdated))
+            await write_event(self._cluster, job, note, seen.now, once=True)
         kept = await self._policies.keep(key, job.uid) if not job.deleting else Kept()
         for problem in kept.events:
             await write_event(self._cluster, job, problem, seen.now, once=True)

@@ -14,7 +14,7 @@ from tidemill_api.v1alpha1.uris import without_signatures
 from tidemill_operator.core.boost import read_boost
 from tidemill_operator.core.queueing import Queueing
 from tidemill_operator.core.snapshot import ClusterView, JobView, SourceView, WorkerPod
-from tidemill_operator.core.spec_checks import SpecPolicy, problems
+from tidemill_operator.core.spec_checks import SpecPolicy, job_entry_problems, lasting_problems
 from tidemill_operator.manifests.ray_cluster import WORKER_GROUP
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def read_spec(of: type[_Spec], body: Json, check: Callable[[_Spec], tuple[str, .
     except ValidationError as error:
         return None, _listed(_fault(fault["loc"], fault["msg"]) for fault in error.errors())
     found = check(spec)
-    return spec, _listed(found) if found else ""
+    return spec, told(found)
 
 
 def read_job(body: Json, policy: SpecPolicy) -> JobView:
@@ -96,13 +96,19 @@ def read_job(body: Json, policy: SpecPolicy) -> JobView:
     Raises pydantic.ValidationError for a status that this operator cannot read: better loud than a job started anew.
     """
     identity = read_identity(body)
-    spec, problem = read_spec(BatchInferenceJobSpec, body, lambda read: _problems(identity["name"], read, policy))
+    status = BatchInferenceJobStatus.model_validate(body.get("status") or {})
+    begun = bool(status.driver.attempt or status.cluster_name)
+    spec, problem = read_spec(
+        BatchInferenceJobSpec, body, lambda read: _problems(identity["name"], read, policy, begun=begun)
+    )
     return JobView(
         **identity,
         spec=spec if not problem else None,
         spec_problem=problem,
-        status=BatchInferenceJobStatus.model_validate(body.get("status") or {}),
+        outdated=told(job_entry_problems(spec, policy)) if begun and spec is not None else "",
+        status=status,
         boost=boost_of(body),
+        resource_version=body["metadata"].get("resourceVersion", ""),
         held=is_held(body),
         queueing=queueing_of(body, policy),
     )
@@ -119,15 +125,21 @@ def boost_of(body: Json) -> Boost | None:
     return read_boost((body["metadata"].get("annotations") or {}).get(labels.SCALING_BOOST))
 
 
-def _problems(name: str, spec: BatchInferenceJobSpec, policy: SpecPolicy) -> tuple[str, ...]:
+def _problems(name: str, spec: BatchInferenceJobSpec, policy: SpecPolicy, *, begun: bool) -> tuple[str, ...]:
     own = ("resubmitOf must name another job than this one",) if spec.resubmit_of == name else ()
-    return (*problems(spec, policy), *own)
+    entry = () if begun else job_entry_problems(spec, policy)
+    return (*lasting_problems(spec, policy), *entry, *own)
 
 
 def _fault(location: tuple[int | str, ...], message: str) -> str:
     field = ".".join(str(part) for part in location)
     text = message.removeprefix("Value error, ")
     return f"{field}: {text}" if field else text
+
+
+def told(found: tuple[str, ...]) -> str:
+    """Problems as one message, empty where there is none."""
+    return _listed(found) if found else ""
 
 
 def _listed(found: Iterable[str]) -> str:
@@ -192,6 +204,7 @@ def read_cluster(body: Json, pods: tuple[Json, ...]) -> ClusterView:
         head_ready_since=datetime.fromisoformat(since) if since and head_ready else None,
         head_away_since=datetime.fromisoformat(since) if since and not head_ready else None,
         creation_refused=bool(refusal) and refused.get("reason") == CREATION_REFUSED,
+        generation=metadata.get("generation"),
         fixed=bool(queue) and not elastic,
         queue=queue,
         suspended_since=_suspended_since(body, conditions),

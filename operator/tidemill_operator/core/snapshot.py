@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class JobView:
-    """A BatchInferenceJob: `spec` is None where it is wrong, and `spec_problem` says how."""
+    """A BatchInferenceJob: `spec` is None where it is wrong, and `spec_problem` says how.
+
+    `outdated` says what of it would keep a new job from beginning, where this one has begun.
+    """
 
     namespace: str
     name: str
@@ -39,8 +42,10 @@ class JobView:
     spec: BatchInferenceJobSpec | None
     spec_problem: str
     status: BatchInferenceJobStatus
+    outdated: str = ""
     boost: Boost | None = None
     queueing: Queueing = field(default_factory=Queueing)
+    resource_version: str = ""  # of the object as it was read
     held: bool = False  # deleted, and kept by a finalizer that is neither ours nor the garbage collector's
 
 
@@ -68,6 +73,7 @@ class ClusterView:
     fixed: bool = False
     queue: str = ""
     suspended_since: datetime | None = None
+    generation: int | None = None  # of its spec, as it was seen
     no_room: bool = False  # what keeps pods from being ready is that no node takes one, or a quota
 
 

@@ -2,8 +2,9 @@
 
 The CRD refuses the plain cases of it (`tidemill_api/v1alpha1/reserved.py`); here are all, and objects stored before.
 
-Pure and complete: every problem is named at once, each with its field and what to write instead. Refuses to look at
-files: whether a path exists is found out by the driver, where the path is mounted.
+Pure and complete: every problem is named at once, each with its field and what to write instead. Some are asked only
+of what has not begun (`entry_problems`): a rule that comes with a release ends no work that an earlier one let in.
+Refuses to look at files: whether a path exists is found out by the driver, where the path is mounted.
 """
 
 from __future__ import annotations
@@ -47,19 +48,33 @@ class SpecPolicy:
 
 def problems(spec: BatchInferenceJobSpec, policy: SpecPolicy) -> tuple[str, ...]:
     """Everything that is wrong with a spec whose fields are right one by one; empty where it may run."""
-    return (*template_problems(spec.template, policy), *_uri_problems(spec), *job_limit_problems(spec))
+    return (*lasting_problems(spec, policy), *job_entry_problems(spec, policy))
+
+
+def lasting_problems(spec: BatchInferenceJobSpec, policy: SpecPolicy) -> tuple[str, ...]:
+    """What ends a job also where it has begun."""
+    return (*template_problems(spec.template, policy), *_uri_problems(spec))
+
+
+def job_entry_problems(spec: BatchInferenceJobSpec, policy: SpecPolicy) -> tuple[str, ...]:
+    """What keeps a job from beginning, and does not end one that has begun."""
+    return (*entry_problems(spec.template, policy), *job_limit_problems(spec))
 
 
 def template_problems(template: PodTemplate, policy: SpecPolicy) -> tuple[str, ...]:
-    """Everything that is wrong with the pods' settings, of either kind."""
+    """What is wrong with the pods' settings of either kind, also where they run."""
     return (
         *_volume_problems(template, policy),
         *_mount_problems(template),
         *_variable_problems(template, policy),
-        *template_limit_problems(template),
         *_label_problems(template),
         *_account_problems(template, policy),
     )
+
+
+def entry_problems(template: PodTemplate, policy: SpecPolicy) -> tuple[str, ...]:
+    """What is wrong with the pods' settings of either kind by rules that objects of earlier releases did not meet."""
+    return (*_code_problems(template, policy), *template_limit_problems(template))
 
 
 def local_path(uri: str) -> str | None:
@@ -103,13 +118,12 @@ def _mount_problems(template: PodTemplate) -> Iterator[str]:
     for path in _twice(str(PurePosixPath(mount.mount_path)) for mount in template.volume_mounts):
         yield f"template.volumeMounts: {path} is mounted twice; give each mount its own mountPath"
     for mount in template.volume_mounts:
-        if ".." in PurePosixPath(mount.mount_path).parts or ":" in mount.mount_path:
+        if _leads_up(mount.mount_path):
             yield f"template.volumeMounts: mountPath {mount.mount_path} must have neither '..' nor ':'"
-        elif hides_the_system(mount.mount_path):
-            yield (
-                f"template.volumeMounts: {mount.mount_path} is a folder of the image's system; mount the volume at one"
-                " of your own, such as /data"
-            )
+
+
+def _leads_up(mount_path: str) -> bool:
+    return ".." in PurePosixPath(mount_path).parts or ":" in mount_path
 
 
 def _variable_problems(template: PodTemplate, policy: SpecPolicy) -> Iterator[str]:
@@ -118,7 +132,18 @@ def _variable_problems(template: PodTemplate, policy: SpecPolicy) -> Iterator[st
             yield f"template.env: {name} is set by the operator; remove it"
         elif name.startswith(OUR_PREFIX) and not (policy.allow_test_engine and _for_tests(name)):
             yield f"template.env: {name} begins with {OUR_PREFIX}, which is the operator's own; remove or rename it"
-        elif loads_code(name) and not (policy.allow_test_engine and name == TEST_CODE):
+
+
+def _code_problems(template: PodTemplate, policy: SpecPolicy) -> Iterator[str]:
+    """Mounts and variables that bring other code than the image's; see `code_guards.py`."""
+    for path in (mount.mount_path for mount in template.volume_mounts):
+        if not _leads_up(path) and hides_the_system(path):
+            yield (
+                f"template.volumeMounts: {path} is a folder of the image's system; mount the volume at one of your own,"
+                " such as /data"
+            )
+    for name in (variable.name for variable in template.env if variable.name not in OUR_VARIABLES):
+        if loads_code(name) and not (policy.allow_test_engine and name == TEST_CODE):
             yield f"template.env: {name} says which code is run or whom it trusts; put that into an image of your own"
 
 

@@ -118,15 +118,28 @@ def test_an_endpoint_of_the_first_release_keeps_what_serves(upgraded: Kubectl) -
     assert status["revision"]["wanted"] == "0123456789"
 
 
-def test_an_object_that_todays_rules_would_refuse_is_judged_by_the_operator(upgraded: Kubectl) -> None:
-    """Rules look at what a write changes, so its status can be written."""
+def test_a_job_that_todays_rules_would_refuse_goes_on_where_it_has_begun(upgraded: Kubectl) -> None:
+    """Rules look at what a write changes, so its status can be written; and no work is ended by an upgrade."""
     body = stored(upgraded, "before-reserved-batchinferencejob")
+    job = read_job(body, SpecPolicy())
+    assert job.spec_problem == ""
+    assert "LD_PRELOAD" in job.outdated
+    assert "/tmp is a folder of the image's system" in job.outdated
+    job = replace(job, created=datetime.now(UTC).replace(microsecond=0))
+    decided = plan(Snapshot(now=job.created, job=job, attempt=AttemptView(AttemptState.ACTIVE)))
+    status = write_status(upgraded, body, decided.status.model_dump(mode="json", by_alias=True))["status"]
+    succeeded = next(c for c in status["conditions"] if c["type"] == "Succeeded")
+    assert (succeeded["status"], succeeded["reason"]) == ("Unknown", "Running")
+
+
+def test_a_job_that_todays_rules_would_refuse_and_that_has_not_begun_is_ended(upgraded: Kubectl) -> None:
+    body = stored(upgraded, "before-reserved-batchinferencejob") | {"status": {}}
     job = read_job(body, SpecPolicy())
     assert "LD_PRELOAD" in job.spec_problem
     decided = plan(Snapshot(now=datetime.now(UTC), job=job))
-    status = write_status(upgraded, body, decided.status.model_dump(mode="json", by_alias=True))["status"]
-    succeeded = next(c for c in status["conditions"] if c["type"] == "Succeeded")
-    assert (succeeded["status"], succeeded["reason"]) == ("False", "InvalidSpec")
+    succeeded = next(c for c in decided.status.conditions if c.type == "Succeeded")
+    assert (succeeded.status, succeeded.reason) == ("False", "InvalidSpec")
+    assert decided.actions == ()
 
 
 @pytest.mark.parametrize("case", [path.stem for path in sorted(STORED.glob("*.yaml"))])

@@ -34,7 +34,10 @@ DEPLOY_FAILED = "DEPLOY_FAILED"
 
 @dataclass(frozen=True)
 class EndpointView:
-    """A RealtimeEndpoint. `spec` is None where it cannot be read; a spec that may not run has a `spec_problem` too."""
+    """A RealtimeEndpoint. `spec` is None where it cannot be read; a spec that may not run has a `spec_problem` too.
+
+    `outdated` says what of it would keep a new revision from being made, where this one was let in earlier.
+    """
 
     namespace: str
     name: str
@@ -45,6 +48,7 @@ class EndpointView:
     spec: RealtimeEndpointSpec | None
     spec_problem: str
     status: RealtimeEndpointStatus
+    outdated: str = ""
     boost: Boost | None = None
     queueing: Queueing = field(default_factory=Queueing)
     held: bool = False  # deleted, and kept by a finalizer that is neither ours nor the garbage collector's

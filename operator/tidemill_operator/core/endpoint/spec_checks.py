@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tidemill_api.endpoint_contract import API_KEYS_FOLDER
 from tidemill_api.v1alpha1.realtime_endpoint import NAME_MESSAGE, valid_name
 from tidemill_api.v1alpha1.reserved import ENDPOINT_VARIABLES, ENDPOINT_VOLUMES
-from tidemill_operator.core.spec_checks import model_problems, template_problems
+from tidemill_operator.core.spec_checks import entry_problems, model_problems, template_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 def endpoint_problems(name: str, spec: RealtimeEndpointSpec, policy: SpecPolicy) -> tuple[str, ...]:
     """Everything that is wrong with a spec whose fields are right one by one; empty where it may run."""
+    return (*lasting_endpoint_problems(name, spec, policy), *entry_problems(spec.template, policy))
+
+
+def lasting_endpoint_problems(name: str, spec: RealtimeEndpointSpec, policy: SpecPolicy) -> tuple[str, ...]:
+    """What is wrong also with a revision that was let in by an earlier release."""
     return (
         *(() if valid_name(name) else (NAME_MESSAGE,)),
         *template_problems(spec.template, policy),
