@@ -39,26 +39,49 @@ ENDPOINT_VOLUMES = ("tidemill-api-keys",)
 ENDPOINT_VARIABLES = ("RAY_SERVE_", "RAY_metrics_report_interval_ms", "RAY_gcs_", "RAY_REDIS", "RAY_external_storage")
 """Beginnings of variables by which the Ray of an endpoint would be told something else than the operator tells it."""
 
-CODE_PREFIXES = ("PYTHON", "LD_", "RAY_RUNTIME_ENV_", "RAY_AUTH_", "KUBERNETES_")
+CODE_PREFIXES = ("PYTHON", "LD_", "RAY_RUNTIME_ENV_", "RAY_AUTH_", "KUBERNETES_SERVICE_", "KUBERNETES_PORT")
 """Beginnings of variables that name code, its folders, or whom a pod trusts."""
 
 HARMLESS = frozenset(
-    {"PYTHONDONTWRITEBYTECODE", "PYTHONFAULTHANDLER", "PYTHONHASHSEED", "PYTHONMALLOC", "PYTHONTRACEMALLOC"}
+    {
+        "PYTHONASYNCIODEBUG",
+        "PYTHONCOERCECLOCALE",
+        "PYTHONDEVMODE",
+        "PYTHONDONTWRITEBYTECODE",
+        "PYTHONFAULTHANDLER",
+        "PYTHONHASHSEED",
+        "PYTHONIOENCODING",
+        "PYTHONMALLOC",
+        "PYTHONNOUSERSITE",
+        "PYTHONPROFILEIMPORTTIME",
+        "PYTHONTRACEMALLOC",
+        "PYTHONUTF8",
+        "PYTHONVERBOSE",
+    }
 )
+"""Variables of Python that say how it runs, not what (`python --help-env`)."""
 
 CODE_VARIABLES = frozenset(
     {
         "BASH_ENV",  # KubeRay starts Ray in a bash
-        "ENV",
-        "IFS",
+        "HOME",  # Python, Triton and vLLM load from folders below it: .local/lib, .triton, .cache/vllm
+        "NCCL_NET_PLUGIN",  # this and the next two name libraries that are loaded
+        "NCCL_PROFILER_PLUGIN",
+        "NCCL_TUNER_PLUGIN",
+        "OPENSSL_CONF",  # names engines and providers to be loaded, and whom TLS trusts
+        "OPENSSL_ENGINES",
+        "OPENSSL_MODULES",
         "PATH",
         "RAY_CLUSTER_ACTIVITY_HOOK",
         "RAY_JEMALLOC_LIB_PATH",
         "RAY_JOB_SUBMIT_HOOK",
         "RAY_START_HOOK",
         "RAY_USER_SETUP_FUNCTION",
+        "TORCHINDUCTOR_CACHE_DIR",  # compiled kernels are loaded from it, as from the caches of Triton and vLLM
+        "TRITON_CACHE_DIR",
         "VLLM_ALLOW_INSECURE_SERIALIZATION",  # pickles that come over the wire
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING",
+        "VLLM_CACHE_ROOT",
         "VLLM_CUDART_SO_PATH",
         "VLLM_LOGGING_CONFIG_PATH",  # names classes to be made
         "VLLM_MODEL_REDIRECT_PATH",  # another model than the spec says
@@ -68,7 +91,13 @@ CODE_VARIABLES = frozenset(
         "VLLM_SERVER_DEV_MODE",
     }
 )
-"""From the environment variables that Ray 2.60 and vLLM 0.32 read (`ray/**/*.py`, `vllm/envs.py`)."""
+"""From the environment variables that Ray 2.60 and vLLM 0.32 read (`ray/**/*.py`, `vllm/envs.py`), and their libraries.
+
+What this is: `spec.image` is free, so who writes a template can run any code, and no list changes that. The list keeps
+the image the one place where code comes from, so that a policy of admission on images (signatures, registries, scans)
+is not walked round by a variable. It is no sandbox, and not complete: a library may read a variable that nobody here
+knows of. `SSL_CERT_FILE` and its like are left: a company's own authority is a fair wish.
+"""
 
 TEST_CODE = "PYTHONPATH"
 """How a test's engine is found, where the operator allows such engines."""

@@ -2,7 +2,8 @@
 
 An image is what a platform team can judge: it is pulled by name, scanned, signed, admitted. A library taken from a
 data volume is none of that, and an engine that takes no remote code by its arguments must not take it by these. Who
-needs other code builds an image of their own. Refuses to know a field but these two.
+needs other code builds an image of their own. It is no sandbox: `spec.image` is free, and policies of admission judge
+that (`reserved.CODE_VARIABLES` says more). Refuses to know a field but these two.
 """
 
 from __future__ import annotations
