@@ -25,6 +25,7 @@ from tidemill_operator.errors import (
     ConflictError,
     KindMissingError,
     ObjectMissingError,
+    PassingError,
     RayRefusedError,
     RayUnavailableError,
     RejectedError,
@@ -106,17 +107,39 @@ class EndpointReconciler:
             raise
 
     async def _bring_further(self, key: Key, body: Json, endpoint: EndpointView) -> Look:
+        try:
+            decided, wrote = await self._decide(key, body, endpoint)
+        except Exception:  # whatever it is: pods must not be without their policy for as long as it lasts
+            await self._keep_all_the_same(key, endpoint)
+            raise
+        kept = await self._keep(key, endpoint)
+        again = kept.sooner(decided.recheck_after.total_seconds() if decided.recheck_after is not None else None)
+        return Look(again, wrote)
+
+    async def _decide(self, key: Key, body: Json, endpoint: EndpointView) -> tuple[EndpointPlan, bool]:
+        """Observes, plans, acts and says so: the plan, and whether the status was written."""
         seen = await self._observer.observe(key, endpoint, self._now)
         seen = replace(seen, room=room_of_endpoint(self._cache, key, self._gpu_limit))
         decided, problems = await self._carry_out(seen)
         wrote = await self._report(key, body, seen, decided)
         if wrote and endpoint.outdated:  # not at every look: it has been told for as long as the Event stands
             problems = (*problems, Event("Warning", "OutdatedSpec", OUTDATED.format(problem=endpoint.outdated)))
-        kept = await self._policies.keep(key, endpoint.uid) if not endpoint.deleting else Kept()
-        for problem in (*problems, *kept.events):
+        for problem in problems:
             await write_event(self._cluster, endpoint, problem, seen.now, once=True, kind=KIND)
-        again = kept.sooner(decided.recheck_after.total_seconds() if decided.recheck_after is not None else None)
-        return Look(again, wrote)
+        return decided, wrote
+
+    async def _keep(self, key: Key, endpoint: EndpointView) -> Kept:
+        kept = await self._policies.keep(key, endpoint.uid) if not endpoint.deleting else Kept()
+        for problem in kept.events:
+            await write_event(self._cluster, endpoint, problem, self._now(), once=True, kind=KIND)
+        return kept
+
+    async def _keep_all_the_same(self, key: Key, endpoint: EndpointView) -> None:
+        """After something else failed, which is what is told."""
+        try:
+            await self._keep(key, endpoint)
+        except PassingError as error:
+            log.warning("the NetworkPolicies are not looked after either: %s", error, extra={"key": str(key)})
 
     async def _carry_out(self, seen: EndpointSnapshot) -> tuple[EndpointPlan, tuple[Event, ...]]:
         """Decides and acts: the plan whose status is to be written, and what to tell of refusals that it does not say.
