@@ -73,7 +73,7 @@ class Executor:
             case plan.ScaleCluster():
                 await self._clusters.scale(job.namespace, action)
             case plan.DeleteJob():
-                await self._cluster.delete(JOBS, job.namespace, job.name, job.uid)
+                await self._cluster.delete(JOBS, job.namespace, job.name, job.uid, job.resource_version)
 
     def order(self, job: JobView) -> ClusterOrder:
         """What this job's RayCluster is made from."""

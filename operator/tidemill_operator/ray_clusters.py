@@ -208,9 +208,7 @@ class RayClusters:
             raise ScaleRefusedError(self._refusals.message(key), again=True)
         try:
             await self._check_pods(namespace, scale)
-            standing = self._cache.cluster(namespace, scale.name) or {"metadata": {}}
-            operations = scale_patch(scale, standing["metadata"].get("generation"))
-            patched = await self._cluster.patch(RAY_CLUSTERS, namespace, scale.name, operations)
+            patched = await self._cluster.patch(RAY_CLUSTERS, namespace, scale.name, scale_patch(scale))
         except RejectedError as error:
             message = f"The API server refuses to scale RayCluster {scale.name}: {error}"
             self._refusals.refused(key, message)
@@ -253,18 +251,18 @@ def is_owned(standing: Json, uid: str) -> bool:
     return uid in {owner.get("uid") for owner in standing["metadata"].get("ownerReferences") or ()}
 
 
-def scale_patch(scale: ScaleCluster, generation: int | None = None) -> list[Json]:
+def scale_patch(scale: ScaleCluster) -> list[Json]:
     """One JSON patch for all of it: fewer replicas without names would let KubeRay pick pods by itself.
 
     The worker groups are an atomic list, so a merge patch would replace them; the tests guard the position, the
-    size that the decision was made at, and the `generation` that was seen: pods that a late patch names may be at work
-    again. Where one fails the API server answers as to a conflict.
+    size and the generation that the decision was made at: pods that a late patch names may be at work again.
+    Where one fails the API server answers as to a conflict.
     """
     group = "/spec/workerGroupSpecs/0"
-    seen = [{"op": "test", "path": "/metadata/generation", "value": generation}]
+    seen = [{"op": "test", "path": "/metadata/generation", "value": scale.generation}]
     standing = [{"op": "test", "path": f"{group}/replicas", "value": scale.decided_at}]
     return [
-        *(seen if generation is not None else ()),
+        *(seen if scale.generation is not None else ()),
         {"op": "test", "path": f"{group}/groupName", "value": WORKER_GROUP},
         *(standing if scale.decided_at is not None else ()),
         {"op": "add", "path": f"{group}/maxReplicas", "value": scale.max_replicas},

@@ -55,7 +55,7 @@ class ScaleCluster:
     """Set the worker group: how many, at most how many, and which pods have to go.
 
     `decided_at` is the size that this was decided at, where it must not be carried out at another: two who shrink a
-    group at once would name different pods.
+    group at once would name different pods. `generation` is that of the RayCluster which the decision saw.
     """
 
     name: str
@@ -63,6 +63,7 @@ class ScaleCluster:
     max_replicas: int
     workers_to_delete: tuple[str, ...] = ()
     decided_at: int | None = field(default=None, compare=False)
+    generation: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ def scale_actions(
         return ()
     if cluster.fixed:
         most = case.spec.workers.max
-        return (ScaleCluster(cluster.name, most, most),) if wanted and not cluster.replicas else ()
+        given = ScaleCluster(cluster.name, most, most, generation=cluster.generation)
+        return (given,) if wanted and not cluster.replicas else ()
     most_busy = case.spec.workers.max if allowed is None else min(allowed, case.spec.workers.max)
     group = Group(cluster.replicas, case.seen.workers, most_busy, complete=cluster.creation_refused)
     scale = scale_to(wanted, group, in_flight)
@@ -34,4 +35,4 @@ def scale_actions(
     most = max(case.spec.workers.max, scale.replicas)
     if (scale.replicas, most, named) == (cluster.replicas, cluster.max_replicas, cluster.workers_to_delete):
         return ()
-    return (ScaleCluster(cluster.name, scale.replicas, most, named),)
+    return (ScaleCluster(cluster.name, scale.replicas, most, named, generation=cluster.generation),)

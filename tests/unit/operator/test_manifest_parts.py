@@ -65,7 +65,7 @@ def test_a_scale_lowers_replicas_and_names_pods_in_one_guarded_patch():
 
 
 def test_a_scale_that_comes_late_finds_another_generation_in_its_way():
-    patch = scale_patch(ScaleCluster("c", 1, 4), generation=7)
+    patch = scale_patch(ScaleCluster("c", 1, 4, generation=7))
     assert patch[0] == {"op": "test", "path": "/metadata/generation", "value": 7}
 
 

@@ -141,7 +141,8 @@ def cluster_actions(case: RevisionCase, cluster: ClusterView, scale: Scale) -> t
     most = max(case.spec.replicas.max, scale.replicas)
     if (scale.replicas, most, named) == (cluster.replicas, cluster.max_replicas, cluster.workers_to_delete):
         return ()
-    return (ScaleCluster(cluster.name, scale.replicas, most, named, decided_at=cluster.replicas),)
+    at = cluster.replicas
+    return (ScaleCluster(cluster.name, scale.replicas, most, named, decided_at=at, generation=cluster.generation),)
 
 
 def serve_actions(
