@@ -45,7 +45,7 @@ fi
 # pure runs once. Of the others, one that fails runs once more, and is named at the end as unsteady where it then passes:
 # a fault to be found, not a broken main.
 failed=0
-"${pytest[@]}" -n 2 --dist loadfile tests/unit tests/golden || failed=1
-"${pytest[@]}" --reruns 1 -n 2 --dist loadgroup tests/integration || failed=1
+"${pytest[@]}" -n 2 tests/unit tests/golden || failed=1
+"${pytest[@]}" --reruns 1 -n 2 tests/integration || failed=1
 "${pytest[@]}" --reruns 1 tests/e2e || failed=1
 exit $failed

@@ -2,8 +2,8 @@
 
 import os
 
-import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling
 
 pytest_plugins = ["cluster_fixtures"]
 
@@ -17,11 +17,16 @@ settings.register_profile("new-examples", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same-examples"))
 
 
-def pytest_collection_modifyitems(items):
-    """What `-n 2 --dist loadgroup` keeps together: the tests of a file, which share fixtures, and of that folder."""
-    for item in items:
-        file = item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(ONE_ACCOUNT if file.startswith(ONE_ACCOUNT) else file))
+class Together(LoadFileScheduling):
+    """What runs in one process where `-n 2` runs two: a file, whose tests share fixtures, and that folder."""
+
+    def _split_scope(self, nodeid):
+        return ONE_ACCOUNT if nodeid.startswith(ONE_ACCOUNT) else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """xdist's hook: how tests are dealt out."""
+    return Together(config, log)
 
 
 def pytest_terminal_summary(terminalreporter):
