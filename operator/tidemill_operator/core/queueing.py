@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tidemill_operator.core.snapshot import ClusterView
 
 
@@ -30,6 +32,15 @@ class Queueing:
     def fixed(self) -> bool:
         """Whether a new RayCluster starts at its largest size, to be kept."""
         return bool(self.queue) and not self.elastic
+
+
+def fixed_note(cluster: ClusterView, ignored: Iterable[str], anew: str) -> str:
+    """What a cluster of a fixed size does not follow, and how a new size comes about; empty where that is nothing."""
+    what = " and ".join(ignored)
+    if not what:
+        return ""
+    fixed = f" Its size is fixed at {cluster.replicas} by Kueue's LocalQueue {cluster.queue}, though {what}"
+    return f"{fixed}; a new RayCluster has another size: {anew}."
 
 
 def suspended_message(cluster: ClusterView) -> str:

@@ -93,11 +93,16 @@ def cluster_missing(case: Case) -> Decision | None:
 def awaiting_admission(case: Case) -> Decision | None:
     """The RayCluster is suspended: nothing of it runs until Kueue, which alone may say so, lets it.
 
-    A driver that ran is lost with its head, and found to be so once there is one again.
+    A driver that ran is lost with its head, and found to be so once there is one again. A job that only has error lines
+    to write does not wait for quota of workers: it takes a cluster without any.
     """
     cluster = case.seen.cluster
     if cluster is None or cluster.suspended_since is None:
         return None
+    if case.ending is not None and cluster.fixed and cluster.replicas:
+        message = "The RayCluster, which waits for workers that the job does not need any more, is being deleted."
+        claim = Claim(ConditionType.PROGRESSING, "True", Reason.CLUSTER_STARTING, message)
+        return Decision(actions=remove_cluster(case), claims=(claim,), workers_desired=0, recheck_after=SAFETY_NET)
     claim = Claim(ConditionType.PROGRESSING, "False", Reason.AWAITING_ADMISSION, suspended_message(cluster))
     return Decision(
         claims=(claim,), workers_desired=cluster.replicas, recheck_after=until(case, case.seen.now + SAFETY_NET)

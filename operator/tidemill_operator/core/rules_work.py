@@ -35,7 +35,7 @@ def working(case: Case) -> Decision:
     decision = replace(
         known,
         actions=actions,
-        claims=(*known.claims, *((_progressing(case, metrics),) if healed or _was_out_of_reach(case) else ())),
+        claims=(*known.claims, *((_progressing(case, metrics, size),) if healed or _was_out_of_reach(case) else ())),
         driver=case.driver.model_copy(update={"waits": 0}) if healed and case.driver.waits else None,
         workers_desired=None if size is None else size.workers,
         recheck_after=_pace(case, metrics),
@@ -87,7 +87,7 @@ def _was_out_of_reach(case: Case) -> bool:
     return case.reason(ConditionType.PROGRESSING) in (Reason.RAY_UNREACHABLE, Reason.FIGURES_MISSING)
 
 
-def _progressing(case: Case, metrics: DriverMetrics) -> Claim:
+def _progressing(case: Case, metrics: DriverMetrics, size: Sizing | None) -> Claim:
     if metrics.phase == "validating":
         message = f"{_about(metrics.rows_validated)} lines of the input read."
         return Claim(ConditionType.PROGRESSING, "True", Reason.VALIDATING, message)
@@ -99,7 +99,8 @@ def _progressing(case: Case, metrics: DriverMetrics) -> Claim:
         problem = case.seen.cluster.worker_problem if case.seen.cluster else ""
         message = f"No worker is ready yet: {problem}" if problem else "No worker is ready yet."
         return Claim(ConditionType.PROGRESSING, "True", Reason.AWAITING_WORKERS, message)
-    return Claim(ConditionType.PROGRESSING, "True", Reason.PROCESSING, "Rows are being answered.")
+    note = size.note if size is not None else ""
+    return Claim(ConditionType.PROGRESSING, "True", Reason.PROCESSING, f"Rows are being answered.{note}")
 
 
 def _about(lines: int) -> str:

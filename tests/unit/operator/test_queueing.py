@@ -81,6 +81,15 @@ def test_its_size_stays_though_workers_max_is_raised_and_the_driver_runs_on():
     assert plan.actions == ()
     assert StopDriver not in kinds(plan)
     assert plan.status.workers.desired == 4
+    assert "fixed at 4 by Kueue's LocalQueue nights, though workers.max is 9;" in message(plan, PROGRESSING)
+
+
+def test_a_share_that_a_fixed_size_does_not_follow_is_said_and_one_that_it_does_is_not():
+    job = queued_job(status=running_status())
+    for share, said in ((2, True), (4, False), (None, False)):
+        plan = look(job=job, share=share, **crew(4, **QUEUED), **processing(in_flight={"10.0.1.1": 3}))
+        assert ("though its share of the GPU budget is smaller;" in message(plan, PROGRESSING)) is said
+        assert plan.actions == ()
 
 
 def test_an_elastic_cluster_is_scaled_as_any():
@@ -141,6 +150,17 @@ def test_waiting_for_something_outside_gives_the_quota_back():
     outcome = ended(Reason.INPUT_NOT_FOUND)
     plan = look(job=queued_job(status=running_status()), **crew(4, **QUEUED), **outcome)
     assert plan.actions == (DeleteCluster("tickets-abc", "cluster-1"),)
+
+
+def test_a_job_that_ends_while_it_waits_for_quota_asks_for_none_of_workers_any_more():
+    status = running_status(ended_attempt=1)
+    job = queued_job(spec=make_spec(cancel=True), status=status)
+    waits = look(job=job, cluster=make_cluster(replicas=4, **WAITING))
+    assert waits.actions == (DeleteCluster("tickets-abc", "cluster-1"),)
+    assert waits.status.workers.desired == 0
+    without = look(job=replace(job, status=waits.status), cluster=make_cluster(replicas=0, **WAITING))
+    assert without.actions == (), "the next one has no worker, and waits"
+    assert condition(without, PROGRESSING) == ("False", Reason.AWAITING_ADMISSION)
 
 
 def test_a_finished_job_gives_its_quota_back_at_once():
@@ -210,6 +230,63 @@ def test_a_new_revision_that_waits_for_quota_beside_one_that_serves_is_not_late(
     plan = ep.look(served(cluster), waiting, wanted="r2", serving="r1", now=later, endpoint=endpoint(status=status))
     assert ep.condition(plan, EndpointCondition.PROGRESSING) == ("False", "AwaitingAdmission")
     assert plan.status.startup.retry_time == later, "its deadline begins when it is admitted"
+
+
+def test_a_new_revision_that_waits_for_quota_says_that_the_old_one_holds_some():
+    waiting = ep.make_revision(
+        "r2", serve=None, workers=(), cluster=make_cluster(name="chat-r2", uid="d", replicas=4, **WAITING)
+    )
+    old = served({"replicas": 3, "max_replicas": 4} | QUEUED)
+    plan = ep.look(old, waiting, wanted="r2", serving="r1", endpoint=endpoint(status=ep.served_status()))
+    assert "Revision r1 holds its quota there" in ep.message(plan, EndpointCondition.PROGRESSING)
+    elsewhere = served({"replicas": 3, "max_replicas": 4})
+    plan = ep.look(elsewhere, waiting, wanted="r2", serving="r1", endpoint=endpoint(status=ep.served_status()))
+    assert "holds its quota" not in ep.message(plan, EndpointCondition.PROGRESSING)
+
+
+@pytest.mark.parametrize(("most", "said"), [(9, True), (3, False)])
+def test_a_size_that_a_fixed_endpoint_does_not_take_on_is_said_with_what_would_help(most, said):
+    cluster = {"replicas": 3, "max_replicas": 3} | QUEUED
+    spec = ep.make_spec(replicas={"min": 1, "max": most})
+    plan = ep.look(served(cluster), serving="r1", endpoint=endpoint(spec=spec, status=ep.served_status()))
+    told = ep.message(plan, EndpointCondition.PROGRESSING)
+    assert (f"fixed at 3 by Kueue's LocalQueue nights, though replicas.max is {most};" in told) is said
+    assert ("tidemill.dev/restarted-at" in told) is said
+
+
+def failed(name, uid, **fields):
+    """A revision of a fixed size that Serve has given up without a replica."""
+    gone = ep.engines([], target=3, status="DEPLOY_FAILED", message="the model does not load")
+    serve = replace(ep.make_revision(name, replicas=3).serve, engine=gone)
+    cluster = make_cluster(name=f"chat-{name}", uid=uid, replicas=3, max_replicas=3, **QUEUED)
+    return ep.make_revision(name, replicas=3, **{"cluster": cluster, "serve": serve} | fields)
+
+
+def test_an_endpoint_that_cannot_start_gives_its_quota_back_until_the_next_try():
+    first = ep.look(failed("r1", "c"), endpoint=endpoint())
+    assert DeleteCluster("chat-r1", "c") in first.actions
+    assert first.status.replicas == 0
+    retry = first.status.startup.retry_time
+    before = ep.look(endpoint=endpoint(status=first.status), now=retry - timedelta(seconds=1))
+    assert before.actions == ()
+    after = ep.look(endpoint=endpoint(status=first.status), now=retry)
+    assert after.actions == (CreateRevision("r1", 4),)
+
+
+def test_a_new_revision_that_cannot_start_gives_its_quota_back_and_the_one_that_serves_keeps_its_own():
+    status = ep.served_status()
+    old = served({"replicas": 3, "max_replicas": 4} | QUEUED)
+    plan = ep.look(old, failed("r2", "d"), wanted="r2", serving="r1", endpoint=endpoint(status=status))
+    assert [action for action in plan.actions if isinstance(action, DeleteCluster)] == [DeleteCluster("chat-r2", "d")]
+
+
+def test_nothing_of_a_fixed_size_is_given_back_while_ray_does_not_say_what_runs():
+    first = ep.look(failed("r1", "c"), endpoint=endpoint())
+    silent = failed("r1", "c", serve=None, serve_problem="timed out.")
+    soon = first.status.startup.retry_time - timedelta(seconds=1)
+    plan = ep.look(silent, serving="r1", now=soon, endpoint=endpoint(status=first.status))
+    assert DeleteCluster not in kinds(plan)
+    assert plan.status.replicas == 3
 
 
 # What the RayCluster says

@@ -74,13 +74,15 @@ def _size_to_be(case: RevisionCase) -> int:
 def awaiting_admission(case: RevisionCase) -> Step | None:
     """The RayCluster is suspended: nothing of it runs until Kueue, which alone may say so, lets it.
 
-    The time that a new revision has to become ready begins after it.
+    The time that a new revision has to become ready begins after it. The one that serves keeps its quota until then.
     """
     cluster = case.view.cluster
     if cluster is None or cluster.suspended_since is None:
         return None
     beside = case.startup.model_copy(update={"retry_time": case.seen.now}) if case.wanted and case.beside else None
-    message = suspended_message(cluster)
+    serving = case.seen.revision(case.seen.serving).cluster if case.beside else None
+    held = f" Revision {case.seen.serving} holds its quota there until this one serves: the queue needs room for both."
+    message = suspended_message(cluster) + (held if serving is not None and serving.queue == cluster.queue else "")
     reason = EndpointReason.AWAITING_ADMISSION
     return Step(reason, message, "False", startup=beside, replicas=cluster.replicas, recheck_after=SAFETY_NET)
 

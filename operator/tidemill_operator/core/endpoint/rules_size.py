@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tidemill_api import labels
 from tidemill_api.endpoint_conditions import EndpointReason
 from tidemill_operator.core.endpoint.case import RevisionCase, Step
 from tidemill_operator.core.endpoint.law import Sized, Why
@@ -18,6 +19,7 @@ from tidemill_operator.core.endpoint.sizing import (
     sized_by_law,
 )
 from tidemill_operator.core.endpoint.warm import can_serve, warm_size
+from tidemill_operator.core.queueing import fixed_note
 from tidemill_operator.core.scaling import Scale
 
 
@@ -56,6 +58,7 @@ def serving(case: RevisionCase) -> Step | None:
         return _falling_asleep(case, sized)
     scale = group_of(case, sized.replicas)
     reason, message = _of_serving(case, scale.replicas)
+    message += _fixed(case)
     step = Step(
         reason,
         message,
@@ -96,6 +99,16 @@ def _of_serving(case: RevisionCase, size: int) -> tuple[EndpointReason, str]:
     if going or running > size:
         return EndpointReason.SCALING_DOWN, f"{max(going, running - size)} replicas are leaving."
     return EndpointReason.SETTLED, f"{running} replicas answer, as many as are needed."
+
+
+def _fixed(case: RevisionCase) -> str:
+    """What a cluster of a fixed size does not follow."""
+    cluster, most, room = case.view.cluster, case.spec.replicas.max, case.seen.room
+    if cluster is None or not cluster.fixed:
+        return ""
+    ignored = [f"replicas.max is {most}"] if most != cluster.replicas else []
+    ignored += ["the limit of GPUs leaves fewer"] if room is not None and room < cluster.replicas else []
+    return fixed_note(cluster, ignored, f"change the annotation {labels.RESTARTED_AT}")
 
 
 def _gave_up(case: RevisionCase) -> bool:

@@ -11,12 +11,13 @@ from tidemill_operator.core.endpoint.missing import given_up, missing
 from tidemill_operator.core.endpoint.rules_serve import deploy
 from tidemill_operator.core.endpoint.sizing import group_of, size_actions
 from tidemill_operator.core.endpoint.warm import can_serve, warm_size
-from tidemill_operator.core.plan import Event
+from tidemill_operator.core.plan import DeleteCluster, Event
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from tidemill_api.v1alpha1.realtime_endpoint_status import StartupStatus
+    from tidemill_operator.core.endpoint.plan import EndpointAction
 
 
 def rejected(case: RevisionCase) -> Step | None:
@@ -40,9 +41,24 @@ def awaiting_retry(case: RevisionCase) -> Step | None:
     if case.seen.now >= retry and not _still_leaving(case):
         return None
     reason, message = _said(case, retry)
-    actions = size_actions(case, group_of(case, 0))
+    actions, replicas = _returned(case)
     again = max(case.until(retry), case.seen.tuning.poll)
-    return Step(reason, message, "False", actions=actions, replicas=0, recheck_after=again)
+    return Step(reason, message, "False", actions=actions, replicas=replicas, recheck_after=again)
+
+
+def _returned(case: RevisionCase) -> tuple[tuple[EndpointAction, ...], int]:
+    """What is given back until the next try, and the replicas that stay: none of them runs, or another revision serves.
+
+    A cluster of a fixed size goes as a whole, and gives its quota back; not while Ray does not say what runs on it.
+    """
+    cluster = case.view.cluster
+    if cluster is None or not cluster.fixed:
+        return size_actions(case, group_of(case, 0)), 0
+    if cluster.deleting:
+        return (), 0
+    if case.view.serve is None and not case.beside:
+        return (), cluster.replicas
+    return (DeleteCluster(cluster.name, cluster.uid),), 0
 
 
 def _still_leaving(case: RevisionCase) -> bool:
@@ -99,13 +115,14 @@ def late(case: RevisionCase) -> Step | None:
 
 def _give_back(case: RevisionCase, reason: EndpointReason, message: str) -> Step:
     startup = case.failed()
+    actions, replicas = _returned(case)
     step = Step(
         reason,
         f"{message.rstrip('.')}. {next_try(startup.retry_time)}",
         "False",
-        actions=size_actions(case, group_of(case, 0)),
+        actions=actions,
         startup=startup,
-        replicas=0,
+        replicas=replicas,
         recheck_after=case.until(startup.retry_time),
     )
     return step.told(_serves_on(case, message)) if case.beside else step
