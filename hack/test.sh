@@ -47,5 +47,5 @@ fi
 failed=0
 "${pytest[@]}" -n 2 tests/unit tests/golden || failed=1
 "${pytest[@]}" --reruns 1 -n 2 tests/integration || failed=1
-"${pytest[@]}" --reruns 1 tests/e2e || failed=1
+"${pytest[@]}" --reruns 1 tests/e2e tests/demo || failed=1
 exit $failed

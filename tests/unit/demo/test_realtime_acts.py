@@ -1,7 +1,7 @@
 """The acts of the realtime demo, against a small endpoint that grows, shrinks, sleeps and wakes in no time.
 
 `SmallEndpoint` stands for cluster, operator and model: an HTTP server on loopback, and the versions that kubectl would
-show of its object. The real ones are in tests/e2e/test_realtime_demo.py.
+show of its object. The real ones are in tests/demo/test_realtime_demo.py.
 """
 
 import asyncio
