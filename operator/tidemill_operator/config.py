@@ -111,8 +111,8 @@ class Settings(BaseModel):
     )
     network_policy_egress: Literal["Open", "Restricted"] = Field(
         default="Open",
-        description="What pods of jobs and endpoints may reach: Open is everything, Restricted all but link-local"
-        " addresses, where clouds give out credentials of the node",
+        description="What pods of jobs and endpoints may reach: Open is everything, Restricted all but the"
+        " addresses where clouds give out credentials of the node",
     )
     namespaces: Names = Field(default=(), description="Namespaces to watch; none means all. Flags win")
     poll_seconds: float = Field(default=2.0, gt=0, le=60, description="Between two looks at a working driver")

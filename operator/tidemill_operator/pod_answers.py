@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
+from tidemill_api.addresses import is_metadata_service
 from tidemill_operator.errors import RayUnavailableError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def origin(ip: str, port: int) -> str:
     """`http://ip:port` of a pod. Raises RayUnavailableError for what is no address that a pod could have.
 
     Who may write a RayCluster's status, or answers as Serve, says where a pod is: a host name with a path in it would
-    be another URL, and at link-local addresses machines keep their credentials.
+    be another URL, and at some addresses clouds keep the credentials of their machines.
     """
     try:
         address = ipaddress.ip_address(ip)
@@ -55,7 +56,7 @@ def _may_be_a_pods(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bo
     """None that is special, nor one of version 4 that is written as one of version 6, of which Python says nothing."""
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         return False
-    return not (address.is_link_local or address.is_multicast or address.is_unspecified)
+    return not (is_metadata_service(address) or address.is_multicast or address.is_unspecified)
 
 
 async def pieces(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from tidemill_api.addresses import is_metadata_service
 from tidemill_workloads.errors import WorkloadError
 
 if TYPE_CHECKING:
@@ -21,16 +22,6 @@ if TYPE_CHECKING:
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-METADATA_SERVERS = tuple(
-    ipaddress.ip_network(network)
-    for network in (
-        "fd00:ec2::/32",  # Amazon's, in a private range
-        "fd20:ce::/32",  # Google's
-        "100.100.100.200/32",  # Alibaba's
-        "168.63.129.16/32",  # Azure's host agent, a public address that answers machines inside only
-        "192.0.0.192/32",  # Oracle's
-    )
-)
 THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")
 TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
 """RFC 6052: the last 32 bits are an IPv4 address that a gateway connects to."""
@@ -103,7 +94,7 @@ def _why(address: Address) -> str:
     """First match wins."""
     if address.is_link_local:
         return "link-local, where clouds keep machine credentials"
-    if any(address in network for network in METADATA_SERVERS if network.version == address.version):
+    if is_metadata_service(address):
         return "a cloud's metadata service"
     if address.is_unspecified or (address.version == 4 and address in THIS_NETWORK):
         return "unspecified"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tidemill_api import GROUP, labels
+from tidemill_api.addresses import METADATA_4, METADATA_6
 from tidemill_api.endpoint_contract import ENGINE_METRICS_PORT, HTTP_PORT, INGRESS_METRICS_PORT
 from tidemill_api.job_contract import METRICS_PORT
 
@@ -33,10 +34,6 @@ DNS_PORT = 53
 JOB_FIGURES = (METRICS_PORT,)
 ENDPOINT_FIGURES = (INGRESS_METRICS_PORT, ENGINE_METRICS_PORT)
 """Ports of our own figures, which the operator reads as Prometheus does."""
-
-METADATA_ADDRESSES = ("169.254.0.0/16",)
-METADATA_ADDRESSES_6 = ("fe80::/10", "fd00:ec2::254/128")
-"""Link-local addresses: there the clouds answer with the credentials of the node."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +102,7 @@ def _ingress(name: str, terms: PolicyTerms, *, serves: bool) -> list[Json]:
 
 
 def _egress(name: str) -> list[Json]:
-    """Names, the own cluster, other pods, and any address that is not link-local.
+    """Names, the own cluster, other pods, and any address but those where clouds keep the credentials of nodes.
 
     Pods are named beside the addresses: some network plugins take a block of addresses for what is outside only.
     """
@@ -115,8 +112,8 @@ def _egress(name: str) -> list[Json]:
         {"to": [{"namespaceSelector": {}}]},
         {
             "to": [
-                {"ipBlock": {"cidr": "0.0.0.0/0", "except": list(METADATA_ADDRESSES)}},
-                {"ipBlock": {"cidr": "::/0", "except": list(METADATA_ADDRESSES_6)}},
+                {"ipBlock": {"cidr": "0.0.0.0/0", "except": list(METADATA_4)}},
+                {"ipBlock": {"cidr": "::/0", "except": list(METADATA_6)}},
             ]
         },
     ]
