@@ -51,7 +51,7 @@ class WatchCache:
     """The newest version of each watched object. One cache for the owners of each kind, and for their children."""
 
     def __init__(self, owner_kind: str = KIND) -> None:
-        self._owner_kind = owner_kind
+        self.owner_kind = owner_kind
         self._objects: dict[Watched, dict[Key, Json]] = {kind: {} for kind in Watched}
         self._pods_of: dict[Key, set[Key]] = {}
         self._pods_labelled: dict[Key, set[Key]] = {}
@@ -82,10 +82,10 @@ class WatchCache:
             for owner in _labelled(body):
                 self._pods_labelled.setdefault(owner, set()).add(key)
         elif kind is Watched.CLUSTERS:
-            for owner in _owners(body, self._owner_kind):
+            for owner in _owners(body, self.owner_kind):
                 self._clusters_of.setdefault(owner, set()).add(key)
         elif kind is Watched.POLICIES:
-            for owner in _owners(body, self._owner_kind):
+            for owner in _owners(body, self.owner_kind):
                 self._policies_of.setdefault(owner, set()).add(key)
         elif kind is Watched.JOBS:
             if (source := source_key(body)) is not None:
@@ -100,10 +100,10 @@ class WatchCache:
             for owner in _labelled(body):
                 _discard(self._pods_labelled, owner, key)
         elif kind is Watched.CLUSTERS:
-            for owner in _owners(body, self._owner_kind):
+            for owner in _owners(body, self.owner_kind):
                 _discard(self._clusters_of, owner, key)
         elif kind is Watched.POLICIES:
-            for owner in _owners(body, self._owner_kind):
+            for owner in _owners(body, self.owner_kind):
                 _discard(self._policies_of, owner, key)
         elif kind is Watched.JOBS:
             if (source := source_key(body)) is not None:
@@ -193,9 +193,9 @@ class WatchCache:
         if kind is Watched.JOBS:
             return (key_of(body), *self.dependents(key_of(body)))
         if kind is not Watched.PODS:
-            return _owners(body, self._owner_kind)
+            return _owners(body, self.owner_kind)
         cluster = self._objects[Watched.CLUSTERS].get(cluster_key(body))
-        return _owners(cluster, self._owner_kind) if cluster else _labelled(body)
+        return _owners(cluster, self.owner_kind) if cluster else _labelled(body)
 
 
 def key_of(body: Json) -> Key:

@@ -25,7 +25,6 @@ from tidemill_operator.errors import (
     ConflictError,
     KindMissingError,
     ObjectMissingError,
-    PassingError,
     RayRefusedError,
     RayUnavailableError,
     RejectedError,
@@ -34,7 +33,7 @@ from tidemill_operator.event_writer import write_event
 from tidemill_operator.farewell import Farewell
 from tidemill_operator.heads import Heads
 from tidemill_operator.metrics import count_decision
-from tidemill_operator.network_policies import Kept, NetworkPolicies
+from tidemill_operator.network_policies import NetworkPolicies
 from tidemill_operator.ray_clusters import ScaleRefusedError
 from tidemill_operator.revision_writes import RevisionRefusedError, RevisionWriter, ServiceRefusedError
 from tidemill_operator.sharing import room_of_endpoint
@@ -109,10 +108,10 @@ class EndpointReconciler:
     async def _bring_further(self, key: Key, body: Json, endpoint: EndpointView) -> Look:
         try:
             decided, wrote = await self._decide(key, body, endpoint)
-        except Exception:  # whatever it is: pods must not be without their policy for as long as it lasts
-            await self._keep_all_the_same(key, endpoint)
+        except Exception:  # whatever it is
+            await self._policies.look_after_all_the_same(key, endpoint, self._now())
             raise
-        kept = await self._keep(key, endpoint)
+        kept = await self._policies.look_after(key, endpoint, self._now())
         again = kept.sooner(decided.recheck_after.total_seconds() if decided.recheck_after is not None else None)
         return Look(again, wrote)
 
@@ -127,19 +126,6 @@ class EndpointReconciler:
         for problem in problems:
             await write_event(self._cluster, endpoint, problem, seen.now, once=True, kind=KIND)
         return decided, wrote
-
-    async def _keep(self, key: Key, endpoint: EndpointView) -> Kept:
-        kept = await self._policies.keep(key, endpoint.uid) if not endpoint.deleting else Kept()
-        for problem in kept.events:
-            await write_event(self._cluster, endpoint, problem, self._now(), once=True, kind=KIND)
-        return kept
-
-    async def _keep_all_the_same(self, key: Key, endpoint: EndpointView) -> None:
-        """After something else failed, which is what is told."""
-        try:
-            await self._keep(key, endpoint)
-        except PassingError as error:
-            log.warning("the NetworkPolicies are not looked after either: %s", error, extra={"key": str(key)})
 
     async def _carry_out(self, seen: EndpointSnapshot) -> tuple[EndpointPlan, tuple[Event, ...]]:
         """Decides and acts: the plan whose status is to be written, and what to tell of refusals that it does not say.

@@ -9,17 +9,26 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tidemill_operator.cache import Key, WatchCache, Watched, key_of, uid_of
 from tidemill_operator.cluster import NETWORK_POLICIES, Cluster
 from tidemill_operator.core.plan import Event
-from tidemill_operator.errors import ConflictError, KindMissingError, ObjectMissingError, RejectedError
+from tidemill_operator.errors import (
+    ConflictError,
+    KindMissingError,
+    ObjectMissingError,
+    PassingError,
+    RejectedError,
+)
+from tidemill_operator.event_writer import Told, write_event
 from tidemill_operator.manifests.network_policy import PolicyTerms, network_policy
 from tidemill_operator.ray_clusters import is_owned
 from tidemill_operator.refusals import Refusals
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from tidemill_operator.config import Settings
 
     Json = dict[str, Any]
@@ -61,12 +70,21 @@ def terms_of(settings: Settings) -> PolicyTerms | None:
     )
 
 
+class Owner(Told, Protocol):
+    """A job or an endpoint."""
+
+    @property
+    def deleting(self) -> bool:
+        """Whether somebody has deleted it."""
+
+
 class NetworkPolicies:
     """The policies of the owners of one kind. It keeps none where the settings say so."""
 
     def __init__(self, cluster: Cluster, cache: WatchCache, settings: Settings) -> None:
         self._cluster = cluster
         self._cache = cache
+        self._kind = cache.owner_kind
         self._terms = terms_of(settings)
         self._refusals = Refusals()
 
@@ -92,6 +110,20 @@ class NetworkPolicies:
             return await self._cluster.get(NETWORK_POLICIES, namespace, name)
         except ObjectMissingError as error:
             raise ConflictError(f"NetworkPolicy {namespace}/{name} stood in the way and is gone") from error
+
+    async def look_after(self, key: Key, owner: Owner, now: datetime) -> Kept:
+        """Keeps the owner's policies, and tells it of a refusal. Raises PassingError to be tried again."""
+        kept = await self.keep(key, owner.uid) if not owner.deleting else Kept()
+        for problem in kept.events:
+            await write_event(self._cluster, owner, problem, now, once=True, kind=self._kind)
+        return kept
+
+    async def look_after_all_the_same(self, key: Key, owner: Owner, now: datetime) -> None:
+        """The same after something else failed, which is what is told: pods must not be without their policy."""
+        try:
+            await self.look_after(key, owner, now)
+        except PassingError as error:
+            log.warning("the NetworkPolicies are not looked after either: %s", error, extra={"key": str(key)})
 
     async def keep(self, owner: Key, uid: str) -> Kept:
         """Compares what stands with what should, for each RayCluster of the owner with this uid.

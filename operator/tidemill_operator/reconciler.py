@@ -22,11 +22,11 @@ from tidemill_operator.core.plan import Event
 from tidemill_operator.core.planner import plan
 from tidemill_operator.core.snapshot import JobView, Snapshot, Tuning
 from tidemill_operator.core.spec_checks import SpecPolicy
-from tidemill_operator.errors import ConflictError, KindMissingError, ObjectMissingError, PassingError, RejectedError
+from tidemill_operator.errors import ConflictError, KindMissingError, ObjectMissingError, RejectedError
 from tidemill_operator.event_writer import write_event
 from tidemill_operator.heads import Heads
 from tidemill_operator.metrics import count_decision
-from tidemill_operator.network_policies import Kept, NetworkPolicies
+from tidemill_operator.network_policies import NetworkPolicies
 from tidemill_operator.observer import Observer
 from tidemill_operator.ray_clusters import ScaleRefusedError
 from tidemill_operator.sharing import Sharing
@@ -103,10 +103,10 @@ class Reconciler:
     async def _bring_further(self, key: Key, body: dict[str, Any], job: JobView) -> Look:
         try:
             decided, wrote = await self._decide(key, body, job)
-        except Exception:  # whatever it is: pods must not be without their policy for as long as it lasts
-            await self._keep_all_the_same(key, job)
+        except Exception:  # whatever it is
+            await self._policies.look_after_all_the_same(key, job, self._now())
             raise
-        kept = await self._keep(key, job)
+        kept = await self._policies.look_after(key, job, self._now())
         again = kept.sooner(decided.recheck_after.total_seconds() if decided.recheck_after is not None else None)
         # The watch event of our own write is no news, so whoever waits for this job's end is told here.
         ends = wrote and decided.status.completion_time is not None and job.status.completion_time is None
@@ -127,19 +127,6 @@ class Reconciler:
             note = Event("Warning", "OutdatedSpec", OUTDATED.format(problem=job.outdated))
             await write_event(self._cluster, job, note, seen.now, once=True)
         return decided, wrote
-
-    async def _keep(self, key: Key, job: JobView) -> Kept:
-        kept = await self._policies.keep(key, job.uid) if not job.deleting else Kept()
-        for problem in kept.events:
-            await write_event(self._cluster, job, problem, self._now(), once=True)
-        return kept
-
-    async def _keep_all_the_same(self, key: Key, job: JobView) -> None:
-        """After something else failed, which is what is told."""
-        try:
-            await self._keep(key, job)
-        except PassingError as error:
-            log.warning("the NetworkPolicies are not looked after either: %s", error, extra={"key": str(key)})
 
     async def _carry_out(self, seen: Snapshot) -> tuple[Plan, str]:
         """Decides and acts: the plan whose status is to be written, and what to tell of a scaling that was refused.
