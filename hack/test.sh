@@ -41,11 +41,10 @@ pytest=("$bin/python" -m pytest "${select[@]}" --durations=10)
 if [ $# -gt 0 ]; then
   exec "${pytest[@]}" "$@"
 fi
-# What is pure, or waits for programs most of its time, runs two at a time; an engine has the machine for itself. What is
-# pure runs once. Of the others, one that fails runs once more, and is named at the end as unsteady where it then passes:
-# a fault to be found, not a broken main.
+# Two files at a time: most of them wait for programs most of their time. What is pure runs once. Of the others, one that
+# fails runs once more, and is named at the end as unsteady where it then passes: a fault to be found, not a broken main.
 failed=0
 "${pytest[@]}" -n 2 tests/unit tests/golden || failed=1
 "${pytest[@]}" --reruns 1 -n 2 tests/integration || failed=1
-"${pytest[@]}" --reruns 1 tests/e2e tests/demo || failed=1
+"${pytest[@]}" --reruns 1 -n 2 tests/e2e tests/demo || failed=1
 exit $failed

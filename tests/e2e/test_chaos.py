@@ -156,7 +156,8 @@ def test_a_second_run_over_a_finished_folder_runs_nothing(jobs):
     assert jobs.get()["status"]["rows"]["completed"] == ROWS
 
 
-@pytest.mark.parametrize("way", ["kill", pytest.param("dead", marks=pytest.mark.all)])
+@pytest.mark.all  # the quick suite has it without a cluster: workloads/test_engines_lost.py
+@pytest.mark.parametrize("way", ["kill", "dead"])
 def test_one_row_that_kills_its_engine_costs_only_itself(jobs, way):
     """All 64 rows are in flight when it strikes, so all of them are suspects."""
     ids = jobs.write_rows(64)
