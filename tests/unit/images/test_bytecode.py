@@ -38,7 +38,11 @@ def test_python_runs_it_without_looking_at_the_source(tmp_path: Path) -> None:
     write(module)
     module.write_text("print('from another source')\n")
     done = subprocess.run(
-        [sys.executable, "-c", "import said"], cwd=tmp_path, capture_output=True, text=True, check=True
+        [sys.executable, "-c", "import said"],
+        env={"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout == "from the source\n"
 
