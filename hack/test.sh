@@ -10,7 +10,7 @@ usage() {
 Usage: ./hack/test.sh [--all] [pytest arguments]
 
 Sets up the checkout, then checks style (ruff), types (mypy), import rules (import-linter), generated files, and runs
-the tests: unit, golden, integration on the dev cluster, end to end with the real engine. About 30 minutes on 2 cores.
+the tests: unit, golden, integration on the dev cluster, end to end with the real engine. About 20 minutes on 2 cores.
   --all   also the tests that take longer, and new examples for the property tests
 With pytest arguments (a file, -k NAME) only those tests run, without the other checks.
 TEXT
