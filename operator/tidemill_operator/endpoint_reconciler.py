@@ -108,7 +108,7 @@ class EndpointReconciler:
     async def _bring_further(self, key: Key, body: Json, endpoint: EndpointView) -> Look:
         try:
             decided, wrote = await self._decide(key, body, endpoint)
-        except Exception:  # whatever it is
+        except Exception:  # whatever it is, it is raised again: pods must not be without their policy meanwhile
             await self._policies.look_after_all_the_same(key, endpoint, self._now())
             raise
         kept = await self._policies.look_after(key, endpoint, self._now())

@@ -103,7 +103,7 @@ class Reconciler:
     async def _bring_further(self, key: Key, body: dict[str, Any], job: JobView) -> Look:
         try:
             decided, wrote = await self._decide(key, body, job)
-        except Exception:  # whatever it is
+        except Exception:  # whatever it is, it is raised again: pods must not be without their policy meanwhile
             await self._policies.look_after_all_the_same(key, job, self._now())
             raise
         kept = await self._policies.look_after(key, job, self._now())

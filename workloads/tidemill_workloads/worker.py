@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 import uvloop
+from ray.exceptions import ActorUnavailableError
 
 from tidemill_workloads.chunk_run import Desk
 from tidemill_workloads.coordinator import Message, Orders, Writer
@@ -139,6 +140,12 @@ class EngineWorker:
             return await lane.run()
         except EngineDead:
             log.exception("the engine is dead; this worker ends, and Ray starts another")
+            os.kill(os.getpid(), signal.SIGKILL)
+            raise
+        except ActorUnavailableError:
+            # Back from a cut, it finds its connection broken. An error of a lane would end the whole attempt; as a
+            # process that died it costs only itself. What it had answered is durable by now: see Lane.run.
+            log.exception("the head is out of reach; this worker ends, and Ray starts another")
             os.kill(os.getpid(), signal.SIGKILL)
             raise
         except Leaving:
